@@ -1,0 +1,53 @@
+# `make help` lists the targets. Everything runs in .venv, which the first target that needs it builds.
+PYTHON ?= python3
+SHELL := /bin/bash
+BIN := .venv/bin
+DEEPLAB := $(BIN)/deeplab
+DEMO := runs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help env lock demo test test-all lint format clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-18s%s\n' "$$name" "$$text"; done
+
+env: .venv/stamp  ## build the environment in .venv (python3 3.11 or 3.12, a C++ compiler)
+
+.venv/stamp: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"Python 3.11 or 3.12 is needed, $(PYTHON) is {sys.version.split()[0]}: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip uv
+	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode -r requirements.txt
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --editable .
+	@touch $@
+
+lock: .venv/stamp  ## pin the complete environment anew, into requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --no-emit-index-url --extra dev --upgrade \
+	  --custom-compile-command "make lock" pyproject.toml --output-file requirements.txt
+
+demo: .venv/stamp  ## train on generated Shapes, evaluate three ways, write runs/demo/report.html (4 minutes)
+	rm -rf $(DEMO)
+	$(DEEPLAB) fit -c experiments/base.yaml -c experiments/data/shapes.yaml -c experiments/model/deeplab_v3plus.yaml \
+	  -c experiments/scale/smoke.yaml --trainer.default_root_dir $(DEMO)
+	$(DEEPLAB) validate -c $(DEMO)/logs/fit_0/config.yaml -c experiments/crf/shapes.yaml --ckpt_path $(DEMO)/best.ckpt
+	$(DEEPLAB) validate -c $(DEMO)/logs/fit_0/config.yaml --model.scales '[0.75, 1.0, 1.25]' --model.flip true \
+	  --ckpt_path $(DEMO)/best.ckpt
+	$(DEEPLAB) report $(DEMO)
+
+test: .venv/stamp  ## the tests, without the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: .venv/stamp  ## all tests
+	$(BIN)/python -m pytest
+
+lint: .venv/stamp  ## ruff, ruff format --check, mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/stamp  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove the environment and the caches
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -1,0 +1,68 @@
+"""The command `deeplab`: what there is, and from where it is loaded."""
+
+import os
+import sys
+from importlib import import_module
+
+from deeplab_lightning import __version__
+
+COMMANDS = {
+    "fit": ("cli", "train a model; saves best.ckpt and last.ckpt"),
+    "validate": ("cli", "score a checkpoint on the validation split"),
+    "test": ("cli", "score a checkpoint on the test split"),
+    "predict": ("cli", "write label maps for a folder of images"),
+    "report": ("commands.report", "put what runs left behind into one table and one HTML page"),
+}
+HELP = """usage: deeplab COMMAND [OPTIONS]
+
+DeepLab v1, v2, v3 and v3+ in PyTorch Lightning.
+
+commands:
+{commands}
+
+`deeplab COMMAND --help` shows the options of a command. A first run:
+  deeplab fit -c experiments/base.yaml -c experiments/data/shapes.yaml \\
+    -c experiments/model/deeplab_v3plus.yaml -c experiments/scale/smoke.yaml
+Set DEEPLAB_DATA to the folder that holds your data sets, DEEPLAB_TRACEBACK=1 to see where an error comes from."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status; a failure is one sentence on standard error."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        width = max(map(len, COMMANDS)) + 2
+        print(HELP.format(commands="\n".join(f"  {name:{width}}{text}" for name, (_, text) in COMMANDS.items())))
+        return 0
+    if arguments[0] == "--version":
+        print(f"deeplab_lightning {__version__}")
+        return 0
+    command, *options = arguments
+    if command not in COMMANDS:
+        return _fail(f"there is no command {command!r}; the commands are {', '.join(COMMANDS)}", 2)
+    try:
+        run = import_module(f"deeplab_lightning.{COMMANDS[command][0]}").run
+        status: int = run(command, options)
+    except Exception as error:
+        if os.environ.get("DEEPLAB_TRACEBACK"):
+            raise
+        return _fail(_sentence(error))
+    return status
+
+
+def _sentence(error: Exception) -> str:
+    """The message of an error; of one that jsonargparse or a loader worker wraps, the message inside."""
+    if str(error).startswith("Does not validate against any of the Union") and isinstance(error.__cause__, Exception):
+        return _sentence(error.__cause__)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if lines[0].startswith("Caught ") and "worker process" in lines[0]:
+        return lines[-1].partition(": ")[2] or lines[-1]
+    return " ".join(lines)
+
+
+def _fail(message: str, status: int = 1) -> int:
+    print(f"deeplab: error: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""What runs left on disk, as records and as tables."""
+
+import csv
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deeplab_lightning.identity import Record, describe_identity
+
+METRIC_NAMES = {
+    "miou": "mIoU",
+    "pixel_accuracy": "pixel accuracy",
+    "trimap_miou": "trimap mIoU, band of {} px",
+    "iou": "IoU {}",
+    "loss": "loss",
+    "seconds_per_image": "seconds per image",
+}
+
+Curve = list[tuple[float, float]]
+"""(step, value) pairs."""
+
+
+@dataclass
+class Run:
+    """One run folder.
+
+    Args:
+        name: of the folder.
+        records: {run, split, metric, value, identity}, one for each score.
+        curves: by logged name.
+        panels: pictures of the newest evaluation.
+    """
+
+    name: str
+    records: list[Record]
+    curves: dict[str, Curve] = field(default_factory=dict)
+    panels: list[Path] = field(default_factory=list)
+
+
+@dataclass
+class Table:
+    """Scores of one run: a row for each metric, a column for each identity.
+
+    Args:
+        columns: short label of each identity, numbered.
+        rows: metric and its value in each column, None where it was not measured.
+        identities: how each column was measured, in full.
+    """
+
+    columns: list[str]
+    rows: list[tuple[str, list[float | None]]]
+    identities: list[str]
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder: the newest record of every (metric, identity), all curves, the newest panels.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or nothing was evaluated in it.
+        ValueError: a file in it cannot be read.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such run folder")
+    logs = sorted(
+        (path for path in (folder / "logs").glob("*") if path.is_dir()), key=lambda path: path.stat().st_mtime
+    )
+    newest: dict[tuple[str, str], Record] = {}
+    panels: list[Path] = []
+    for log in logs:
+        if (log / "evaluation.json").is_file():
+            for record in _read_records(log / "evaluation.json"):
+                key = (record["metric"], describe_identity(record["identity"]))
+                newest[key] = {"run": folder.resolve().name, **record}
+        panels = sorted((log / "panels").glob("*/*.png")) or panels
+    if not newest:
+        raise FileNotFoundError(
+            f"{folder}: nothing was evaluated in this run; `deeplab validate` or `deeplab test` does that"
+        )
+    return Run(folder.resolve().name, list(newest.values()), _read_curves(logs), panels)
+
+
+def _read_records(path: Path) -> list[Record]:
+    try:
+        records: list[Record] = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: it cannot be read as JSON ({error})") from error
+    return records
+
+
+def _read_curves(logs: list[Path]) -> dict[str, Curve]:
+    curves: dict[str, Curve] = defaultdict(list)
+    for log in logs:
+        if not log.name.startswith("fit") or not (log / "metrics.csv").is_file():
+            continue
+        with (log / "metrics.csv").open(newline="") as file:
+            for row in csv.DictReader(file):
+                for name, value in row.items():
+                    if value and row.get("step") and name not in ("step", "epoch"):
+                        curves[name].append((float(row["step"]), float(value)))
+    return dict(curves)
+
+
+def metric_name(metric: str) -> str:
+    """What a logged name such as "val/iou_crf/person" measures; the CRF is part of the identity, not of the name."""
+    _, kind, *detail = metric.split("/")
+    return METRIC_NAMES.get(kind.removesuffix("_crf"), kind).format(*detail)
+
+
+def short_label(identity: Record) -> str:
+    """A column's heading; the identity in full stands below the table."""
+    parts = [identity["split"]]
+    if len(identity["scales"]) > 1:
+        parts.append("multi-scale")
+    if identity["flip"]:
+        parts.append("flip")
+    if identity["crf"]:
+        parts.append("CRF")
+    return " + ".join(parts)
+
+
+def tabulate(run: Run) -> Table:
+    """Put the records of a run into one table."""
+    identities: dict[str, str] = {}
+    rows: dict[str, dict[str, float]] = defaultdict(dict)
+    for record in run.records:
+        described = describe_identity(record["identity"])
+        identities.setdefault(described, short_label(record["identity"]))
+        rows[metric_name(record["metric"])][described] = record["value"]
+    columns = [f"{label} [{number}]" for number, label in enumerate(identities.values(), 1)]
+    values = [(name, [row.get(identity) for identity in identities]) for name, row in rows.items()]
+    return Table(columns, values, [f"[{number}] {identity}" for number, identity in enumerate(identities, 1)])

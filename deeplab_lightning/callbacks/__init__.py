@@ -1,0 +1,1 @@
+"""Side concerns of a run: callbacks that read outputs and log."""

@@ -1,0 +1,50 @@
+"""Two checkpoints a run: the best by validation mIoU, and the last."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+
+class Checkpoint(ModelCheckpoint):
+    """Keep `best.ckpt` and `last.ckpt`; an interrupted training saves `last.ckpt` before it ends.
+
+    Args:
+        dirpath: where they are kept; from the command line `trainer.default_root_dir`.
+        monitor: the score that decides which is best.
+        mode: "max" when more is better.
+        every_n_train_steps: save every so many steps as well as after each validation.
+    """
+
+    def __init__(
+        self, dirpath: str, monitor: str = "val/miou", mode: str = "max", every_n_train_steps: int | None = None
+    ) -> None:
+        super().__init__(
+            dirpath=dirpath,
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_last=True,
+            auto_insert_metric_name=False,
+            every_n_train_steps=every_n_train_steps,
+            enable_version_counter=False,
+        )
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say so when this run will replace the checkpoints of another."""
+        last = Path(str(self.dirpath)) / "last.ckpt"
+        if trainer.ckpt_path is None and last.exists():
+            rank_zero_warn(f"{last} of an earlier run will be replaced; --ckpt_path last would have gone on with it")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save the last checkpoint when the user interrupts the training (Ctrl-C)."""
+        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit" and trainer.global_step > 0:
+            path = Path(str(self.dirpath)) / "last.ckpt"
+            trainer.save_checkpoint(path)
+            rank_zero_info(f"interrupted at step {trainer.global_step}; saved {path}: go on with --ckpt_path {path}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, without the folder: a run may be moved and go on elsewhere."""
+        return super().state_dict() | {"dirpath": str(self.dirpath)}

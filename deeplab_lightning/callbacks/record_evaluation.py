@@ -1,0 +1,87 @@
+"""Write every score beside its evaluation identity."""
+
+import json
+from pathlib import Path
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from rich.table import Table
+
+from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
+from deeplab_lightning.identity import Record, describe_identity
+
+FILE_NAME = "evaluation.json"
+
+
+class RecordEvaluation(Callback):
+    """After each evaluation write `evaluation.json` into the run's log folder and print the scores.
+
+    The file holds a list of {split, metric, value, identity}. A training run rewrites it at every validation.
+    """
+
+    @rank_zero_only
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record the validation."""
+        if not trainer.sanity_checking:
+            self._record(trainer, pl_module, "val")
+
+    @rank_zero_only
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record the test."""
+        self._record(trainer, pl_module, "test")
+
+    def _record(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        identity = pl_module.evaluation_identity(stage).as_dict()  # type: ignore[operator]
+        crf = next((str(callback.crf) for callback in trainer.callbacks if isinstance(callback, CRFEvaluation)), None)  # type: ignore[attr-defined]
+        names: list[str] = pl_module.class_names  # type: ignore[assignment]
+        records: list[Record] = []
+        for name, value in sorted(trainer.callback_metrics.items(), key=lambda item: _rank(item[0], names)):
+            split, _, metric = name.partition("/")
+            if split == stage:
+                refined = metric.partition("/")[0].endswith("_crf")
+                own = identity | {"crf": crf if refined else None}
+                records.append({"split": identity["split"], "metric": name, "value": float(value), "identity": own})
+        assert trainer.log_dir is not None
+        path = Path(trainer.log_dir) / FILE_NAME
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(records, indent=1))
+        if trainer.state.fn == "fit":
+            score = trainer.callback_metrics[f"{stage}/miou"]
+            line = f"step {trainer.global_step}: {stage}/miou {score:.4f} ({describe_identity(identity)})"
+            Console().print(line, highlight=False, soft_wrap=True)
+        else:
+            _print(records)
+
+
+def _rank(metric: str, class_names: list[str]) -> tuple[int, int]:
+    """Sort key: whole-split scores first, then the IoUs in the order of the classes, then loss and cost."""
+    _, kind, *detail = metric.split("/")
+    kinds = (
+        "miou",
+        "miou_crf",
+        "pixel_accuracy",
+        "pixel_accuracy_crf",
+        "trimap_miou",
+        "trimap_miou_crf",
+        "iou",
+        "iou_crf",
+    )
+    return (
+        kinds.index(kind) if kind in kinds else len(kinds),
+        class_names.index(detail[0]) if detail and detail[0] in class_names else 0,
+    )
+
+
+def _print(records: list[Record]) -> None:
+    table = Table(title_justify="left")
+    identities = list(dict.fromkeys(describe_identity(record["identity"]) for record in records))
+    for heading in ("metric", "value", "measured as"):
+        table.add_column(heading, justify="right" if heading == "value" else "left")
+    for record in records:
+        number = identities.index(describe_identity(record["identity"])) + 1
+        table.add_row(record["metric"], f"{record['value']:.4f}", f"[{number}]")
+    console = Console()
+    console.print(table)
+    for number, identity in enumerate(identities, 1):
+        console.print(f"[{number}] {identity}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,115 @@
+"""fit, validate, test and predict: LightningCLI with this project's modules, datamodules and defaults."""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+from deeplab_lightning.callbacks.checkpoint import Checkpoint
+from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
+from deeplab_lightning.callbacks.log_predictions import LogPredictions
+from deeplab_lightning.callbacks.record_evaluation import RecordEvaluation
+from deeplab_lightning.callbacks.write_predictions import WritePredictions
+from deeplab_lightning.datamodules.base import SegmentationDataModule
+from deeplab_lightning.datamodules.folder import FolderDataModule
+from deeplab_lightning.datamodules.shapes import ShapesDataModule
+from deeplab_lightning.loggers import WandbSettings, build_loggers
+from deeplab_lightning.modules.base import SegmentationModule
+from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
+from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
+
+# Imported so that their short names work in a config and on the command line.
+NAMED = (CRFEvaluation, LogPredictions, FolderDataModule, ShapesDataModule, DeepLabV3Module, DeepLabV3PlusModule)
+
+# Warnings that tell the user nothing to act on, each with its reason.
+NOISE = (
+    ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning calls torch by an old name
+    ".*does not have many workers",  # the number of workers is a setting
+    "Checkpoint directory .* exists and is not empty",  # `Checkpoint` warns where something gets lost
+    "Precision .* is not supported by the model summary",  # sizes in float32 are what the summary should say
+)
+
+os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning calls jsonargparse by old names
+
+
+class DeepLabCLI(LightningCLI):
+    """LightningCLI for one command; the number of classes and their names go from the data to the model."""
+
+    def __init__(self, command: str, options: list[str]) -> None:
+        self.command = command
+        for message in NOISE:
+            warnings.filterwarnings("ignore", message)
+        super().__init__(
+            SegmentationModule,
+            SegmentationDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            save_config_kwargs={"overwrite": True},
+            trainer_defaults={"default_root_dir": "runs/default"},
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={"prog": "deeplab", "exit_on_error": False, command: {"exit_on_error": False}},
+            args=[command, *options],
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there; one parser is built, not four
+        """The one command that was asked for, with the arguments that this class passes itself."""
+        return {self.command: LightningCLI.subcommands()[self.command]}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add checkpoints and W&B, and the links from the data to the model."""
+        parser.add_lightning_class_args(Checkpoint, "checkpoint")
+        parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath")
+        parser.add_class_arguments(WandbSettings, "wandb")
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
+        for name in ("num_classes", "class_names"):
+            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, without Lightning's warning about arguments given from Python."""
+        assert isinstance(args, list)
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Keep the settings that were given: Lightning would put the checkpoint's in their place."""
+
+    def before_instantiate_classes(self) -> None:
+        """Leave ImageNet weights alone where a checkpoint will replace them."""
+        config = self.config[self.command]
+        if config.get("ckpt_path") and "pretrained" in config.model.init_args:
+            config.model.init_args.pretrained = False
+
+    def after_instantiate_classes(self) -> None:
+        """Refuse a number of classes, or names, set by hand that are not the data's; the data's would win silently."""
+        for name in ("num_classes", "class_names"):
+            given, own = self.config[self.command].model.init_args.get(name), getattr(self.datamodule, name)
+            if given not in (None, own):
+                raise ValueError(
+                    f"{name} follows from the data: {self.datamodule.dataset_name} has {own}, "
+                    f"but model.{name} is set to {given}; leave it out"
+                )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer with this project's loggers and callbacks; the CRF comes first, for others read its results."""
+        trainer = self._get(self.config_init, "trainer")
+        callbacks: list[Callback] = list(trainer.callbacks or [])
+        if trainer.enable_progress_bar is not False:
+            callbacks.append(RichProgressBar())
+        if trainer.logger in (None, True):
+            wandb = self._get(self.config_init, "wandb")
+            kwargs["logger"] = build_loggers(Path(trainer.default_root_dir), self.command, wandb)
+            callbacks.append(LearningRateMonitor("step"))
+        callbacks += [RecordEvaluation(), WritePredictions()]
+        callbacks.sort(key=lambda callback: not isinstance(callback, CRFEvaluation))
+        return super().instantiate_trainer(callbacks=callbacks, use_distributed_sampler=False, **kwargs)
+
+
+def run(command: str, options: list[str]) -> int:
+    """Run one of the four commands."""
+    DeepLabCLI(command, options)
+    return 0

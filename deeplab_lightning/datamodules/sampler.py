@@ -1,0 +1,37 @@
+"""The order of the training samples, derived from (seed, epoch) alone."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """A new permutation every epoch, shared out among the ranks; yields (index, epoch).
+
+    The epoch travels with the index, so that what is drawn for a sample depends on (seed, epoch, index) and not on the
+    loader worker that happens to load it. All ranks get equally many: the rest of the last round is left out.
+
+    Args:
+        num_samples: of the whole set.
+        seed: of the permutations.
+        rank: of this process.
+        world_size: number of processes.
+    """
+
+    def __init__(self, num_samples: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        self.num_samples, self.seed, self.rank, self.world_size = num_samples, seed, rank, world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation; Lightning calls it before every epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_samples // self.world_size
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        epoch = self.epoch
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.num_samples)
+        own = order[self.rank :: self.world_size][: len(self)]
+        return ((int(index), epoch) for index in own)

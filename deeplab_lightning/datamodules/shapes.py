@@ -1,0 +1,50 @@
+"""The generated Shapes data set."""
+
+from pathlib import Path
+from typing import Any
+
+from deeplab_lightning.datamodules.base import SegmentationDataModule
+from deeplab_lightning.datasets.folder import FolderDataset
+from deeplab_lightning.datasets.shapes import CLASS_NAMES, generate
+from deeplab_lightning.datasets.transforms import Transform
+
+
+class ShapesDataModule(SegmentationDataModule):
+    """Textured scenes with overlapping objects of seven classes; written to `root` by the first run that needs them.
+
+    Args:
+        root: of the generated tree; one folder for each set of sizes and counts.
+        num_train: images in split train.
+        num_val: images in split val, and again as many in split test.
+        image_size: (H, W) of every image.
+        void_width: void pixels on either side of every boundary.
+        generator_seed: of the scenes.
+        kwargs: see `SegmentationDataModule`.
+    """
+
+    def __init__(
+        self,
+        root: str = "data/shapes",
+        num_train: int = 600,
+        num_val: int = 100,
+        image_size: tuple[int, int] = (128, 128),
+        void_width: int = 1,
+        generator_seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(CLASS_NAMES, "Shapes", **kwargs)
+        self.root, self.image_size, self.void_width, self.generator_seed = (
+            Path(root),
+            image_size,
+            void_width,
+            generator_seed,
+        )
+        self.num_images = {"train": num_train, "val": num_val, "test": num_val}
+
+    def prepare_data(self) -> None:
+        """Generate what is missing; Lightning calls it in one process only."""
+        generate(self.root, self.num_images, self.image_size, self.void_width, self.generator_seed)
+
+    def dataset(self, split: str, transform: Transform) -> FolderDataset:
+        """The data set of split train, val or test."""
+        return FolderDataset(self.root, split, self.num_classes, transform, self.seed)

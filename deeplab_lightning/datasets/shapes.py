@@ -1,0 +1,181 @@
+"""Shapes: a generated data set in the VOC layout, small enough to learn in minutes and hard where DeepLab is.
+
+Textured backgrounds and overlapping objects of seven classes, among them thin parts and fine boundaries. As in VOC,
+a border between objects is void (255).
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from deeplab_lightning import IGNORE_INDEX
+from deeplab_lightning.datasets.palette import PALETTE
+
+CLASS_NAMES = ("background", "disk", "square", "triangle", "star", "ring", "cross", "bicycle")
+OBJECT_COLORS = (
+    (214, 69, 65), (58, 110, 200), (70, 160, 80), (235, 180, 40), (150, 80, 190), (40, 175, 180), (230, 120, 50)
+)  # fmt: skip
+SUPERSAMPLING = 4
+
+Points = list[tuple[float, float]]
+Layer = tuple[Points, bool]
+"""A polygon in [-1, 1]^2, and whether it fills (True) or cuts out (False)."""
+
+
+def _ellipse(x: float, y: float, radius: float, num_points: int = 40) -> Points:
+    angles = (2 * math.pi * k / num_points for k in range(num_points))
+    return [(x + radius * math.cos(angle), y + radius * math.sin(angle)) for angle in angles]
+
+
+def _bar(x0: float, y0: float, x1: float, y1: float, width: float) -> Points:
+    length = math.hypot(x1 - x0, y1 - y0)
+    dx, dy = -(y1 - y0) / length * width / 2, (x1 - x0) / length * width / 2
+    return [(x0 + dx, y0 + dy), (x1 + dx, y1 + dy), (x1 - dx, y1 - dy), (x0 - dx, y0 - dy)]
+
+
+def _star() -> Points:
+    radii = (1.0, 0.42)
+    return [(radii[k % 2] * math.sin(math.pi * k / 5), -radii[k % 2] * math.cos(math.pi * k / 5)) for k in range(10)]
+
+
+def _bicycle() -> Iterator[Layer]:
+    for x in (-0.58, 0.58):
+        yield _ellipse(x, 0.35, 0.42), True
+        yield _ellipse(x, 0.35, 0.26), False
+    frame = ((-0.58, 0.35, -0.2, -0.3), (-0.2, -0.3, 0.4, -0.25), (0.4, -0.25, 0.58, 0.35), (0.05, 0.4, -0.2, -0.3),
+             (0.05, 0.4, 0.4, -0.25), (-0.58, 0.35, 0.05, 0.4), (0.4, -0.25, 0.34, -0.6), (0.34, -0.6, 0.62, -0.62),
+             (-0.42, -0.38, -0.02, -0.38))  # fmt: skip
+    yield from ((_bar(*ends, width=0.13), True) for ends in frame)
+
+
+OUTLINES: dict[str, Callable[[], list[Layer]]] = {
+    "disk": lambda: [(_ellipse(0, 0, 0.85), True)],
+    "square": lambda: [([(-0.75, -0.75), (0.75, -0.75), (0.75, 0.75), (-0.75, 0.75)], True)],
+    "triangle": lambda: [([(0, -0.95), (0.9, 0.7), (-0.9, 0.7)], True)],
+    "star": lambda: [(_star(), True)],
+    "ring": lambda: [(_ellipse(0, 0, 0.9), True), (_ellipse(0, 0, 0.55), False)],
+    "cross": lambda: [(_bar(-0.95, 0, 0.95, 0, 0.34), True), (_bar(0, -0.95, 0, 0.95, 0.34), True)],
+    "bicycle": lambda: list(_bicycle()),
+}
+
+
+def _noise(rng: Generator, height: int, width: int) -> NDArray[np.float64]:
+    """Smooth noise of several octaves, about -1 to 1, (height, width)."""
+    total = np.zeros((height, width))
+    for octave, cells in enumerate((3, 6, 12, 24)):
+        grid = Image.fromarray(rng.normal(size=(cells, cells)).astype(np.float32))
+        total += np.asarray(grid.resize((width, height), Image.Resampling.BICUBIC)) * 0.6**octave
+    return total / 2
+
+
+def _coverage(rng: Generator, class_name: str, height: int, width: int) -> NDArray[np.float64]:
+    """One object at a random place, size and angle: how much of each pixel it covers, (height, width) in 0..1."""
+    radius = rng.uniform(0.2, 0.36) * min(height, width)
+    center_x, center_y = rng.uniform(0.12, 0.88) * width, rng.uniform(0.12, 0.88) * height
+    angle = rng.uniform(-0.5, 0.5) if class_name == "bicycle" else rng.uniform(-math.pi, math.pi)
+    cos, sin = math.cos(angle) * radius, math.sin(angle) * radius
+    canvas = Image.new("L", (width * SUPERSAMPLING, height * SUPERSAMPLING))
+    draw = ImageDraw.Draw(canvas)
+    for points, fills in OUTLINES[class_name]():
+        placed = [
+            ((center_x + x * cos - y * sin) * SUPERSAMPLING, (center_y + x * sin + y * cos) * SUPERSAMPLING)
+            for x, y in points
+        ]
+        draw.polygon(placed, fill=255 if fills else 0)
+    return np.asarray(canvas.resize((width, height), Image.Resampling.BOX), np.float64) / 255
+
+
+def _texture(
+    rng: Generator, color: NDArray[np.float64], strength: float, height: int, width: int
+) -> NDArray[np.float64]:
+    """A surface (height, width, 3) of one colour with noise and, on every second one, stripes."""
+    tone = _noise(rng, height, width) * strength
+    if rng.random() < 0.5:
+        y, x = np.mgrid[:height, :width]
+        angle, period = rng.uniform(0, math.pi), rng.uniform(5, 12)
+        tone = tone + strength * 0.6 * np.sin(2 * math.pi * (x * math.cos(angle) + y * math.sin(angle)) / period)
+    surface: NDArray[np.float64] = color + tone[..., None]
+    return surface
+
+
+def render(rng: Generator, height: int, width: int, void_width: int = 1) -> tuple[Image.Image, Image.Image]:
+    """Draw one scene.
+
+    Args:
+        rng: all that is random.
+        height: of the image in pixels.
+        width: of the image in pixels.
+        void_width: pixels on either side of a boundary that become void; 0 for none.
+
+    Returns:
+        The RGB image and its palette mask.
+    """
+    gray = rng.uniform(70, 170)
+    pixels = _texture(rng, gray + rng.normal(0, 14, 3), 26, height, width)
+    classes, objects = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
+    for number in range(1, int(rng.integers(2, 5)) + 1):
+        index = int(rng.integers(1, len(CLASS_NAMES)))
+        coverage = _coverage(rng, CLASS_NAMES[index], height, width)
+        color = np.array(OBJECT_COLORS[index - 1]) + rng.normal(0, 22, 3)
+        surface = _texture(rng, color, 18, height, width)
+        pixels += coverage[..., None] * (surface - pixels)
+        classes[coverage > 0.5], objects[coverage > 0.5] = index, number
+    pixels += rng.normal(0, 5, pixels.shape)
+    classes[_border(objects, void_width)] = IGNORE_INDEX
+    mask = Image.fromarray(classes, "P")
+    mask.putpalette(PALETTE.ravel().tolist())
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), mask
+
+
+def _border(objects: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
+    """Pixels within `width` steps of another object."""
+    border = np.zeros(objects.shape, bool)
+    across, down = objects[:, 1:] != objects[:, :-1], objects[1:] != objects[:-1]
+    if width > 0:
+        border[:, 1:] |= across
+        border[:, :-1] |= across
+        border[1:] |= down
+        border[:-1] |= down
+    for _ in range(width - 1):
+        grown = np.pad(border, 1)
+        border = grown[1:-1, 1:-1] | grown[:-2, 1:-1] | grown[2:, 1:-1] | grown[1:-1, :-2] | grown[1:-1, 2:]
+    return border
+
+
+def generate(
+    root: Path, num_images: dict[str, int], size: tuple[int, int] = (128, 128), void_width: int = 1, seed: int = 0
+) -> None:
+    """Write a Shapes tree in the VOC layout; the same arguments give the same files.
+
+    The id list of a split is written last, and a split that has its list is left alone: what an interrupt cut short is
+    made anew by the next call.
+
+    Args:
+        root: of the tree, created where missing.
+        num_images: by split name.
+        size: (H, W) of every image.
+        void_width: pixels on either side of a boundary that become void; 0 for none.
+        seed: of everything random.
+    """
+    if min(num_images.values(), default=0) < 1 or min(size) < 16 or void_width < 0:
+        raise ValueError(
+            f"Shapes needs images of at least 16x16, got {num_images} of size {size}, void_width {void_width}"
+        )
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "class_names.txt").write_text("\n".join(CLASS_NAMES) + "\n")
+    for number, (split, count) in enumerate(sorted(num_images.items())):
+        list_path = root / "ImageSets" / "Segmentation" / f"{split}.txt"
+        image_ids = [f"{split}_{index:05d}" for index in range(count)]
+        if list_path.exists():
+            continue
+        for index, image_id in enumerate(image_ids):
+            image, mask = render(np.random.default_rng((seed, number, index)), *size, void_width)
+            image.save(root / "JPEGImages" / f"{image_id}.jpg", quality=92, subsampling=0)
+            mask.save(root / "SegmentationClass" / f"{image_id}.png")
+        list_path.write_text("\n".join(image_ids) + "\n")

@@ -1,0 +1,67 @@
+"""The two records of every run: CSV files beside its checkpoints, and Weights & Biases."""
+
+import os
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Literal
+
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+
+
+@dataclass
+class WandbSettings:
+    """Where a run goes in Weights & Biases.
+
+    Args:
+        mode: "auto" is online with an API key and offline without one; "disabled" leaves W&B out.
+        project: of the run.
+        entity: user or team; the key's own when not given.
+        group: of runs that belong together.
+        name: of the run; the run folder's name when not given.
+        tags: of the run.
+    """
+
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    project: str = "deeplab_lightning"
+    entity: str | None = None
+    group: str | None = None
+    name: str | None = None
+    tags: list[str] = field(default_factory=list)
+
+
+def build_loggers(root: Path, command: str, settings: WandbSettings) -> list[Logger]:
+    """The CSV logger of `<root>/logs/<command>_<number>`, and the W&B logger behind it.
+
+    Lightning puts the resolved config into the folder of the first logger.
+    """
+    number = next(number for number in count() if not (root / "logs" / f"{command}_{number}").exists())
+    loggers: list[Logger] = [CSVLogger(root, "logs", f"{command}_{number}")]
+    mode = wandb_mode(settings)
+    if mode != "disabled":
+        root.mkdir(parents=True, exist_ok=True)
+        wandb_logger = WandbLogger(
+            name=settings.name or root.resolve().name,
+            save_dir=root,
+            mode=mode,
+            project=settings.project,
+            entity=settings.entity,
+            group=settings.group,
+            tags=settings.tags,
+            job_type=command,
+            settings={"silent": True},
+        )
+        del wandb_logger._wandb_init["anonymous"]  # wandb warns about it, and Lightning always passes it
+        loggers.append(wandb_logger)
+    return loggers
+
+
+def wandb_mode(settings: WandbSettings) -> str:
+    """The mode that "auto" comes to: WANDB_MODE if it is set, else online exactly when there is an API key."""
+    if settings.mode != "auto":
+        return settings.mode
+    if mode := os.environ.get("WANDB_MODE"):
+        return mode
+    import wandb
+
+    return "online" if wandb.login(prompt=False, verify=False) else "offline"

@@ -1,0 +1,67 @@
+"""Atrous spatial pyramid pooling with image-level features (DeepLabv3, arXiv:1706.05587, section 3.3)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from deeplab_lightning.models.layers import (
+    RescuedBatchNorm2d,
+    conv_bn_relu,
+    init_convs,
+    separable_conv_bn_relu,
+)
+
+
+class ImagePooling(nn.Module):
+    """Image-level features: the mean of the whole map, 1x1 convolution, BN, ReLU, spread over the map again."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.bn = RescuedBatchNorm2d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, C, h, w) to (B, C', h, w), constant over h and w."""
+        pooled: Tensor = self.relu(self.bn(self.conv(features.mean((2, 3), keepdim=True))))
+        return pooled.expand(-1, -1, *features.shape[2:])
+
+
+class ASPP(nn.Module):
+    """A 1x1 branch, one 3x3 branch per rate, image pooling; concatenated and projected.
+
+    Args:
+        in_channels: C of the backbone's last features.
+        atrous_rates: rates as used: (6, 12, 18) at output stride 16, (12, 24, 36) at 8, (3, 6, 9) at 32.
+        channels: of every branch and of the projection.
+        image_pooling: have the image-level branch.
+        separable: the 3x3 branches as atrous separable convolutions (v3+, section 3.1).
+        dropout: after the projection; 0.1 in the TensorFlow release.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        atrous_rates: Sequence[int] = (6, 12, 18),
+        channels: int = 256,
+        image_pooling: bool = True,
+        separable: bool = False,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if not atrous_rates or min(atrous_rates) < 1:
+            raise ValueError(f"atrous_rates must hold rates of at least 1, got {tuple(atrous_rates)}")
+        conv = separable_conv_bn_relu if separable else conv_bn_relu
+        branches: list[nn.Module] = [conv_bn_relu(in_channels, channels, 1)]
+        branches += [conv(in_channels, channels, 3, dilation=rate) for rate in atrous_rates]
+        if image_pooling:
+            branches.append(ImagePooling(in_channels, channels))
+        self.branches = nn.ModuleList(branches)
+        self.project = nn.Sequential(*conv_bn_relu(len(branches) * channels, channels, 1), nn.Dropout(dropout))
+        init_convs(self)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, C, h, w) to (B, channels, h, w)."""
+        projected: Tensor = self.project(torch.cat([branch(features) for branch in self.branches], 1))
+        return projected

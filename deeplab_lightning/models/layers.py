@@ -1,0 +1,105 @@
+"""Blocks that the networks share.
+
+Shape letters, here and in every network: B batch, C channels, K classes, H and W the sides of the image, h and w those
+of a feature map.
+"""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SegmentationNetwork(nn.Module):
+    """Base of all networks: images (B, 3, H, W) in, logits (B, K, H, W) out, any H and W.
+
+    A subclass holds at most the parts `backbone`, `aspp` (or `head`), `decoder` and `classifier`, and implements
+    `forward_features`, which returns logits (B, K, h, w) on the grid of the features.
+
+    Args:
+        num_classes: K, background included; 255 is never a class.
+        output_stride: side of the image over side of the backbone's last features.
+        align_corners: the grid of every bilinear upsampling. False is PyTorch's and torchvision's; True is that of
+            Caffe's Interp layer and of the TensorFlow release (core/utils.py), exact for sides of 16k + 1.
+    """
+
+    def __init__(self, num_classes: int, output_stride: int, align_corners: bool = False) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        self.num_classes = num_classes
+        self.output_stride = output_stride
+        self.align_corners = align_corners
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) to logits (B, K, h, w)."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Map images (B, 3, H, W) to logits (B, K, *size); the size defaults to the images' own (H, W)."""
+        return upsample(self.forward_features(images), size or images.shape[-2:], self.align_corners)
+
+
+class RescuedBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm that falls back to its running statistics where a channel has a single value.
+
+    A 1x1 map in a batch of one has no variance, and torch raises. The image pooling branch meets this case whenever a
+    rank trains on one image.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
+        """Normalise (B, C, h, w)."""
+        if self.training and input.numel() == input.shape[1]:
+            return F.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+            )
+        return super().forward(input)
+
+
+def conv_bn_relu(
+    in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, dilation: int = 1
+) -> nn.Sequential:
+    """Convolution without bias, batch norm, ReLU; padded so that stride 1 keeps the size."""
+    padding = dilation * (kernel_size - 1) // 2
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+def separable_conv_bn_relu(
+    in_channels: int, out_channels: int, kernel_size: int, *, dilation: int = 1
+) -> nn.Sequential:
+    """Atrous separable convolution (v3+ section 3.1): depthwise, BN, ReLU, then pointwise, BN, ReLU.
+
+    Both normalisations follow the released code (`_split_separable_conv2d` of the TensorFlow model.py).
+    """
+    padding = dilation * (kernel_size - 1) // 2
+    depthwise = nn.Conv2d(in_channels, in_channels, kernel_size, 1, padding, dilation, groups=in_channels, bias=False)
+    return nn.Sequential(
+        depthwise, nn.BatchNorm2d(in_channels), nn.ReLU(inplace=True), *conv_bn_relu(in_channels, out_channels, 1)
+    )
+
+
+def upsample(features: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
+    """Resize (B, C, h, w) to (B, C, *size) bilinearly; the map itself when it has that size."""
+    if tuple(features.shape[-2:]) == tuple(size):
+        return features
+    return F.interpolate(features, tuple(size), mode="bilinear", align_corners=align_corners)
+
+
+def init_convs(part: nn.Module) -> None:
+    """He-initialise every convolution of a part."""
+    for layer in part.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+
+def classifier(in_channels: int, num_classes: int) -> nn.Conv2d:
+    """The 1x1 convolution to K logits, weights from a truncated normal of 0.01 (TensorFlow model.py), bias 0."""
+    layer = nn.Conv2d(in_channels, num_classes, 1)
+    nn.init.trunc_normal_(layer.weight, std=0.01)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer

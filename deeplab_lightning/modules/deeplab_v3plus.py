@@ -1,0 +1,72 @@
+"""DeepLabv3+ under Lightning."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
+from deeplab_lightning.models.resnet import Stem, StrideUnit
+from deeplab_lightning.modules.base import SegmentationModule
+
+
+class DeepLabV3PlusModule(SegmentationModule):
+    """DeepLabv3+ (arXiv:1802.02611).
+
+    Args:
+        num_classes: K, background included; from the command line it follows from the data.
+        backbone: "resnet18" to "resnet101", an smp encoder name, or "tu-" and a timm name.
+        output_stride: of the backbone: 8, 16 or 32.
+        atrous_rates: of the ASPP, as used: (6, 12, 18) at output stride 16, (12, 24, 36) at 8.
+        multi_grid: unit rates of the ResNet's last stage.
+        stem: of the ResNet: "conv7x7" or "three_conv3x3".
+        stride_unit: unit of a ResNet stage that strides: "first" as in torchvision, "last" as in TensorFlow.
+        aspp_channels: of each ASPP branch and of the projection.
+        image_pooling: have the image-level branch.
+        dropout: after the ASPP's projection.
+        low_level_channels: the low-level features are reduced to so many.
+        decoder_channels: of the decoder's 3x3 convolutions.
+        decoder_convs: how many 3x3 convolutions the decoder has.
+        separable: make the 3x3 convolutions of ASPP and decoder separable.
+        pretrained: load ImageNet weights into the backbone.
+        align_corners: grid of every bilinear resize: False as in torchvision, True as in the TensorFlow release.
+        kwargs: see `SegmentationModule`.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        backbone: str = "resnet101",
+        output_stride: int = 16,
+        atrous_rates: Sequence[int] = (6, 12, 18),
+        multi_grid: Sequence[int] = (1, 1, 1),
+        stem: Stem = "conv7x7",
+        stride_unit: StrideUnit = "first",
+        aspp_channels: int = 256,
+        image_pooling: bool = True,
+        dropout: float = 0.1,
+        low_level_channels: int = 48,
+        decoder_channels: int = 256,
+        decoder_convs: int = 2,
+        separable: bool = False,
+        pretrained: bool = False,
+        align_corners: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, **kwargs)
+        self.network = DeepLabV3Plus(
+            num_classes,
+            backbone=backbone,
+            output_stride=output_stride,
+            atrous_rates=atrous_rates,
+            multi_grid=multi_grid,
+            stem=stem,
+            stride_unit=stride_unit,
+            aspp_channels=aspp_channels,
+            image_pooling=image_pooling,
+            dropout=dropout,
+            low_level_channels=low_level_channels,
+            decoder_channels=decoder_channels,
+            decoder_convs=decoder_convs,
+            separable=separable,
+            pretrained=pretrained,
+            align_corners=align_corners,
+        )

@@ -1,0 +1,120 @@
+"""The callback in a hand-made evaluation loop: what it scores, and that it cleans up."""
+
+import multiprocessing
+import os
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from deeplab_lightning.callbacks import crf_evaluation
+from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
+from deeplab_lightning.datasets.transforms import EvaluationTransform
+from deeplab_lightning.metrics import SegmentationScores
+
+TRANSFORM = EvaluationTransform((0.5,) * 3, (0.25,) * 3)
+
+
+class FakeModule(nn.Module):
+    """As much of a module as the callback uses."""
+
+    device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores = SegmentationScores(["background", "object"])
+        self.logged: dict[str, float] = {}
+
+    def log(self, name: str, value: float, **_: Any) -> None:
+        self.logged[name] = value
+
+
+def trainer(fn: str = "validate") -> Any:
+    return SimpleNamespace(
+        sanity_checking=False,
+        state=SimpleNamespace(fn=fn),
+        datamodule=SimpleNamespace(eval_transform=TRANSFORM),
+    )
+
+
+def batch(number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """One image with a bright half, and noisy logits that favour the right label."""
+    generator = torch.Generator().manual_seed(number)
+    mask = torch.zeros(1, 24, 32, dtype=torch.int64)
+    mask[:, :, 16:] = 1
+    pixels = np.where(mask[0, ..., None].numpy() == 1, 200, 60).repeat(3, -1).astype(np.uint8)
+    image = (torch.from_numpy(pixels).permute(2, 0, 1).float() / 255 - 0.5) / 0.25
+    score = (mask - 0.5) * 1.5 + torch.randn(mask.shape, generator=generator)
+    return {"logits": torch.stack([-score, score], 1)}, {
+        "image": image[None],
+        "mask": mask,
+        "image_id": [f"image {number}"],
+    }
+
+
+def evaluate(callback: CRFEvaluation, module: Any, number_of_batches: int = 5) -> list[dict[str, Any]]:
+    callback.on_validation_epoch_start(trainer(), module)
+    kept = []
+    for number in range(number_of_batches):
+        outputs, own = batch(number)
+        callback.on_validation_batch_end(trainer(), module, outputs, own, number)
+        kept.append(outputs)
+    callback.on_validation_epoch_end(trainer(), module)
+    return kept
+
+
+def children() -> int:
+    deadline = time.monotonic() + 10
+    while multiprocessing.active_children() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return len(multiprocessing.active_children())
+
+
+def test_scores_are_those_of_the_crf_image_by_image() -> None:
+    callback, module = CRFEvaluation(4, 20, 20, 1, 1, num_workers=1), FakeModule()
+    outputs = evaluate(callback, module)
+    expected = SegmentationScores(["background", "object"], suffix="_crf")
+    for number, kept in enumerate(outputs):
+        _, own = batch(number)
+        probabilities = kept["logits"].softmax(1)[0].numpy()
+        prediction = callback.crf(TRANSFORM.denormalize(own["image"][0]).numpy(), probabilities).argmax(0)
+        expected.update(torch.from_numpy(prediction)[None], own["mask"])
+        assert np.array_equal(kept["crf"][0].result()[0], prediction)
+    for name, value in expected.compute().items():
+        assert module.logged[f"val/{name}"] == value
+    assert module.logged["val/miou_crf"] > 0.95
+    assert module.logged["val/seconds_per_image_crf"] > 0
+    assert children() == 0
+
+
+def test_a_worker_that_dies_is_named_with_its_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crf_evaluation, "_refine", die)
+    with pytest.raises(RuntimeError, match="a CRF worker process died at image image 0"):
+        evaluate(CRFEvaluation(num_workers=1), FakeModule())
+
+
+def die(*_: Any) -> None:
+    os._exit(1)
+
+
+def test_it_stays_out_of_a_training_run_unless_asked() -> None:
+    callback, module = CRFEvaluation(num_workers=1), FakeModule()
+    callback.on_validation_epoch_start(trainer("fit"), module)  # type: ignore[arg-type]
+    outputs, own = batch(0)
+    callback.on_validation_batch_end(trainer("fit"), module, outputs, own, 0)  # type: ignore[arg-type]
+    callback.on_validation_epoch_end(trainer("fit"), module)  # type: ignore[arg-type]
+    assert "crf" not in outputs
+    assert not module.logged
+
+
+def test_no_worker_outlives_a_failure() -> None:
+    callback, module = CRFEvaluation(num_workers=2), FakeModule()
+    callback.on_validation_epoch_start(trainer(), module)  # type: ignore[arg-type]
+    outputs, own = batch(0)
+    callback.on_validation_batch_end(trainer(), module, outputs, own, 0)  # type: ignore[arg-type]
+    callback.on_exception(trainer(), module, KeyboardInterrupt())  # type: ignore[arg-type]
+    assert children() == 0

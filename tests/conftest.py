@@ -1,0 +1,34 @@
+"""Data and settings that the tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from deeplab_lightning.datasets.shapes import generate
+
+os.environ["WANDB_MODE"] = "disabled"  # the tests that are about W&B choose their own mode
+os.environ.pop("DEEPLAB_TRACEBACK", None)
+
+
+@pytest.fixture(scope="session")
+def shapes_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Shapes tree: 12 train, 5 val, 3 test images of 48x64."""
+    root = tmp_path_factory.mktemp("shapes")
+    generate(root, {"train": 12, "val": 5, "test": 3}, (48, 64))
+    return root
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real samples, where there is one."""
+    root = Path(os.environ.get("DEEPLAB_DATA", "data"))
+    if not (root / "camvid" / "class_names.txt").is_file():
+        pytest.skip(f"no real data in {root}; set DEEPLAB_DATA")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)

@@ -1,0 +1,44 @@
+"""A tiny run through the real command, in this process."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import deeplab_lightning.cli  # noqa: F401  (Lightning's log handler keeps the standard error of its first import)
+from deeplab_lightning.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+TINY = """
+model:
+  class_path: DeepLabV3PlusModule
+  init_args: {backbone: resnet18, aspp_channels: 16, low_level_channels: 8, decoder_channels: 16, lr: 0.01}
+data:
+  init_args: {batch_size: 4, crop_size: [32, 32], num_workers: 0}
+trainer:
+  accelerator: cpu
+  devices: 1
+  max_steps: 6
+  val_check_interval: 3
+  log_every_n_steps: 1
+  enable_progress_bar: false
+  enable_model_summary: false
+"""
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def experiment(tmp_path: Path, shapes_root: Path) -> list[str]:
+    """The options of a small experiment on Shapes, with its run folder at <tmp_path>/run."""
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    (tmp_path / "data.yaml").write_text(f"data: {{class_path: FolderDataModule, init_args: {{root: {shapes_root}}}}}\n")
+    configs = [ROOT / "experiments" / "base.yaml", tmp_path / "data.yaml", tmp_path / "tiny.yaml"]
+    options = [option for config in configs for option in ("-c", str(config))]
+    return [*options, "--trainer.default_root_dir", str(tmp_path / "run")]
+
+
+@pytest.fixture
+def deeplab(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Call `deeplab` with these arguments; any failure is raised as it is."""
+    monkeypatch.setenv("DEEPLAB_TRACEBACK", "1")
+    return lambda *arguments: main([str(argument) for argument in arguments])

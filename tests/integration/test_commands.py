@@ -1,0 +1,116 @@
+"""fit, validate, test, predict and report as a user runs them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
+from tests.integration.conftest import Run
+
+
+def records(log: Path) -> dict[str, dict[str, object]]:
+    return {record["metric"]: record for record in json.loads((log / "evaluation.json").read_text())}
+
+
+def test_fit_leaves_checkpoints_and_records(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
+    assert deeplab("fit", *experiment) == 0
+    run = tmp_path / "run"
+    for name in ("best.ckpt", "last.ckpt"):
+        checkpoint = torch.load(run / name, weights_only=True)
+        assert checkpoint["global_step"] in (3, 6)
+        module = DeepLabV3PlusModule.load_from_checkpoint(run / name, weights_only=True)
+        assert module.num_classes if hasattr(module, "num_classes") else module.network.num_classes == 8
+        assert module.class_names[0] == "background"
+    log = run / "logs" / "fit_0"
+    assert (log / "config.yaml").is_file()
+    assert "train/loss" in (log / "metrics.csv").read_text()
+    miou = records(log)["val/miou"]
+    assert miou["identity"]["num_images"] == 5  # type: ignore[index]
+    assert miou["identity"]["weights"] == "of step 6"  # type: ignore[index]
+    assert len(list((log / "panels" / "val").glob("*.png"))) == 5
+
+
+def test_one_checkpoint_serves_many_evaluations(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
+    """Scales and flip of the command line win over those the checkpoint was trained with; the CRF comes on top."""
+    deeplab("fit", *experiment)
+    run = tmp_path / "run"
+    checkpoint = ("--ckpt_path", run / "best.ckpt")
+    config = ("-c", run / "logs" / "fit_0" / "config.yaml")
+    deeplab("test", *config, *checkpoint)
+    deeplab("test", *config, *checkpoint, "--model.scales", "[0.75, 1.0]", "--model.flip", "true")
+    crf = Path(__file__).parents[2] / "experiments" / "crf" / "shapes.yaml"
+    deeplab("validate", *config, "-c", crf, *checkpoint)
+    plain, averaged, refined = (records(run / "logs" / name) for name in ("test_0", "test_1", "validate_0"))
+    assert plain["test/miou"]["identity"]["scales"] == [1.0]  # type: ignore[index]
+    assert averaged["test/miou"]["identity"]["scales"] == [0.75, 1.0]  # type: ignore[index]
+    assert averaged["test/miou"]["identity"]["flip"] is True  # type: ignore[index]
+    assert plain["test/loss"]["value"] != averaged["test/loss"]["value"]
+    assert plain["test/miou"]["identity"]["num_images"] == 3  # type: ignore[index]
+    assert refined["val/miou_crf"]["identity"]["num_images"] == 5  # type: ignore[index]
+    assert "xy 20" in refined["val/miou_crf"]["identity"]["crf"]  # type: ignore[index]
+    assert refined["val/miou"]["identity"]["crf"] is None  # type: ignore[index]
+    panel = Image.open(run / "logs" / "validate_0" / "panels" / "val" / "val_00000.png")
+    assert panel.width == 4 * 64 + 3 * 4  # image, target, prediction, after CRF
+    deeplab("report", run)
+    assert "CRF" in (run / "report.html").read_text()
+
+
+def test_resuming_goes_on_to_the_last_step(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
+    deeplab("fit", *experiment, "--trainer.max_steps", "3")
+    deeplab("fit", *experiment, "--ckpt_path", "last")
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 6
+    assert {path.name for path in (tmp_path / "run" / "logs").iterdir()} == {"fit_0", "fit_1"}
+
+
+def test_the_rate_falls_with_every_step(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
+    deeplab("fit", *experiment, "--trainer.log_every_n_steps", "1")
+    lines = [line.split(",") for line in (tmp_path / "run/logs/fit_0/metrics.csv").read_text().splitlines()]
+    column = next(index for index, name in enumerate(lines[0]) if name.startswith("lr-") and "backbone/weights" in name)
+    rates = [float(line[column]) for line in lines[1:] if line[column]]
+    expected = [0.01 * (1 - step / 6) ** 0.9 for step in range(6)]
+    assert rates == pytest.approx(expected)
+
+
+def test_predict_writes_label_maps(deeplab: Run, experiment: list[str], tmp_path: Path, shapes_root: Path) -> None:
+    deeplab("fit", *experiment)
+    run = tmp_path / "run"
+    deeplab(
+        "predict", *experiment, "--ckpt_path", run / "last.ckpt", "--data.predict_images", shapes_root / "JPEGImages"
+    )
+    predictions = sorted((run / "logs" / "predict_0" / "predictions").glob("*.png"))
+    assert len(predictions) == 20
+    mask = Image.open(predictions[0])
+    assert mask.mode == "P"
+    assert mask.size == (64, 48)
+    assert np.asarray(mask).max() < 8
+
+
+def test_the_same_seed_gives_the_same_weights(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
+    states = []
+    for seed in (1, 1, 2):
+        deeplab("fit", *experiment, "--seed_everything", seed, "--trainer.max_steps", "3")
+        states.append(torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["state_dict"])
+    first, again, other = states
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not all(torch.equal(first[key], other[key]) for key in first)
+
+
+def test_wandb_is_offline_without_a_key(
+    deeplab: Run, experiment: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    deeplab("fit", *experiment, "--trainer.max_steps", "3", "--wandb.name", "mine")
+    import wandb
+
+    wandb.finish()
+    (folder,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
+    written = next(folder.glob("run-*.wandb")).read_bytes()
+    for logged in (b"train/loss", b"val/miou", b"val/iou/disk", b"mine"):
+        assert logged in written
+    assert list((folder / "files" / "media" / "images").rglob("*.png"))

@@ -1,0 +1,73 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from deeplab_lightning.modules.base import SegmentationModule
+from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
+from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
+
+MODULES = [DeepLabV3Module, DeepLabV3PlusModule]
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_groups_hold_every_parameter_once(kind: Callable[..., SegmentationModule]) -> None:
+    module = kind(4, backbone="resnet18")
+    grouped = [parameter for group in module.parameter_groups() for parameter in group["params"]]
+    assert len({id(parameter) for parameter in grouped}) == len(grouped)
+    assert {id(parameter) for parameter in grouped} == {id(parameter) for parameter in module.parameters()}
+
+
+def test_rates_and_decay_by_part_and_kind() -> None:
+    module = DeepLabV3PlusModule(
+        4, backbone="resnet18", lr=0.1, weight_decay=0.5, bias_lr_multiplier=2, lr_multipliers={"classifier": 10}
+    )
+    groups = {group["name"]: group for group in module.parameter_groups()}
+    assert groups["backbone/weights"]["lr"] == 0.1
+    assert groups["backbone/weights"]["weight_decay"] == 0.5
+    assert groups["backbone/norms"]["weight_decay"] == 0
+    assert groups["classifier/weights"]["lr"] == 1.0
+    assert groups["classifier/biases"]["lr"] == 2.0
+    assert groups["classifier/biases"]["weight_decay"] == 0
+    assert all(parameter.ndim == 4 for parameter in groups["decoder/weights"]["params"])
+    norms = sum(
+        isinstance(layer, nn.BatchNorm2d)
+        for name, layer in module.network.named_modules()
+        if name.startswith("backbone")
+    )
+    assert len(groups["backbone/norms"]["params"]) == 2 * norms
+
+
+def test_settings_that_cannot_work() -> None:
+    with pytest.raises(ValueError, match=r"lr_multipliers names \['fc8'\], but the parts .*'aspp', 'backbone'"):
+        DeepLabV3Module(4, backbone="resnet18", lr_multipliers={"fc8": 10.0}).parameter_groups()
+    with pytest.raises(ValueError, match="num_classes is 4, but there are 2 class_names"):
+        DeepLabV3Module(4, backbone="resnet18", class_names=["a", "b"])
+    with pytest.raises(ValueError, match="num_classes is 4, but there are 1 class_weights"):
+        DeepLabV3Module(4, backbone="resnet18", class_weights=[1.0])
+    with pytest.raises(ValueError, match="scales must hold"):
+        DeepLabV3Module(4, backbone="resnet18", scales=[])
+
+
+def test_evaluation_uses_scales_and_flip() -> None:
+    images = torch.randn(1, 3, 33, 49)
+    module = DeepLabV3Module(4, backbone="resnet18", scales=[0.5, 1.0], flip=True).eval()
+    with torch.no_grad():
+        mirrored = module.evaluation_logits(images.flip(3)).flip(3)
+        torch.testing.assert_close(module.evaluation_logits(images), mirrored, rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(module(images), module.evaluation_logits(images), atol=1e-4)
+
+
+def test_hyperparameters_are_plain() -> None:
+    module = DeepLabV3Module(4, backbone="resnet18", class_weights=[1.0] * 4)
+    assert module.hparams["backbone"] == "resnet18"
+    assert module.hparams["lr"] == 0.007
+    assert module.hparams["class_weights"] == [1.0] * 4
+    assert "class_weights" not in module.state_dict()
+
+
+def test_a_checkpoint_of_another_class_count_is_refused() -> None:
+    module = DeepLabV3Module(4, backbone="resnet18")
+    with pytest.raises(ValueError, match="the checkpoint was trained for 5 classes, but the data has 4"):
+        module.on_load_checkpoint({"hyper_parameters": {"num_classes": 5}, "global_step": 1})

@@ -1,0 +1,101 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torchmetrics.classification import MulticlassJaccardIndex
+
+from deeplab_lightning.metrics import (
+    ConfusionMatrix,
+    SegmentationScores,
+    iou_per_class,
+    mean_iou,
+    pixel_accuracy,
+    trimap_band,
+)
+
+
+def random_maps(seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    prediction = torch.randint(0, 5, (3, 20, 24), generator=generator)
+    target = torch.randint(0, 5, (3, 20, 24), generator=generator)
+    target[torch.rand(target.shape, generator=generator) < 0.2] = 255
+    return prediction, target
+
+
+def test_mean_iou_equals_torchmetrics() -> None:
+    prediction, target = random_maps()
+    matrix = ConfusionMatrix(5)
+    for index in range(3):
+        matrix.update(prediction[index : index + 1], target[index : index + 1])
+    reference = MulticlassJaccardIndex(5, average="none", ignore_index=255)(prediction, target)
+    torch.testing.assert_close(iou_per_class(matrix.compute()).float(), reference)
+    assert matrix.compute().dtype == torch.int64
+    assert int(matrix.compute().sum()) == int((target != 255).sum())
+    assert int(matrix.num_images) == 3
+
+
+def test_matrix_holds_targets_in_rows() -> None:
+    matrix = ConfusionMatrix(3)
+    matrix.update(torch.tensor([[[0, 2, 2]]]), torch.tensor([[[0, 1, 255]]]))
+    assert matrix.compute().tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
+
+
+def test_mean_is_over_the_split_not_over_images() -> None:
+    """Two images, one with class 1 in a single pixel: the mean of per-image values would differ."""
+    target = torch.zeros(2, 10, 10, dtype=torch.int64)
+    target[0, 0, 0] = 1
+    target[1, :5] = 1
+    prediction = target.clone()
+    prediction[0, 0, 0] = 0
+    matrix = ConfusionMatrix(2)
+    matrix.update(prediction, target)
+    assert mean_iou(matrix.compute()) == pytest.approx(((149 / 150) + (50 / 51)) / 2)
+
+
+def test_a_class_that_never_occurs_is_left_out() -> None:
+    matrix = torch.tensor([[3, 1, 0], [0, 2, 0], [0, 0, 0]])
+    assert iou_per_class(matrix)[2].isnan()
+    assert mean_iou(matrix) == pytest.approx((3 / 4 + 2 / 3) / 2)
+    assert pixel_accuracy(matrix) == pytest.approx(5 / 6)
+
+
+@pytest.mark.parametrize("width", [1, 3, 40])
+def test_trimap_band_equals_its_definition(width: int) -> None:
+    target = torch.zeros(1, 30, 31, dtype=torch.int64)
+    target[0, 10, 5:9] = 255
+    target[0, 29, 30] = 255
+    void = np.argwhere(target[0].numpy() == 255)
+    expected = np.zeros((30, 31), bool)
+    for y in range(30):
+        for x in range(31):
+            near = np.abs(void - np.array([y, x])).max(1).min() <= width
+            expected[y, x] = near and target[0, y, x] != 255
+    assert np.array_equal(trimap_band(target, width)[0].numpy(), expected)
+
+
+def test_scores_have_names_and_leave_out_what_was_not_measured() -> None:
+    prediction, target = random_maps()
+    scores = SegmentationScores(["a", "b", "c", "d", "e", "never"], trimap_width=2, suffix="_crf")
+    scores.update(prediction, target)
+    values = scores.compute()
+    names = {"miou_crf", "pixel_accuracy_crf", "trimap_miou_crf/2", *(f"iou_crf/{name}" for name in "abcde")}
+    assert set(values) == names
+    assert scores.num_images == 3
+    without_void = SegmentationScores(["a", "b"])
+    without_void.update(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4))
+    assert "trimap_miou/3" not in without_void.compute()
+    scores.reset()
+    assert math.isnan(mean_iou(scores.whole.compute()))
+
+
+def test_scores_leave_nothing_in_a_checkpoint() -> None:
+    assert not SegmentationScores(["a", "b"]).state_dict()
+
+
+def test_wrong_shapes() -> None:
+    with pytest.raises(ValueError, match="differ in shape"):
+        ConfusionMatrix(2).update(torch.zeros(1, 4, 4), torch.zeros(1, 4, 5))
+    with pytest.raises(ValueError, match="trimap_width"):
+        SegmentationScores(["a", "b"], 0)
