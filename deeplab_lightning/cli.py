@@ -50,7 +50,7 @@ class DeepLabCLI(LightningCLI):
             subclass_mode_data=True,
             seed_everything_default=0,
             save_config_kwargs={"overwrite": True},
-            trainer_defaults={"default_root_dir": "runs/default"},
+            trainer_defaults={"default_root_dir": "runs/default", "use_distributed_sampler": False},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             parser_kwargs={"prog": "deeplab", "exit_on_error": False, command: {"exit_on_error": False}},
@@ -59,7 +59,19 @@ class DeepLabCLI(LightningCLI):
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there; one parser is built, not four
         """The one command that was asked for, with the arguments that this class passes itself."""
-        return {self.command: LightningCLI.subcommands()[self.command]}
+        return {self.command: LightningCLI.subcommands()[self.command] | {"verbose", "return_predictions"}}
+
+    def validate(self, **kwargs: Any) -> None:
+        """Validate; `RecordEvaluation` prints the scores with their identity, so Lightning does not."""
+        self.trainer.validate(**kwargs, verbose=False)
+
+    def test(self, **kwargs: Any) -> None:
+        """Test; see `validate`."""
+        self.trainer.test(**kwargs, verbose=False)
+
+    def predict(self, **kwargs: Any) -> None:
+        """Predict; `WritePredictions` has written what is not kept here."""
+        self.trainer.predict(**kwargs, return_predictions=False)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add checkpoints and W&B, and the links from the data to the model."""
@@ -106,7 +118,7 @@ class DeepLabCLI(LightningCLI):
             callbacks.append(LearningRateMonitor("step"))
         callbacks += [RecordEvaluation(), WritePredictions()]
         callbacks.sort(key=lambda callback: not isinstance(callback, CRFEvaluation))
-        return super().instantiate_trainer(callbacks=callbacks, use_distributed_sampler=False, **kwargs)
+        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
 
 
 def run(command: str, options: list[str]) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics import Metric
+from torchmetrics import Metric, SumMetric
 
 from deeplab_lightning import IGNORE_INDEX
 
@@ -15,13 +15,11 @@ class ConfusionMatrix(Metric):
 
     full_state_update = False
     matrix: Tensor
-    num_images: Tensor
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.add_state("matrix", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("num_images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Count a batch: prediction and target (B, H, W), class indices; 255 in the target is void."""
@@ -30,7 +28,6 @@ class ConfusionMatrix(Metric):
         valid = target != IGNORE_INDEX
         pairs = target[valid].long() * self.num_classes + prediction[valid].long()
         self.matrix += torch.bincount(pairs, minlength=self.num_classes**2).view(self.num_classes, -1)
-        self.num_images += len(target)
 
     def compute(self) -> Tensor:
         """The matrix so far."""
@@ -84,14 +81,21 @@ class SegmentationScores(nn.Module):
         self.class_names, self.trimap_width, self.suffix = list(class_names), trimap_width, suffix
         self.whole = ConfusionMatrix(len(class_names))
         self.band = ConfusionMatrix(len(class_names))
+        self.images = SumMetric()
+        self.num_images = 0
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Count a batch: prediction and target (B, H, W)."""
         self.whole.update(prediction, target)
+        self.images.update(len(target))
         self.band.update(prediction, target.where(trimap_band(target, self.trimap_width), IGNORE_INDEX))
 
     def compute(self) -> dict[str, float]:
-        """All scores by name; a score of nothing (an absent class, no void border) is left out."""
+        """All scores by name, over all ranks; a score of nothing (an absent class, no void border) is left out.
+
+        `num_images` then holds how many images they are of.
+        """
+        self.num_images = int(self.images.compute())
         matrix = self.whole.compute()
         scores = {f"miou{self.suffix}": mean_iou(matrix), f"pixel_accuracy{self.suffix}": pixel_accuracy(matrix)}
         scores[f"trimap_miou{self.suffix}/{self.trimap_width}"] = mean_iou(self.band.compute())
@@ -99,12 +103,7 @@ class SegmentationScores(nn.Module):
             scores[f"iou{self.suffix}/{name}"] = iou
         return {name: score for name, score in scores.items() if score == score}
 
-    @property
-    def num_images(self) -> int:
-        """Images counted, over all ranks once `compute` has synchronised."""
-        return int(self.whole.num_images)
-
     def reset(self) -> None:
         """Start anew."""
-        self.whole.reset()
-        self.band.reset()
+        for metric in (self.whole, self.band, self.images):
+            metric.reset()

@@ -1,7 +1,6 @@
 """Two checkpoints a run: the best by validation mIoU, and the last."""
 
 from pathlib import Path
-from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -45,6 +44,8 @@ class Checkpoint(ModelCheckpoint):
             trainer.save_checkpoint(path)
             rank_zero_info(f"interrupted at step {trainer.global_step}; saved {path}: go on with --ckpt_path {path}")
 
-    def state_dict(self) -> dict[str, Any]:
-        """The state, without the folder: a run may be moved and go on elsewhere."""
-        return super().state_dict() | {"dirpath": str(self.dirpath)}
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what there is now."""
+        if self.best_model_path:
+            rank_zero_info(f"best: {self.best_model_path} ({self.monitor} {self.best_model_score:.4f})")
+        rank_zero_info(f"last: {self.last_model_path}")

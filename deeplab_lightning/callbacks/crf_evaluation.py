@@ -91,7 +91,7 @@ class CRFEvaluation(Callback):
         scores = pl_module.scores
         assert isinstance(scores, SegmentationScores)
         self._scores = SegmentationScores(scores.class_names, scores.trimap_width, "_crf").to(pl_module.device)
-        self._seconds = 0.0
+        self._seconds, self._own_images = 0.0, 0
         self._waiting: deque[tuple[Future[Refined], torch.Tensor, str]] = deque()
         self._pool = ProcessPoolExecutor(self.num_workers, get_context("spawn"))
 
@@ -121,6 +121,7 @@ class CRFEvaluation(Callback):
             raise _worker_death(image_id) from error
         self._waiting.popleft()
         self._seconds += seconds
+        self._own_images += 1
         self._scores.update(torch.from_numpy(prediction).to(target.device)[None], target[None])
 
     def _finish(self, pl_module: LightningModule, split: str) -> None:
@@ -129,10 +130,9 @@ class CRFEvaluation(Callback):
         while self._waiting:
             self._collect()
         self._stop_workers()
-        own_images = max(1, self._scores.num_images)
         for name, value in self._scores.compute().items():
-            pl_module.log(f"{split}/{name}", value)
-        pl_module.log(f"{split}/seconds_per_image_crf", self._seconds / own_images, sync_dist=True)
+            pl_module.log(f"{split}/{name}", value, sync_dist=True)
+        pl_module.log(f"{split}/seconds_per_image_crf", self._seconds / max(1, self._own_images), sync_dist=True)
 
     def _stop_workers(self) -> None:
         if self._pool is not None:

@@ -31,6 +31,10 @@ class LogPredictions(Callback):
         self.num_images = num_images
         self._kept: list[tuple[str, dict[str, NDArray[np.uint8]], Future[Any] | None]] = []
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Ask for the log folder while every rank does: the ranks agree on it by a broadcast."""
+        self._folder = Path(str(trainer.log_dir)) / "panels"
+
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
@@ -66,9 +70,9 @@ class LogPredictions(Callback):
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
         kept, self._kept = self._kept, []
-        if not kept or trainer.log_dir is None:
+        if not kept:
             return
-        folder = Path(trainer.log_dir) / "panels" / split
+        folder = self._folder / split
         folder.mkdir(parents=True, exist_ok=True)
         for image_id, maps, future in kept:
             if future is not None:

@@ -20,6 +20,10 @@ class RecordEvaluation(Callback):
     The file holds a list of {split, metric, value, identity}. A training run rewrites it at every validation.
     """
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Ask for the log folder while every rank does: the ranks agree on it by a broadcast."""
+        self._path = Path(str(trainer.log_dir)) / FILE_NAME
+
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the validation."""
@@ -42,10 +46,8 @@ class RecordEvaluation(Callback):
                 refined = metric.partition("/")[0].endswith("_crf")
                 own = identity | {"crf": crf if refined else None}
                 records.append({"split": identity["split"], "metric": name, "value": float(value), "identity": own})
-        assert trainer.log_dir is not None
-        path = Path(trainer.log_dir) / FILE_NAME
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(records, indent=1))
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_text(json.dumps(records, indent=1))
         if trainer.state.fn == "fit":
             score = trainer.callback_metrics[f"{stage}/miou"]
             line = f"step {trainer.global_step}: {stage}/miou {score:.4f} ({describe_identity(identity)})"

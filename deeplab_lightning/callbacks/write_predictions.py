@@ -14,21 +14,20 @@ from deeplab_lightning.datasets.palette import PALETTE
 class WritePredictions(Callback):
     """Write each predicted label map as a palette PNG (value = class index) into `predictions/` of the log folder."""
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Ask for the log folder while every rank does: the ranks agree on it by a broadcast."""
+        self._folder = Path(str(trainer.log_dir)) / "predictions"
+
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Write the label maps of one batch."""
-        folder = self._folder(trainer)
-        folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         for image_id, prediction in zip(batch["image_id"], outputs.byte().cpu().numpy(), strict=True):
             mask = Image.fromarray(prediction.astype(np.uint8), "P")
             mask.putpalette(PALETTE.ravel().tolist())
-            mask.save(folder / f"{image_id}.png")
+            mask.save(self._folder / f"{image_id}.png")
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where they are."""
-        rank_zero_info(f"predictions are in {self._folder(trainer)}")
-
-    def _folder(self, trainer: Trainer) -> Path:
-        assert trainer.log_dir is not None
-        return Path(trainer.log_dir) / "predictions"
+        rank_zero_info(f"predictions are in {self._folder}")

@@ -127,7 +127,7 @@ class SegmentationDataModule(LightningDataModule):
     ) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
-            batch_size,
+            batch_size=batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
             collate_fn=collate,

@@ -120,6 +120,7 @@ class SegmentationModule(LightningModule):
         start = self._clock()
         logits = self.evaluation_logits(batch["image"])
         self._seconds += self._clock() - start
+        self._own_images += len(logits)
         loss = cross_entropy(logits, batch["mask"])
         self.scores.update(logits.argmax(1), batch["mask"])
         self.log(f"{split}/loss", loss, batch_size=len(logits), on_epoch=True, sync_dist=True)
@@ -148,13 +149,12 @@ class SegmentationModule(LightningModule):
 
     def _start_scores(self) -> None:
         self.scores.reset()
-        self._seconds = 0.0
+        self._seconds, self._own_images = 0.0, 0
 
     def _log_scores(self, split: str) -> None:
-        own_images = max(1, self.scores.num_images)
         for name, value in self.scores.compute().items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "miou")
-        self.log(f"{split}/seconds_per_image", self._seconds / own_images, sync_dist=True)
+            self.log(f"{split}/{name}", value, prog_bar=name == "miou", sync_dist=True)
+        self.log(f"{split}/seconds_per_image", self._seconds / max(1, self._own_images), sync_dist=True)
 
     def evaluation_identity(self, split: str) -> EvaluationIdentity:
         """How the scores last logged for split "val" or "test" were measured."""
@@ -209,9 +209,9 @@ class SegmentationModule(LightningModule):
         groups = self.parameter_groups()
         optimizer: Optimizer
         if self.optimizer_name == "sgd":
-            optimizer = SGD(groups, self.lr, self.momentum)
+            optimizer = SGD(groups, self.lr, self.momentum, fused=True)
         else:
-            optimizer = AdamW(groups, self.lr, (self.momentum, 0.999))
+            optimizer = AdamW(groups, self.lr, (self.momentum, 0.999), fused=True)
         schedule = LambdaLR(optimizer, lambda step: poly(step, int(max_steps), self.poly_power))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

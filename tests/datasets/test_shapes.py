@@ -24,10 +24,10 @@ def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
 
 
 def test_it_is_a_voc_tree(shapes_root: Path) -> None:
-    mask = Image.open(shapes_root / "SegmentationClass" / "train_00000.png")
-    assert mask.mode == "P"
     assert (shapes_root / "class_names.txt").read_text().split() == list(CLASS_NAMES)
-    assert mask.size == Image.open(shapes_root / "JPEGImages" / "train_00000.jpg").size == (64, 48)
+    for name, mode in (("SegmentationClass/train_00000.png", "P"), ("JPEGImages/train_00000.jpg", "RGB")):
+        with Image.open(shapes_root / name) as picture:
+            assert (picture.mode, picture.size) == (mode, (64, 48))
 
 
 def test_all_classes_occur_with_borders_between_objects() -> None:

@@ -23,7 +23,7 @@ def test_fit_leaves_checkpoints_and_records(deeplab: Run, experiment: list[str],
         checkpoint = torch.load(run / name, weights_only=True)
         assert checkpoint["global_step"] in (3, 6)
         module = DeepLabV3PlusModule.load_from_checkpoint(run / name, weights_only=True)
-        assert module.num_classes if hasattr(module, "num_classes") else module.network.num_classes == 8
+        assert module.network.num_classes == 8
         assert module.class_names[0] == "background"
     log = run / "logs" / "fit_0"
     assert (log / "config.yaml").is_file()
@@ -53,12 +53,13 @@ def test_one_checkpoint_serves_many_evaluations(deeplab: Run, experiment: list[s
     assert refined["val/miou_crf"]["identity"]["num_images"] == 5  # type: ignore[index]
     assert "xy 20" in refined["val/miou_crf"]["identity"]["crf"]  # type: ignore[index]
     assert refined["val/miou"]["identity"]["crf"] is None  # type: ignore[index]
-    panel = Image.open(run / "logs" / "validate_0" / "panels" / "val" / "val_00000.png")
-    assert panel.width == 4 * 64 + 3 * 4  # image, target, prediction, after CRF
+    with Image.open(run / "logs" / "validate_0" / "panels" / "val" / "val_00000.png") as panel:
+        assert panel.width == 4 * 64 + 3 * 4  # image, target, prediction, after CRF
     deeplab("report", run)
     assert "CRF" in (run / "report.html").read_text()
 
 
+@pytest.mark.filterwarnings("ignore:You're resuming")  # Lightning's word on a checkpoint from within an epoch
 def test_resuming_goes_on_to_the_last_step(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
     deeplab("fit", *experiment, "--trainer.max_steps", "3")
     deeplab("fit", *experiment, "--ckpt_path", "last")
@@ -83,17 +84,18 @@ def test_predict_writes_label_maps(deeplab: Run, experiment: list[str], tmp_path
     )
     predictions = sorted((run / "logs" / "predict_0" / "predictions").glob("*.png"))
     assert len(predictions) == 20
-    mask = Image.open(predictions[0])
-    assert mask.mode == "P"
-    assert mask.size == (64, 48)
-    assert np.asarray(mask).max() < 8
+    with Image.open(predictions[0]) as mask:
+        assert (mask.mode, mask.size) == ("P", (64, 48))
+        assert np.asarray(mask).max() < 8
 
 
 def test_the_same_seed_gives_the_same_weights(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
     states = []
-    for seed in (1, 1, 2):
-        deeplab("fit", *experiment, "--seed_everything", seed, "--trainer.max_steps", "3")
-        states.append(torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["state_dict"])
+    for number, seed in enumerate((1, 1, 2)):
+        run = tmp_path / str(number)
+        options = ["--seed_everything", seed, "--trainer.max_steps", 3, "--trainer.default_root_dir", run]
+        deeplab("fit", *experiment, *options)
+        states.append(torch.load(run / "last.ckpt", weights_only=True)["state_dict"])
     first, again, other = states
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not all(torch.equal(first[key], other[key]) for key in first)

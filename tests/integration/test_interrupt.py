@@ -6,11 +6,13 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.integration.conftest import Run
 
 
+@pytest.mark.filterwarnings("ignore:You're resuming")  # Lightning's word on a checkpoint from within an epoch
 def test_ctrl_c_leaves_a_last_checkpoint_that_resumes(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
     options = [*experiment, "--trainer.log_every_n_steps", "1", "--trainer.max_steps", "100000"]
     options += ["--trainer.val_check_interval", "100000"]

@@ -1,0 +1,27 @@
+"""Two processes on one machine: they train, and score every image exactly once."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.integration.conftest import Run
+
+
+def test_two_processes_score_each_image_once(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
+    two = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    command = [sys.executable, "-m", "deeplab_lightning", "fit", *experiment, *two]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    deeplab("validate", *experiment, "--ckpt_path", tmp_path / "run" / "last.ckpt")
+    logs = tmp_path / "run" / "logs"
+    assert {path.name for path in logs.iterdir()} == {"fit_0", "validate_0"}
+    trained, alone = (
+        {record["metric"]: record for record in json.loads((logs / name / "evaluation.json").read_text())}
+        for name in ("fit_0", "validate_0")
+    )
+    for metric, record in alone.items():
+        if "iou" in metric or "accuracy" in metric:
+            assert record["value"] == trained[metric]["value"], metric
+            assert record["identity"] == trained[metric]["identity"]
+    assert trained["val/miou"]["identity"]["num_images"] == 5  # an odd number, on two processes
