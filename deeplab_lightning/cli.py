@@ -93,7 +93,10 @@ class DeepLabCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Leave ImageNet weights alone where a checkpoint will replace them."""
         config = self.config[self.command]
-        if config.get("ckpt_path") and "pretrained" in config.model.init_args:
+        checkpoint = Path(config.ckpt_path or "")
+        if config.ckpt_path == "last":
+            checkpoint = Path(config.trainer.default_root_dir) / "last.ckpt"
+        if checkpoint.is_file() and "pretrained" in config.model.init_args:
             config.model.init_args.pretrained = False
 
     def after_instantiate_classes(self) -> None:

@@ -1,6 +1,7 @@
 """Score the dense CRF's refinement of whatever logits the evaluation step returned."""
 
 import os
+import signal
 import time
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -93,7 +94,7 @@ class CRFEvaluation(Callback):
         self._scores = SegmentationScores(scores.class_names, scores.trimap_width, "_crf").to(pl_module.device)
         self._seconds, self._own_images = 0.0, 0
         self._waiting: deque[tuple[Future[Refined], torch.Tensor, str]] = deque()
-        self._pool = ProcessPoolExecutor(self.num_workers, get_context("spawn"))
+        self._pool = ProcessPoolExecutor(self.num_workers, get_context("spawn"), _ignore_interrupt)
 
     def _submit(self, trainer: Trainer, outputs: Any, batch: Any) -> None:
         if self._pool is None:
@@ -144,6 +145,11 @@ def _refine(crf: DenseCRF, image: NDArray[np.uint8], probabilities: NDArray[np.f
     start = time.perf_counter()
     prediction = crf(image, probabilities).argmax(0).astype(np.uint8)
     return prediction, time.perf_counter() - start
+
+
+def _ignore_interrupt() -> None:
+    """Ctrl-C reaches every process of the terminal; the main one stops the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _worker_death(image_id: str) -> RuntimeError:

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from deeplab_lightning.models.layers import (
     RescuedBatchNorm2d,
     conv_bn_relu,
-    init_convs,
     separable_conv_bn_relu,
 )
 
@@ -19,6 +18,7 @@ class ImagePooling(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
         self.bn = RescuedBatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
 
@@ -59,7 +59,6 @@ class ASPP(nn.Module):
             branches.append(ImagePooling(in_channels, channels))
         self.branches = nn.ModuleList(branches)
         self.project = nn.Sequential(*conv_bn_relu(len(branches) * channels, channels, 1), nn.Dropout(dropout))
-        init_convs(self)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, h, w) to (B, channels, h, w)."""

@@ -11,7 +11,6 @@ from deeplab_lightning.models.layers import (
     SegmentationNetwork,
     classifier,
     conv_bn_relu,
-    init_convs,
     separable_conv_bn_relu,
     upsample,
 )
@@ -51,7 +50,6 @@ class Decoder(nn.Module):
             conv(encoder_channels + reduced_channels, channels, 3),
             *(conv(channels, channels, 3) for _ in range(num_convs - 1)),
         )
-        init_convs(self)
 
     def forward(self, low_level_features: Tensor, features: Tensor) -> Tensor:
         """Join (B, C1, H/4, W/4) and (B, C2, h, w) to (B, channels, H/4, W/4)."""

@@ -59,13 +59,11 @@ class RescuedBatchNorm2d(nn.BatchNorm2d):
 def conv_bn_relu(
     in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, dilation: int = 1
 ) -> nn.Sequential:
-    """Convolution without bias, batch norm, ReLU; padded so that stride 1 keeps the size."""
+    """Convolution without bias (He initialisation), batch norm, ReLU; padded so that stride 1 keeps the size."""
     padding = dilation * (kernel_size - 1) // 2
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-    )
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
 
 def separable_conv_bn_relu(
@@ -73,13 +71,16 @@ def separable_conv_bn_relu(
 ) -> nn.Sequential:
     """Atrous separable convolution (v3+ section 3.1): depthwise, BN, ReLU, then pointwise, BN, ReLU.
 
-    Both normalisations follow the released code (`_split_separable_conv2d` of the TensorFlow model.py).
+    Both normalisations, and weights from truncated normals of 0.33 and 0.06, follow the released code
+    (`_split_separable_conv2d` of the TensorFlow model.py).
     """
     padding = dilation * (kernel_size - 1) // 2
     depthwise = nn.Conv2d(in_channels, in_channels, kernel_size, 1, padding, dilation, groups=in_channels, bias=False)
-    return nn.Sequential(
-        depthwise, nn.BatchNorm2d(in_channels), nn.ReLU(inplace=True), *conv_bn_relu(in_channels, out_channels, 1)
-    )
+    pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+    nn.init.trunc_normal_(depthwise.weight, std=0.33)
+    nn.init.trunc_normal_(pointwise.weight, std=0.06)
+    layers = (depthwise, nn.BatchNorm2d(in_channels), nn.ReLU(inplace=True))
+    return nn.Sequential(*layers, pointwise, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
 
 def upsample(features: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
@@ -87,13 +88,6 @@ def upsample(features: Tensor, size: Sequence[int], align_corners: bool) -> Tens
     if tuple(features.shape[-2:]) == tuple(size):
         return features
     return F.interpolate(features, tuple(size), mode="bilinear", align_corners=align_corners)
-
-
-def init_convs(part: nn.Module) -> None:
-    """He-initialise every convolution of a part."""
-    for layer in part.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
 
 def classifier(in_channels: int, num_classes: int) -> nn.Conv2d:

@@ -8,7 +8,6 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from deeplab_lightning.models.layers import init_convs
 from deeplab_lightning.models.weights import imagenet_state_dict
 
 Stem = Literal["conv7x7", "three_conv3x3"]
@@ -102,6 +101,8 @@ class ResNet(nn.Module):
             raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
         if not multi_grid or min(multi_grid) < 1:
             raise ValueError(f"multi_grid must hold rates of at least 1, got {tuple(multi_grid)}")
+        if len(multi_grid) > UNITS[depth][3] and max(multi_grid) > 1:
+            raise ValueError(f"the last stage has {UNITS[depth][3]} units, too few for multi_grid {tuple(multi_grid)}")
         if stride_unit not in ("first", "last"):
             raise ValueError(f"stride_unit must be 'first' or 'last', got {stride_unit!r}")
         self.expansion = 4 if depth >= 50 else 1
@@ -117,7 +118,9 @@ class ResNet(nn.Module):
         )
         self.out_channels = self.channels
         self.low_level_channels = STAGE_CHANNELS[0] * self.expansion
-        init_convs(self)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         if pretrained:
             self.load_state_dict(imagenet_state_dict(f"resnet{depth}" if stem == "conv7x7" else f"timm/resnet{depth}s"))
 

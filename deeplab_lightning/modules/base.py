@@ -35,7 +35,7 @@ class SegmentationModule(LightningModule):
         optimizer: "sgd" with momentum, or "adamw", which takes the momentum as its beta1.
         lr: learning rate at the start.
         momentum: of the optimizer.
-        weight_decay: on convolution weights; biases and batch norm have none.
+        weight_decay: on the weights of convolutions; depthwise ones, biases and batch norms have none.
         bias_lr_multiplier: on the learning rate of the biases of convolutions.
         lr_multipliers: on the learning rate of a part (backbone, aspp, decoder, classifier); 1 for parts not named.
         poly_power: the rate falls as (1 - step / max_steps) ** poly_power.
@@ -170,7 +170,7 @@ class SegmentationModule(LightningModule):
         )
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Every parameter once, grouped by part and kind: decayed weights, norms, and biases of convolutions.
+        """Every parameter once, grouped by part and kind: weights, depthwise weights, biases of convolutions, norms.
 
         Raises:
             ValueError: `lr_multipliers` names a part that the network does not have.
@@ -180,25 +180,22 @@ class SegmentationModule(LightningModule):
             raise ValueError(
                 f"lr_multipliers names {sorted(unknown)}, but the parts of the network are {sorted(parts)}"
             )
-        groups = []
+        groups: list[dict[str, Any]] = []
         for name, part in parts.items():
             lr = self.lr * self.lr_multipliers.get(name, 1.0)
-            kinds: dict[str, list[nn.Parameter]] = {"weights": [], "norms": [], "biases": []}
+            kinds: dict[str, list[nn.Parameter]] = {}
             for layer in part.modules():
-                for key, parameter in layer.named_parameters(recurse=False):
-                    kind = "weights" if parameter.ndim > 1 else "biases" if _has_kernel(layer) else "norms"
-                    assert kind == "norms" or key in ("weight", "bias"), key
-                    kinds[kind].append(parameter)
-            for kind, parameters in kinds.items():
-                if parameters:
-                    groups.append(
-                        {
-                            "name": f"{name}/{kind}",
-                            "params": parameters,
-                            "lr": lr * (self.bias_lr_multiplier if kind == "biases" else 1.0),
-                            "weight_decay": self.weight_decay if kind == "weights" else 0.0,
-                        }
-                    )
+                for parameter in layer.parameters(recurse=False):
+                    kinds.setdefault(_kind(layer, parameter), []).append(parameter)
+            groups += [
+                {
+                    "name": f"{name}/{kind}",
+                    "params": parameters,
+                    "lr": lr * (self.bias_lr_multiplier if kind == "biases" else 1.0),
+                    "weight_decay": self.weight_decay if kind == "weights" else 0.0,
+                }
+                for kind, parameters in kinds.items()
+            ]
         return groups
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -229,6 +226,8 @@ class SegmentationModule(LightningModule):
         self.weights_origin = f"of step {checkpoint['global_step']}"
 
 
-def _has_kernel(layer: nn.Module) -> bool:
-    weight = getattr(layer, "weight", None)
-    return isinstance(weight, Tensor) and weight.ndim > 1
+def _kind(layer: nn.Module, parameter: nn.Parameter) -> str:
+    """Decayed "weights", "depthwise" weights, "biases" of convolutions, or "norms"."""
+    if parameter.ndim > 1:
+        return "depthwise" if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1 else "weights"
+    return "biases" if isinstance(layer, nn.Conv2d | nn.Linear) else "norms"

@@ -1,14 +1,17 @@
 """Ctrl-C in the middle of a training."""
 
+import json
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from deeplab_lightning.modules.base import SegmentationModule
 from tests.integration.conftest import Run
 
 
@@ -42,3 +45,25 @@ def test_ctrl_c_leaves_a_last_checkpoint_that_resumes(deeplab: Run, experiment: 
         "100",
     )
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == step + 2
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming")
+def test_an_interrupted_validation_is_not_scored_by_halves(
+    deeplab: Run, experiment: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, calls = SegmentationModule.validation_step, iter(range(100))
+
+    def interrupted(self: SegmentationModule, batch: dict[str, Any], batch_idx: int) -> Any:
+        if next(calls) == 4:  # the sanity check is one batch, the first validation five
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(SegmentationModule, "validation_step", interrupted)
+    with pytest.raises(SystemExit):
+        deeplab("fit", *experiment)
+    monkeypatch.setattr(SegmentationModule, "validation_step", step)
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 3
+    deeplab("fit", *experiment, "--ckpt_path", "last")
+    records = json.loads((tmp_path / "run" / "logs" / "fit_1" / "evaluation.json").read_text())
+    assert {record["identity"]["num_images"] for record in records} == {5}
+    assert {record["identity"]["weights"] for record in records} == {"of step 6"}

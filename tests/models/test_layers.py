@@ -29,6 +29,14 @@ def test_separable_convolution_normalises_after_depthwise_and_pointwise() -> Non
     assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 2
 
 
+def test_separable_convolution_starts_as_in_the_release() -> None:
+    depthwise, *_, pointwise, _, _ = separable_conv_bn_relu(512, 256, 3)
+    assert isinstance(depthwise, nn.Conv2d)
+    assert isinstance(pointwise, nn.Conv2d)
+    assert abs(depthwise.weight.std().item() - 0.33) < 0.02
+    assert abs(pointwise.weight.std().item() - 0.06) < 0.002
+
+
 def test_aspp_uses_the_rates_as_given() -> None:
     aspp = ASPP(8, (3, 6, 9), 4)
     rates = [

@@ -24,7 +24,8 @@ def settled(network: nn.Module) -> nn.Module:
 def test_atrous_consistency(depth: int, stride_unit: StrideUnit, stem: Stem) -> None:
     """Dense features, subsampled, equal the strided ones with the same weights (v3, section 3.1)."""
     images = torch.randn(1, 3, 97, 65, dtype=torch.float64)
-    networks = {stride: ResNet(depth, stride, (1, 2, 4), stem, stride_unit).double() for stride in (8, 16, 32)}
+    multi_grid = (1, 2, 4) if depth == 50 else (1, 2)
+    networks = {stride: ResNet(depth, stride, multi_grid, stem, stride_unit).double() for stride in (8, 16, 32)}
     settled(networks[32])
     features = {}
     for stride, network in networks.items():
@@ -86,6 +87,7 @@ def test_three_conv_stem_has_the_names_of_timm() -> None:
         ({"output_stride": 12}, "output_stride must be 8, 16 or 32, got 12"),
         ({"multi_grid": (0, 1, 1)}, "multi_grid must hold rates of at least 1"),
         ({"multi_grid": ()}, "multi_grid must hold rates"),
+        ({"multi_grid": (1, 2, 4)}, "has 2 units, too few for multi_grid"),
         ({"stem": "conv5x5"}, "stem must be"),
         ({"stride_unit": "middle"}, "stride_unit must be"),
     ],

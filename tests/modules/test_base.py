@@ -71,3 +71,13 @@ def test_a_checkpoint_of_another_class_count_is_refused() -> None:
     module = DeepLabV3Module(4, backbone="resnet18")
     with pytest.raises(ValueError, match="the checkpoint was trained for 5 classes, but the data has 4"):
         module.on_load_checkpoint({"hyper_parameters": {"num_classes": 5}, "global_step": 1})
+
+
+def test_depthwise_weights_do_not_decay() -> None:
+    groups = {
+        group["name"]: group
+        for group in DeepLabV3PlusModule(4, backbone="resnet18", separable=True, weight_decay=0.5).parameter_groups()
+    }
+    assert groups["decoder/depthwise"]["weight_decay"] == 0
+    assert all(parameter.shape[1] == 1 for parameter in groups["decoder/depthwise"]["params"])
+    assert groups["decoder/weights"]["weight_decay"] == 0.5
