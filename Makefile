@@ -6,7 +6,7 @@ DEEPLAB := $(BIN)/deeplab
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock demo test test-all lint format clean
+.PHONY: help env lock demo test lint format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-18s%s\n' "$$name" "$$text"; done
@@ -14,7 +14,7 @@ help:  ## list the targets
 env: .venv/stamp  ## build the environment in .venv (python3 3.11 or 3.12, a C++ compiler)
 
 .venv/stamp: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"Python 3.11 or 3.12 is needed, $(PYTHON) is {sys.version.split()[0]}: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 13) or sys.exit(f"Python 3.11 or 3.12 is needed, $(PYTHON) is {sys.version.split()[0]}: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip uv
 	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode -r requirements.txt
@@ -29,15 +29,12 @@ demo: .venv/stamp  ## train on generated Shapes, evaluate three ways, write runs
 	rm -rf $(DEMO)
 	$(DEEPLAB) fit -c experiments/base.yaml -c experiments/data/shapes.yaml -c experiments/model/deeplab_v3plus.yaml \
 	  -c experiments/scale/smoke.yaml --trainer.default_root_dir $(DEMO)
-	$(DEEPLAB) validate -c $(DEMO)/logs/fit_0/config.yaml -c experiments/crf/shapes.yaml --ckpt_path $(DEMO)/best.ckpt
 	$(DEEPLAB) validate -c $(DEMO)/logs/fit_0/config.yaml --model.scales '[0.75, 1.0, 1.25]' --model.flip true \
 	  --ckpt_path $(DEMO)/best.ckpt
+	$(DEEPLAB) validate -c $(DEMO)/logs/fit_0/config.yaml -c experiments/crf/shapes.yaml --ckpt_path $(DEMO)/best.ckpt
 	$(DEEPLAB) report $(DEMO)
 
-test: .venv/stamp  ## the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow"
-
-test-all: .venv/stamp  ## all tests
+test: .venv/stamp  ## the tests
 	$(BIN)/python -m pytest
 
 lint: .venv/stamp  ## ruff, ruff format --check, mypy --strict

@@ -42,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         run = import_module(f"deeplab_lightning.{COMMANDS[command][0]}").run
         status: int = run(command, options)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
     except Exception as error:
         if os.environ.get("DEEPLAB_TRACEBACK"):
             raise

@@ -4,6 +4,7 @@ import os
 import warnings
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
@@ -91,12 +92,19 @@ class DeepLabCLI(LightningCLI):
         """Keep the settings that were given: Lightning would put the checkpoint's in their place."""
 
     def before_instantiate_classes(self) -> None:
-        """Leave ImageNet weights alone where a checkpoint will replace them."""
+        """Look at the checkpoint first; leave ImageNet weights alone where it will replace them."""
         config = self.config[self.command]
-        checkpoint = Path(config.ckpt_path or "")
-        if config.ckpt_path == "last":
-            checkpoint = Path(config.trainer.default_root_dir) / "last.ckpt"
-        if checkpoint.is_file() and "pretrained" in config.model.init_args:
+        if not config.ckpt_path:
+            return
+        last = Path(config.trainer.default_root_dir) / "last.ckpt"
+        checkpoint = last if config.ckpt_path == "last" else Path(config.ckpt_path)
+        if not checkpoint.is_file():
+            if checkpoint == last and self.command == "fit":
+                return  # Lightning says so and starts from step 0, as the first start of a job that resumes itself must
+            raise FileNotFoundError(f"{checkpoint}: no such checkpoint")
+        if not is_zipfile(checkpoint):
+            raise ValueError(f"{checkpoint}: it is not a checkpoint, or a truncated one")
+        if "pretrained" in config.model.init_args:
             config.model.init_args.pretrained = False
 
     def after_instantiate_classes(self) -> None:

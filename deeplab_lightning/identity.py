@@ -22,7 +22,7 @@ class EvaluationIdentity:
         scales: of the input; probabilities are averaged over them.
         flip: whether every scale was also run mirrored.
         precision: of the network's arithmetic.
-        weights: the checkpoint and its step.
+        weights: the training step they are of.
         crf: settings of the dense CRF, None without one.
     """
 

@@ -51,7 +51,7 @@ def build_loggers(root: Path, command: str, settings: WandbSettings) -> list[Log
             job_type=command,
             settings={"silent": True},
         )
-        del wandb_logger._wandb_init["anonymous"]  # wandb warns about it, and Lightning always passes it
+        wandb_logger._wandb_init.pop("anonymous", None)  # wandb warns about it, and Lightning always passes it
         loggers.append(wandb_logger)
     return loggers
 

@@ -47,7 +47,7 @@ def mean_iou(matrix: Tensor) -> float:
 
 def pixel_accuracy(matrix: Tensor) -> float:
     """Share of the labelled pixels that are right."""
-    return float(matrix.diagonal().sum() / matrix.sum())
+    return float(matrix.diagonal().sum().double() / matrix.sum())
 
 
 def trimap_band(target: Tensor, width: int) -> Tensor:
@@ -91,7 +91,7 @@ class SegmentationScores(nn.Module):
         self.band.update(prediction, target.where(trimap_band(target, self.trimap_width), IGNORE_INDEX))
 
     def compute(self) -> dict[str, float]:
-        """All scores by name, over all ranks; a score of nothing (an absent class, no void border) is left out.
+        """All scores by name, over all ranks; NaN for a score of nothing (an absent class, no void border).
 
         `num_images` then holds how many images they are of.
         """
@@ -101,7 +101,7 @@ class SegmentationScores(nn.Module):
         scores[f"trimap_miou{self.suffix}/{self.trimap_width}"] = mean_iou(self.band.compute())
         for name, iou in zip(self.class_names, iou_per_class(matrix).tolist(), strict=True):
             scores[f"iou{self.suffix}/{name}"] = iou
-        return {name: score for name, score in scores.items() if score == score}
+        return scores
 
     def reset(self) -> None:
         """Start anew."""

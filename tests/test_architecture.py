@@ -35,6 +35,7 @@ def imports(path: Path, top_level_only: bool = False) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             found.add(str(node.module))
+            found |= {f"{node.module}.{alias.name}" for alias in node.names if alias.name in LEVEL}
     return found
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,9 +63,7 @@ def read_run(folder: Path) -> Run:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such run folder")
-    logs = sorted(
-        (path for path in (folder / "logs").glob("*") if path.is_dir()), key=lambda path: path.stat().st_mtime
-    )
+    logs = sorted((path for path in (folder / "logs").glob("*") if path.is_dir()), key=_age)
     newest: dict[tuple[str, str], Record] = {}
     panels: list[Path] = []
     for log in logs:
@@ -80,6 +79,10 @@ def read_run(folder: Path) -> Run:
     return Run(folder.resolve().name, list(newest.values()), _read_curves(logs), panels)
 
 
+def _age(log: Path) -> float:
+    return max((path.stat().st_mtime for path in log.iterdir() if path.is_file()), default=0.0)
+
+
 def _read_records(path: Path) -> list[Record]:
     try:
         records: list[Record] = json.loads(path.read_text())
@@ -89,16 +92,20 @@ def _read_records(path: Path) -> list[Record]:
 
 
 def _read_curves(logs: list[Path]) -> dict[str, Curve]:
-    curves: dict[str, Curve] = defaultdict(list)
+    """The curves of all fits, each from its first step on in the place of what an earlier one logged there."""
+    curves: dict[str, Curve] = {}
     for log in logs:
         if not log.name.startswith("fit") or not (log / "metrics.csv").is_file():
             continue
         with (log / "metrics.csv").open(newline="") as file:
-            for row in csv.DictReader(file):
-                for name, value in row.items():
-                    if value and row.get("step") and name not in ("step", "epoch"):
-                        curves[name].append((float(row["step"]), float(value)))
-    return dict(curves)
+            rows = [row for row in csv.DictReader(file) if row.get("step")]
+        start = min((float(row["step"]) for row in rows), default=math.inf)
+        curves = {name: [point for point in curve if point[0] < start] for name, curve in curves.items()}
+        for row in rows:
+            for name, value in row.items():
+                if value and name not in ("step", "epoch"):
+                    curves.setdefault(name, []).append((float(row["step"]), float(value)))
+    return {name: curve for name, curve in curves.items() if curve}
 
 
 def metric_name(metric: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 
 class Checkpoint(ModelCheckpoint):
@@ -33,19 +34,32 @@ class Checkpoint(ModelCheckpoint):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say so when this run will replace the checkpoints of another."""
-        last = Path(str(self.dirpath)) / "last.ckpt"
-        if trainer.ckpt_path is None and last.exists():
-            rank_zero_warn(f"{last} of an earlier run will be replaced; --ckpt_path last would have gone on with it")
+        if trainer.ckpt_path is None and self._last.exists():
+            rank_zero_warn(
+                f"{self._last} of an earlier run will be replaced; --ckpt_path last would have gone on with it"
+            )
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let the last checkpoint hold the last step, also when no validation falls on it."""
+        if self._last_global_step_saved != trainer.global_step:
+            trainer.save_checkpoint(self._last)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save the last checkpoint when the user interrupts the training (Ctrl-C)."""
-        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit" and trainer.global_step > 0:
-            path = Path(str(self.dirpath)) / "last.ckpt"
-            trainer.save_checkpoint(path)
-            rank_zero_info(f"interrupted at step {trainer.global_step}; saved {path}: go on with --ckpt_path {path}")
+        """Save the last checkpoint when the training is interrupted by Ctrl-C or SIGTERM.
+
+        There is no barrier here, unlike in `trainer.save_checkpoint`: other ranks may never come to it.
+        """
+        interrupted = isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        if interrupted and trainer.state.fn == "fit" and trainer.global_step > 0:
+            trainer.strategy.save_checkpoint(trainer._checkpoint_connector.dump_checkpoint(), self._last)
+            rank_zero_info(f"interrupted at step {trainer.global_step}; saved {self._last}: --ckpt_path last goes on")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what there is now."""
         if self.best_model_path:
             rank_zero_info(f"best: {self.best_model_path} ({self.monitor} {self.best_model_score:.4f})")
-        rank_zero_info(f"last: {self.last_model_path}")
+        rank_zero_info(f"last: {self._last} (step {trainer.global_step})")
+
+    @property
+    def _last(self) -> Path:
+        return Path(str(self.dirpath)) / "last.ckpt"

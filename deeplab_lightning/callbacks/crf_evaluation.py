@@ -1,23 +1,18 @@
 """Score the dense CRF's refinement of whatever logits the evaluation step returned."""
 
 import os
-import signal
-import time
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any
 
-import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
-from numpy.typing import NDArray
 
 from deeplab_lightning.crf.dense_crf import DenseCRF
+from deeplab_lightning.crf.worker import Refined, refine, start_worker
 from deeplab_lightning.metrics import SegmentationScores
-
-Refined = tuple[NDArray[np.uint8], float]
 
 
 class CRFEvaluation(Callback):
@@ -33,7 +28,7 @@ class CRFEvaluation(Callback):
         gaussian_weight: of the smoothness kernel.
         gaussian_xy: its range in pixels.
         iterations: of mean field.
-        num_workers: processes; as many as there are processors when not given.
+        num_workers: processes; when not given, the processors shared out among the ranks of this machine.
         during_fit: refine at every validation of a training run too, not only in `validate` and `test`.
     """
 
@@ -49,7 +44,7 @@ class CRFEvaluation(Callback):
         during_fit: bool = False,
     ) -> None:
         self.crf = DenseCRF(bilateral_weight, bilateral_xy, bilateral_rgb, gaussian_weight, gaussian_xy, iterations)
-        self.num_workers = num_workers or os.cpu_count() or 1
+        self.num_workers = num_workers
         self.during_fit = during_fit
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -94,7 +89,9 @@ class CRFEvaluation(Callback):
         self._scores = SegmentationScores(scores.class_names, scores.trimap_width, "_crf").to(pl_module.device)
         self._seconds, self._own_images = 0.0, 0
         self._waiting: deque[tuple[Future[Refined], torch.Tensor, str]] = deque()
-        self._pool = ProcessPoolExecutor(self.num_workers, get_context("spawn"), _ignore_interrupt)
+        num_workers = self.num_workers or max(1, (os.cpu_count() or 1) // trainer.num_devices)
+        self._most_waiting = 2 * num_workers
+        self._pool = ProcessPoolExecutor(num_workers, get_context("spawn"), start_worker)
 
     def _submit(self, trainer: Trainer, outputs: Any, batch: Any) -> None:
         if self._pool is None:
@@ -105,10 +102,10 @@ class CRFEvaluation(Callback):
         for image, target, image_id, own in zip(
             batch["image"], batch["mask"], batch["image_id"], probabilities, strict=True
         ):
-            while len(self._waiting) >= 2 * self.num_workers:
+            while len(self._waiting) >= self._most_waiting:
                 self._collect()
             try:
-                future = self._pool.submit(_refine, self.crf, transform.denormalize(image).numpy(), own)
+                future = self._pool.submit(refine, self.crf, transform.denormalize(image).numpy(), own)
             except BrokenProcessPool as error:
                 raise _worker_death(self._waiting[0][2] if self._waiting else image_id) from error
             self._waiting.append((future, target, image_id))
@@ -139,17 +136,6 @@ class CRFEvaluation(Callback):
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
-
-
-def _refine(crf: DenseCRF, image: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> Refined:
-    start = time.perf_counter()
-    prediction = crf(image, probabilities).argmax(0).astype(np.uint8)
-    return prediction, time.perf_counter() - start
-
-
-def _ignore_interrupt() -> None:
-    """Ctrl-C reaches every process of the terminal; the main one stops the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _worker_death(image_id: str) -> RuntimeError:

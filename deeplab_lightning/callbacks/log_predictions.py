@@ -33,7 +33,7 @@ class LogPredictions(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Ask for the log folder while every rank does: the ranks agree on it by a broadcast."""
-        self._folder = Path(str(trainer.log_dir)) / "panels"
+        self._folder = Path(trainer.log_dir or trainer.default_root_dir) / "panels"
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any

@@ -22,7 +22,7 @@ class RecordEvaluation(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Ask for the log folder while every rank does: the ranks agree on it by a broadcast."""
-        self._path = Path(str(trainer.log_dir)) / FILE_NAME
+        self._path = Path(trainer.log_dir or trainer.default_root_dir) / FILE_NAME
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -42,7 +42,7 @@ class RecordEvaluation(Callback):
         records: list[Record] = []
         for name, value in sorted(trainer.callback_metrics.items(), key=lambda item: _rank(item[0], names)):
             split, _, metric = name.partition("/")
-            if split == stage:
+            if split == stage and not value.isnan():
                 refined = metric.partition("/")[0].endswith("_crf")
                 own = identity | {"crf": crf if refined else None}
                 records.append({"split": identity["split"], "metric": name, "value": float(value), "identity": own})

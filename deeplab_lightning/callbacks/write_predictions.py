@@ -16,7 +16,7 @@ class WritePredictions(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Ask for the log folder while every rank does: the ranks agree on it by a broadcast."""
-        self._folder = Path(str(trainer.log_dir)) / "predictions"
+        self._folder = Path(trainer.log_dir or trainer.default_root_dir) / "predictions"
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any

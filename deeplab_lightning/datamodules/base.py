@@ -97,6 +97,8 @@ class SegmentationDataModule(LightningDataModule):
         dataset = self.dataset(self.splits["train"], self.train_transform)
         rank, world_size = _rank_and_world_size()
         sampler = EpochSampler(_length(dataset), self.seed, rank, world_size)
+        if self.trainer is not None:  # a resumed run's workers draw before Lightning tells the sampler the epoch
+            sampler.set_epoch(self.trainer.current_epoch)
         if len(sampler) < self.batch_size:
             raise DataError(
                 f"{self.dataset_name}: split {self.splits['train']!r} gives each process {len(sampler)} images, "
@@ -120,6 +122,10 @@ class SegmentationDataModule(LightningDataModule):
 
     def _eval_loader(self, dataset: Dataset[Sample]) -> DataLoader[Sample]:
         rank, world_size = _rank_and_world_size()
+        if _length(dataset) < world_size:
+            raise DataError(
+                f"{self.dataset_name}: {_length(dataset)} images cannot be scored by {world_size} processes"
+            )
         return self._loader(dataset, self.eval_batch_size, range(rank, _length(dataset), world_size), drop_last=False)
 
     def _loader(

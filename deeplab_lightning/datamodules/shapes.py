@@ -32,7 +32,8 @@ class ShapesDataModule(SegmentationDataModule):
         generator_seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(CLASS_NAMES, "Shapes", **kwargs)
+        name = f"Shapes {image_size[0]}x{image_size[1]}, seed {generator_seed}"
+        super().__init__(CLASS_NAMES, name, **kwargs)
         self.root, self.image_size, self.void_width, self.generator_seed = (
             Path(root),
             image_size,

@@ -104,4 +104,10 @@ def list_images(folder: Path) -> dict[str, Path]:
     """The image files of a folder by their names without the ending."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES}
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            if other := files.get(path.stem):
+                raise DataError(f"{other} and {path.name} share one id")
+            files[path.stem] = path
+    return files

@@ -4,6 +4,7 @@ Textured backgrounds and overlapping objects of seven classes, among them thin p
 a border between objects is void (255).
 """
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -153,7 +154,7 @@ def generate(
     """Write a Shapes tree in the VOC layout; the same arguments give the same files.
 
     The id list of a split is written last, and a split that has its list is left alone: what an interrupt cut short is
-    made anew by the next call.
+    made anew by the next call. The settings are kept in shapes.json.
 
     Args:
         root: of the tree, created where missing.
@@ -161,6 +162,9 @@ def generate(
         size: (H, W) of every image.
         void_width: pixels on either side of a boundary that become void; 0 for none.
         seed: of everything random.
+
+    Raises:
+        ValueError: the settings cannot work, or `root` holds a tree of other settings.
     """
     if min(num_images.values(), default=0) < 1 or min(size) < 16 or void_width < 0:
         raise ValueError(
@@ -168,6 +172,11 @@ def generate(
         )
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True, exist_ok=True)
+    settings = {"num_images": num_images, "size": list(size), "void_width": void_width, "seed": seed}
+    settings_path = root / "shapes.json"
+    if settings_path.exists() and (existing := json.loads(settings_path.read_text())) != settings:
+        raise ValueError(f"{root} holds Shapes of other settings, {existing}; remove it or choose another data.root")
+    settings_path.write_text(json.dumps(settings))
     (root / "class_names.txt").write_text("\n".join(CLASS_NAMES) + "\n")
     for number, (split, count) in enumerate(sorted(num_images.items())):
         list_path = root / "ImageSets" / "Segmentation" / f"{split}.txt"

@@ -27,14 +27,14 @@ class Encoder(nn.Module):
 
         if output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
-        weights = "imagenet" if pretrained else None
+        weights = (name.startswith("tu-") or "imagenet") if pretrained else None
         try:
             self.encoder = get_encoder(name, depth=5, weights=weights, output_stride=output_stride)
         except (KeyError, ValueError, TypeError, NotImplementedError) as error:
             reason = str(error.args[0] if error.args else type(error).__name__).partition(", supported encoders")[0]
             raise ValueError(f"backbone {name!r} cannot run at output_stride {output_stride}: {reason}") from error
         except RuntimeError as error:
-            raise ValueError(f"backbone {name!r} is neither in this package nor in smp or timm: {error}") from error
+            raise ValueError(f"backbone {name!r}: {error}") from error
         except OSError as error:
             raise ConnectionError(offline_message(name, error)) from error
         channels = self.encoder.out_channels

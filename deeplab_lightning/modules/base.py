@@ -217,11 +217,25 @@ class SegmentationModule(LightningModule):
         checkpoint["hyper_parameters"]["pretrained"] = False
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the checkpoint of another number of classes; remember where the weights come from."""
-        num_classes = checkpoint["hyper_parameters"]["num_classes"]
-        if num_classes != self.network.num_classes:
+        """Remember where the weights come from.
+
+        Raises:
+            ValueError: the checkpoint is of another number of classes or of another network.
+        """
+        theirs, own = checkpoint.get("hyper_parameters", {}), self.hparams
+        num_classes = theirs.get("num_classes", own["num_classes"])
+        if num_classes != own["num_classes"]:
             raise ValueError(
-                f"the checkpoint was trained for {num_classes} classes, but the data has {self.network.num_classes}"
+                f"the checkpoint was trained for {num_classes} classes, but the data has {own['num_classes']}"
+            )
+        shapes = {key: value.shape for key, value in checkpoint.get("state_dict", {}).items()}
+        own_shapes = {key: value.shape for key, value in self.state_dict().items()}
+        if shapes != own_shapes:
+            wrong = [key for key in own_shapes | shapes if shapes.get(key) != own_shapes.get(key)]
+            settings = [f"{key} {theirs[key]} there, {own[key]} here" for key in theirs if own.get(key) != theirs[key]]
+            raise ValueError(
+                f"the checkpoint is of another network: {len(wrong)} tensors differ, the first is {wrong[0]}; "
+                f"settings that differ: {'; '.join(settings) or 'none'}"
             )
         self.weights_origin = f"of step {checkpoint['global_step']}"
 

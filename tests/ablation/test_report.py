@@ -45,6 +45,11 @@ def test_curves_and_panels(root: Path) -> None:
     assert [path.stem for path in run.panels] == ["test_0"]
 
 
+def test_a_resumed_run_has_one_curve(root: Path) -> None:
+    write_log(root, "fit_1", [], "epoch,step,train/loss\n0,19,0.9\n0,29,0.8\n")
+    assert read_run(root).curves["train/loss"] == [(9, 1.5), (19, 0.9), (29, 0.8)]
+
+
 def test_a_column_for_each_identity(root: Path) -> None:
     table = tabulate(read_run(root))
     assert table.columns == ["test + multi-scale + flip [1]", "test + multi-scale + flip + CRF [2]"]

@@ -93,5 +93,9 @@ def test_images_without_masks(shapes_root: Path, tmp_path: Path) -> None:
     assert (files[0]["mask"] == 255).all()
     with pytest.raises(DataError, match="it holds no .jpg"):
         ImageFiles(tmp_path, EVALUATION)
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "a.png").touch()
+    with pytest.raises(DataError, match="a.jpg and a.png share one id"):
+        ImageFiles(tmp_path, EVALUATION)
     with pytest.raises(DataError, match="no such folder"):
         ImageFiles(tmp_path / "none", EVALUATION)

@@ -20,7 +20,7 @@ def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
     generate(tmp_path / "b", {"train": 3, "val": 2}, (32, 40), seed=5)
     generate(tmp_path / "c", {"train": 3, "val": 2}, (32, 40), seed=6)
     assert digest(tmp_path / "a") == digest(tmp_path / "b") != digest(tmp_path / "c")
-    assert len(digest(tmp_path / "a")) == 2 * 5 + 2 + 1
+    assert len(digest(tmp_path / "a")) == 2 * 5 + 2 + 2
 
 
 def test_it_is_a_voc_tree(shapes_root: Path) -> None:
@@ -59,6 +59,12 @@ def test_a_finished_split_is_left_alone_and_a_half_made_one_is_made_anew(tmp_pat
     mark.write_bytes(b"kept")
     generate(tmp_path, {"val": 2}, (32, 32))
     assert mark.read_bytes() == b"kept"
+
+
+def test_other_settings_do_not_pass_for_these(tmp_path: Path) -> None:
+    generate(tmp_path, {"val": 2}, (32, 32))
+    with pytest.raises(ValueError, match="holds Shapes of other settings.*choose another data.root"):
+        generate(tmp_path, {"val": 3}, (32, 32))
 
 
 @pytest.mark.parametrize("arguments", [({}, (64, 64)), ({"train": 0}, (64, 64)), ({"train": 1}, (8, 64))])

@@ -55,7 +55,7 @@ def test_padding_is_mean_and_void_at_the_right_and_bottom() -> None:
 
 
 def test_scales_cover_the_range() -> None:
-    """How many mask pixels a 1000x1000 crop keeps tells the scale."""
+    """How many mask pixels are left in a crop larger than any scaled image tells the scale."""
     transform = train_transform(crop_size=(100, 130), scale_range=(0.5, 2.0))
     areas = [int((transform(*picture(), default_rng(seed))[1] != 255).sum()) for seed in range(200)]
     scales = np.sqrt(np.array(areas) / 2400)

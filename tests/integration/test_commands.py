@@ -40,9 +40,9 @@ def test_one_checkpoint_serves_many_evaluations(deeplab: Run, experiment: list[s
     run = tmp_path / "run"
     checkpoint = ("--ckpt_path", run / "best.ckpt")
     config = ("-c", run / "logs" / "fit_0" / "config.yaml")
+    crf = Path(__file__).parents[2] / "experiments" / "crf" / "shapes.yaml"
     deeplab("test", *config, *checkpoint)
     deeplab("test", *config, *checkpoint, "--model.scales", "[0.75, 1.0]", "--model.flip", "true")
-    crf = Path(__file__).parents[2] / "experiments" / "crf" / "shapes.yaml"
     deeplab("validate", *config, "-c", crf, *checkpoint)
     plain, averaged, refined = (records(run / "logs" / name) for name in ("test_0", "test_1", "validate_0"))
     assert plain["test/miou"]["identity"]["scales"] == [1.0]  # type: ignore[index]
@@ -116,3 +116,30 @@ def test_wandb_is_offline_without_a_key(
     for logged in (b"train/loss", b"val/miou", b"val/iou/disk", b"mine"):
         assert logged in written
     assert list((folder / "files" / "media" / "images").rglob("*.png"))
+
+
+def test_real_street_scenes_train(deeplab: Run, experiment: list[str], tmp_path: Path, real_data: Path) -> None:
+    """The command of the README with CamVid's own config, for a few steps of a tiny network."""
+    camvid = Path(__file__).parents[2] / "experiments" / "data" / "camvid.yaml"
+    options = ["-c", camvid, "--data.root", real_data / "camvid", "--trainer.limit_val_batches", "3"]
+    deeplab("fit", *experiment, *options, "--data.crop_size", "[64, 64]", "--model.scales", "[0.25]")
+    found = records(tmp_path / "run" / "logs" / "fit_0")
+    assert found["val/miou"]["identity"]["dataset"] == "camvid"  # type: ignore[index]
+    assert {name.removeprefix("val/iou/") for name in found if "val/iou/" in name} >= {"sky", "road", "building"}
+    assert float(str(found["val/miou"]["value"])) > 0
+
+
+def test_the_last_checkpoint_holds_the_last_step(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
+    deeplab("fit", *experiment, "--trainer.max_steps", "5")  # validated at step 3 only
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 5
+
+
+def test_print_config_resolves_the_experiment(
+    deeplab: Run, experiment: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        deeplab("fit", *experiment, "--print_config")
+    printed = capsys.readouterr().out
+    assert "class_path: deeplab_lightning.modules.deeplab_v3plus.DeepLabV3PlusModule" in printed
+    assert "lr: 0.01" in printed
+    assert "num_classes" not in printed  # it follows from the data

@@ -19,8 +19,9 @@ def test_they_are_found() -> None:
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(EXPERIMENTS)))
 def test_it_instantiates(config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "camvid").mkdir()
-    (tmp_path / "camvid" / "class_names.txt").write_text("".join(f"class {index}\n" for index in range(11)))
+    for root in ("camvid", "my_data"):
+        (tmp_path / root).mkdir()
+        (tmp_path / root / "class_names.txt").write_text("".join(f"class {index}\n" for index in range(11)))
     monkeypatch.setenv("DEEPLAB_DATA", str(tmp_path))
     monkeypatch.setattr("deeplab_lightning.cli.DeepLabCLI._run_subcommand", lambda self, command: None)
     parts = PARTS | {config.parent.name: str(config.relative_to(EXPERIMENTS))}

@@ -112,6 +112,16 @@ def test_missing_checkpoint(failure: Failure, experiment: list[str]) -> None:
     assert "nowhere.ckpt" in failure("test", *experiment, "--ckpt_path", "nowhere.ckpt")
 
 
+def test_truncated_checkpoint(failure: Failure, experiment: list[str], tmp_path: Path) -> None:
+    (tmp_path / "cut.ckpt").write_bytes(b"PK\x03\x04 and no more")
+    message = failure("test", *experiment, "--ckpt_path", tmp_path / "cut.ckpt")
+    assert "cut.ckpt: it is not a checkpoint, or a truncated one" in message
+
+
+def test_no_last_checkpoint_to_score(failure: Failure, experiment: list[str]) -> None:
+    assert "last.ckpt: no such checkpoint" in failure("test", *experiment, "--ckpt_path", "last")
+
+
 def test_weights_without_a_network(
     failure: Failure, experiment: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Ctrl-C in the middle of a training."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,17 +18,31 @@ from tests.integration.conftest import Run
 
 @pytest.mark.filterwarnings("ignore:You're resuming")  # Lightning's word on a checkpoint from within an epoch
 def test_ctrl_c_leaves_a_last_checkpoint_that_resumes(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
-    options = [*experiment, "--trainer.log_every_n_steps", "1", "--trainer.max_steps", "100000"]
+    options = [
+        *experiment,
+        "--trainer.log_every_n_steps",
+        "1",
+        "--trainer.max_steps",
+        "100000",
+        "--data.num_workers",
+        "1",
+    ]
     options += ["--trainer.val_check_interval", "100000"]
     with (tmp_path / "log").open("w") as log:
         command = [sys.executable, "-m", "deeplab_lightning", "fit", *options]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-        metrics = tmp_path / "run" / "logs" / "fit_0" / "metrics.csv"
-        while not (metrics.exists() and len(metrics.read_text().splitlines()) > 3):
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        process.wait()
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        try:
+            metrics = tmp_path / "run" / "logs" / "fit_0" / "metrics.csv"
+            deadline = time.monotonic() + 240
+            while not (metrics.exists() and len(metrics.read_text().splitlines()) > 3):
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+                time.sleep(0.2)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the loader workers too
+            process.wait(timeout=120)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
     text = (tmp_path / "log").read_text()
     assert process.returncode == 1
     assert "saved" in text

@@ -67,10 +67,18 @@ def test_hyperparameters_are_plain() -> None:
     assert "class_weights" not in module.state_dict()
 
 
-def test_a_checkpoint_of_another_class_count_is_refused() -> None:
+def test_checkpoints_that_do_not_fit_are_refused() -> None:
     module = DeepLabV3Module(4, backbone="resnet18")
     with pytest.raises(ValueError, match="the checkpoint was trained for 5 classes, but the data has 4"):
         module.on_load_checkpoint({"hyper_parameters": {"num_classes": 5}, "global_step": 1})
+    other = DeepLabV3Module(4, backbone="resnet34", lr=0.1)
+    checkpoint = {"hyper_parameters": dict(other.hparams), "state_dict": other.state_dict(), "global_step": 1}
+    with pytest.raises(ValueError, match="another network: .*the first is network.backbone.*resnet34 there, resnet18"):
+        module.on_load_checkpoint(checkpoint)
+    with pytest.raises(ValueError, match="another network"):
+        module.on_load_checkpoint({"state_dict": {}})
+    other.on_load_checkpoint(checkpoint)
+    assert other.weights_origin == "of step 1"
 
 
 def test_depthwise_weights_do_not_decay() -> None:

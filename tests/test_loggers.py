@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import pytest
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+
+from deeplab_lightning.loggers import WandbSettings, build_loggers, wandb_mode
+
+
+@pytest.fixture(autouse=True)
+def _no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+
+
+def test_without_a_key_it_is_offline() -> None:
+    assert wandb_mode(WandbSettings()) == "offline"
+
+
+def test_a_chosen_mode_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert wandb_mode(WandbSettings()) == "disabled"
+    assert wandb_mode(WandbSettings(mode="online")) == "online"
+
+
+def test_every_command_gets_a_folder_of_its_own(tmp_path: Path) -> None:
+    for number in range(2):
+        loggers = build_loggers(tmp_path, "test", WandbSettings(mode="disabled"))
+        (csv_logger,) = loggers
+        assert isinstance(csv_logger, CSVLogger)
+        assert Path(csv_logger.log_dir) == tmp_path / "logs" / f"test_{number}"
+        Path(csv_logger.log_dir).mkdir(parents=True)
+
+
+def test_csv_comes_first(tmp_path: Path) -> None:
+    """Lightning puts the config where the first logger writes."""
+    kinds = [type(logger) for logger in build_loggers(tmp_path, "fit", WandbSettings(mode="offline"))]
+    assert kinds == [CSVLogger, WandbLogger]
