@@ -1,5 +1,6 @@
 """fit, validate, test and predict: LightningCLI with this project's modules, datamodules and defaults."""
 
+import logging
 import os
 import warnings
 from pathlib import Path
@@ -34,6 +35,7 @@ NOISE = (
     "Precision .* is not supported by the model summary",  # sizes in float32 are what the summary should say
 )
 
+logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda line: "litlogger" not in line.getMessage())
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning calls jsonargparse by old names
 
 
@@ -60,19 +62,24 @@ class DeepLabCLI(LightningCLI):
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there; one parser is built, not four
         """The one command that was asked for, with the arguments that this class passes itself."""
-        return {self.command: LightningCLI.subcommands()[self.command] | {"verbose", "return_predictions"}}
+        own = {"verbose", "return_predictions", "weights_only"}
+        return {self.command: LightningCLI.subcommands()[self.command] | own}
+
+    def fit(self, **kwargs: Any) -> None:
+        """Train. Here as below, nothing in a checkpoint is executed."""
+        self.trainer.fit(**kwargs, weights_only=True)
 
     def validate(self, **kwargs: Any) -> None:
         """Validate; `RecordEvaluation` prints the scores with their identity, so Lightning does not."""
-        self.trainer.validate(**kwargs, verbose=False)
+        self.trainer.validate(**kwargs, verbose=False, weights_only=True)
 
     def test(self, **kwargs: Any) -> None:
         """Test; see `validate`."""
-        self.trainer.test(**kwargs, verbose=False)
+        self.trainer.test(**kwargs, verbose=False, weights_only=True)
 
     def predict(self, **kwargs: Any) -> None:
         """Predict; `WritePredictions` has written what is not kept here."""
-        self.trainer.predict(**kwargs, return_predictions=False)
+        self.trainer.predict(**kwargs, return_predictions=False, weights_only=True)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add checkpoints and W&B, and the links from the data to the model."""

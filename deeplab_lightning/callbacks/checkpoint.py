@@ -15,12 +15,9 @@ class Checkpoint(ModelCheckpoint):
         dirpath: where they are kept; from the command line `trainer.default_root_dir`.
         monitor: the score that decides which is best.
         mode: "max" when more is better.
-        every_n_train_steps: save every so many steps as well as after each validation.
     """
 
-    def __init__(
-        self, dirpath: str, monitor: str = "val/miou", mode: str = "max", every_n_train_steps: int | None = None
-    ) -> None:
+    def __init__(self, dirpath: str, monitor: str = "val/miou", mode: str = "max") -> None:
         super().__init__(
             dirpath=dirpath,
             filename="best",
@@ -28,7 +25,6 @@ class Checkpoint(ModelCheckpoint):
             mode=mode,
             save_last=True,
             auto_insert_metric_name=False,
-            every_n_train_steps=every_n_train_steps,
             enable_version_counter=False,
         )
 

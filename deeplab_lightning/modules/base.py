@@ -70,6 +70,8 @@ class SegmentationModule(LightningModule):
             raise ValueError(f"num_classes is {num_classes}, but there are {len(class_names)} class_names")
         if class_weights is not None and len(class_weights) != num_classes:
             raise ValueError(f"num_classes is {num_classes}, but there are {len(class_weights)} class_weights")
+        if optimizer not in ("sgd", "adamw"):
+            raise ValueError(f"optimizer must be 'sgd' or 'adamw', got {optimizer!r}")
         if not scales or min(scales) <= 0:
             raise ValueError(f"scales must hold at least one scale, all above 0, got {tuple(scales)}")
         self.class_names, self.scales, self.flip = class_names, tuple(scales), flip

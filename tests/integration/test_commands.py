@@ -8,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from deeplab_lightning.datasets.folder import FolderDataset
+from deeplab_lightning.datasets.images import Sample
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 from tests.integration.conftest import Run
 
@@ -143,3 +145,22 @@ def test_print_config_resolves_the_experiment(
     assert "class_path: deeplab_lightning.modules.deeplab_v3plus.DeepLabV3PlusModule" in printed
     assert "lr: 0.01" in printed
     assert "num_classes" not in printed  # it follows from the data
+
+
+def test_every_epoch_has_its_own_order_and_augmentation(
+    deeplab: Run, experiment: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three batches an epoch, six steps: each image once in epoch 0 and once in epoch 1."""
+    keys: list[tuple[int, int]] = []
+    load = FolderDataset.__getitem__
+
+    def recorded(self: FolderDataset, key: int | tuple[int, int]) -> Sample:
+        if isinstance(key, tuple):
+            keys.append(key)
+        return load(self, key)
+
+    monkeypatch.setattr(FolderDataset, "__getitem__", recorded)
+    deeplab("fit", *experiment)
+    first, second = ([index for index, own in keys if own == epoch] for epoch in (0, 1))
+    assert sorted(first) == sorted(second) == list(range(12))
+    assert first != second

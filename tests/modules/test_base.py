@@ -46,6 +46,8 @@ def test_settings_that_cannot_work() -> None:
         DeepLabV3Module(4, backbone="resnet18", class_names=["a", "b"])
     with pytest.raises(ValueError, match="num_classes is 4, but there are 1 class_weights"):
         DeepLabV3Module(4, backbone="resnet18", class_weights=[1.0])
+    with pytest.raises(ValueError, match="optimizer must be 'sgd' or 'adamw', got 'adam'"):
+        DeepLabV3Module(4, backbone="resnet18", optimizer="adam")
     with pytest.raises(ValueError, match="scales must hold"):
         DeepLabV3Module(4, backbone="resnet18", scales=[])
 
