@@ -122,7 +122,7 @@ def render(rng: Generator, height: int, width: int, void_width: int = 1) -> tupl
     for number in range(1, int(rng.integers(2, 5)) + 1):
         index = int(rng.integers(1, len(CLASS_NAMES)))
         coverage = _coverage(rng, CLASS_NAMES[index], height, width)
-        color = np.array(OBJECT_COLORS[index - 1]) + rng.normal(0, 22, 3)
+        color = np.array(OBJECT_COLORS[index - 1]) + rng.normal(0, 12, 3)
         surface = _texture(rng, color, 18, height, width)
         pixels += coverage[..., None] * (surface - pixels)
         classes[coverage > 0.5], objects[coverage > 0.5] = index, number
