@@ -110,7 +110,7 @@ def _read_curves(logs: list[Path]) -> dict[str, Curve]:
 
 def metric_name(metric: str) -> str:
     """What a logged name such as "val/iou_crf/person" measures; the CRF is part of the identity, not of the name."""
-    _, kind, *detail = metric.split("/")
+    _, kind, *detail = metric.split("/", 2)
     return METRIC_NAMES.get(kind.removesuffix("_crf"), kind).format(*detail)
 
 

@@ -46,6 +46,7 @@ class CRFEvaluation(Callback):
         self.crf = DenseCRF(bilateral_weight, bilateral_xy, bilateral_rgb, gaussian_weight, gaussian_xy, iterations)
         self.num_workers = num_workers
         self.during_fit = during_fit
+        self._pool: ProcessPoolExecutor | None = None
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the scores and the workers."""
@@ -78,8 +79,6 @@ class CRFEvaluation(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Let no worker outlive a run that fails."""
         self._stop_workers()
-
-    _pool: ProcessPoolExecutor | None = None
 
     def _start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or (trainer.state.fn == "fit" and not self.during_fit):

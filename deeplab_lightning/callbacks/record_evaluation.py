@@ -39,13 +39,15 @@ class RecordEvaluation(Callback):
         identity = pl_module.evaluation_identity(stage).as_dict()  # type: ignore[operator]
         crf = next((str(callback.crf) for callback in trainer.callbacks if isinstance(callback, CRFEvaluation)), None)  # type: ignore[attr-defined]
         names: list[str] = pl_module.class_names  # type: ignore[assignment]
+        measured = [name for name, value in trainer.callback_metrics.items() if not value.isnan()]
         records: list[Record] = []
-        for name, value in sorted(trainer.callback_metrics.items(), key=lambda item: _rank(item[0], names)):
-            split, _, metric = name.partition("/")
-            if split == stage and not value.isnan():
-                refined = metric.partition("/")[0].endswith("_crf")
-                own = identity | {"crf": crf if refined else None}
-                records.append({"split": identity["split"], "metric": name, "value": float(value), "identity": own})
+        for name in sorted(
+            (name for name in measured if name.startswith(f"{stage}/")), key=lambda name: _rank(name, names)
+        ):
+            refined = name.split("/")[1].endswith("_crf")
+            value = float(trainer.callback_metrics[name])
+            own = identity | {"crf": crf if refined else None}
+            records.append({"split": identity["split"], "metric": name, "value": value, "identity": own})
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text(json.dumps(records, indent=1))
         if trainer.state.fn == "fit":
@@ -56,22 +58,15 @@ class RecordEvaluation(Callback):
             _print(records)
 
 
-def _rank(metric: str, class_names: list[str]) -> tuple[int, int]:
+def _rank(name: str, class_names: list[str]) -> tuple[int, bool, int]:
     """Sort key: whole-split scores first, then the IoUs in the order of the classes, then loss and cost."""
-    _, kind, *detail = metric.split("/")
-    kinds = (
-        "miou",
-        "miou_crf",
-        "pixel_accuracy",
-        "pixel_accuracy_crf",
-        "trimap_miou",
-        "trimap_miou_crf",
-        "iou",
-        "iou_crf",
-    )
+    _, kind, *detail = name.split("/", 2)
+    kinds = ["miou", "pixel_accuracy", "trimap_miou", "iou"]
+    plain = kind.removesuffix("_crf")
     return (
-        kinds.index(kind) if kind in kinds else len(kinds),
-        class_names.index(detail[0]) if detail and detail[0] in class_names else 0,
+        kinds.index(plain) if plain in kinds else len(kinds),
+        kind != plain,
+        class_names.index(detail[0]) if plain == "iou" else 0,
     )
 
 

@@ -60,6 +60,7 @@ def test_a_column_for_each_identity(root: Path) -> None:
 def test_names() -> None:
     assert metric_name("val/miou_crf") == "mIoU"
     assert metric_name("val/iou_crf/person") == "IoU person"
+    assert metric_name("val/iou/table/desk") == "IoU table/desk"
     assert metric_name("val/trimap_miou/3") == "trimap mIoU, band of 3 px"
     assert short_label(IDENTITY.as_dict() | {"scales": [1.0], "flip": False}) == "test"
 
