@@ -11,6 +11,7 @@ COMMANDS = {
     "validate": ("cli", "score a checkpoint on the validation split"),
     "test": ("cli", "score a checkpoint on the test split"),
     "predict": ("cli", "write label maps for a folder of images"),
+    "describe": ("commands.describe", "parameters, multiply-adds and fields of view of a network"),
     "report": ("commands.report", "put what runs left behind into one table and one HTML page"),
 }
 HELP = """usage: deeplab COMMAND [OPTIONS]

@@ -21,11 +21,16 @@ from deeplab_lightning.datamodules.folder import FolderDataModule
 from deeplab_lightning.datamodules.shapes import ShapesDataModule
 from deeplab_lightning.loggers import WandbSettings, build_loggers
 from deeplab_lightning.modules.base import SegmentationModule
+from deeplab_lightning.modules.deeplab_v1 import DeepLabV1Module
+from deeplab_lightning.modules.deeplab_v2 import DeepLabV2Module
 from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
+from deeplab_lightning.modules.deeplab_v3_cascade import DeepLabV3CascadeModule
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 
 # Imported so that their short names work in a config and on the command line.
-NAMED = (CRFEvaluation, LogPredictions, FolderDataModule, ShapesDataModule, DeepLabV3Module, DeepLabV3PlusModule)
+CALLBACKS = (CRFEvaluation, LogPredictions)
+DATAMODULES = (FolderDataModule, ShapesDataModule)
+MODULES = (DeepLabV1Module, DeepLabV2Module, DeepLabV3Module, DeepLabV3CascadeModule, DeepLabV3PlusModule)
 
 # Warnings that tell the user nothing to act on, each with its reason.
 NOISE = (
@@ -111,8 +116,7 @@ class DeepLabCLI(LightningCLI):
             raise FileNotFoundError(f"{checkpoint}: no such checkpoint")
         if not is_zipfile(checkpoint):
             raise ValueError(f"{checkpoint}: it is not a checkpoint, or a truncated one")
-        if "pretrained" in config.model.init_args:
-            config.model.init_args.pretrained = False
+        config.model.init_args.update({"pretrained": False, "start_from": None})
 
     def after_instantiate_classes(self) -> None:
         """Refuse a number of classes, or names, set by hand that are not the data's; the data's would win silently."""

@@ -1,5 +1,8 @@
 """Losses over logits and masks."""
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -10,7 +13,7 @@ def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None =
     """Mean cross entropy over the pixels that are not void, in float32 whatever the logits' precision.
 
     Args:
-        logits: (B, K, H, W), upsampled to the target's size (v3, section 4.1: labels are never downsampled).
+        logits: (B, K, H, W), upsampled to the target's size (v3, section 4.1), or on the grid of a decimated target.
         target: (B, H, W), class indices and 255.
         class_weights: (K,), the weight of each class's pixels; the mean is then a weighted one.
 
@@ -23,3 +26,24 @@ def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None =
         return total / valid.sum().clamp(min=1)
     weight = class_weights[target.where(valid, 0)].where(valid, 0.0).sum()
     return total / weight.clamp(min=1e-12)
+
+
+def decimate(target: Tensor, size: Sequence[int], stride: float) -> Tensor:
+    """The label under each position of a feature grid: every `stride`-th one, nothing interpolated (v1, section 3.1).
+
+    Position i of a grid lies over pixel i * stride: Caffe's aligned corners, 321 pixels over 41 positions of stride 8.
+    A position past the border takes the last pixel.
+
+    Args:
+        target: (B, H, W), class indices and 255.
+        size: (h, w) of the grid.
+        stride: pixels between positions; not an integer where the grid is that of a scaled image.
+
+    Returns:
+        (B, h, w).
+    """
+    rows, columns = (
+        torch.arange(positions, device=target.device).mul(stride).round().long().clamp(max=side - 1)
+        for positions, side in zip(size, target.shape[1:], strict=True)
+    )
+    return target[:, rows[:, None], columns]

@@ -4,3 +4,8 @@
 def poly(step: int, max_steps: int, power: float = 0.9) -> float:
     """(1 - step / max_steps) ** power, 0 from max_steps on (v2, section 4.1.1; v3, section 4.1)."""
     return float(max(0.0, 1.0 - step / max_steps) ** power)
+
+
+def step_decay(step: int, step_size: int, factor: float = 0.1) -> float:
+    """`factor` ** (step // step_size): a tenth of the rate after every step_size steps (v1, section 5)."""
+    return float(factor ** (step // step_size))

@@ -1,15 +1,13 @@
 """Atrous spatial pyramid pooling with image-level features (DeepLabv3, arXiv:1706.05587, section 3.3)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from deeplab_lightning.models.layers import (
-    RescuedBatchNorm2d,
-    conv_bn_relu,
-    separable_conv_bn_relu,
-)
+from deeplab_lightning.models.batch_norm import RescuedBatchNorm2d
+from deeplab_lightning.models.layers import conv_bn_relu, separable_conv_bn_relu
 
 
 class ImagePooling(nn.Module):
@@ -33,11 +31,15 @@ class ASPP(nn.Module):
 
     Args:
         in_channels: C of the backbone's last features.
-        atrous_rates: rates as used: (6, 12, 18) at output stride 16, (12, 24, 36) at 8, (3, 6, 9) at 32.
+        atrous_rates: rates as used: (6, 12, 18) at output stride 16, (12, 24, 36) at 8, (3, 6, 9) at 32; none leaves
+            the 1x1 branch and image pooling, the head of MobileNetV2 (arXiv:1801.04381, section 6.3).
         channels: of every branch and of the projection.
         image_pooling: have the image-level branch.
         separable: the 3x3 branches as atrous separable convolutions (v3+, section 3.1).
+        depthwise_norm: BN and ReLU inside the separable convolutions.
         dropout: after the projection; 0.1 in the TensorFlow release.
+        conv3x3: one more 3x3 after it, separable if the branches are: torchvision and segmentation-models-pytorch have
+            it, the papers do not.
     """
 
     def __init__(
@@ -47,20 +49,35 @@ class ASPP(nn.Module):
         channels: int = 256,
         image_pooling: bool = True,
         separable: bool = False,
+        depthwise_norm: bool = True,
         dropout: float = 0.1,
+        conv3x3: bool = False,
     ) -> None:
         super().__init__()
-        if not atrous_rates or min(atrous_rates) < 1:
-            raise ValueError(f"atrous_rates must hold rates of at least 1, got {tuple(atrous_rates)}")
-        conv = separable_conv_bn_relu if separable else conv_bn_relu
+        if any(rate < 1 for rate in atrous_rates) or not (atrous_rates or image_pooling):
+            raise ValueError(
+                f"atrous_rates must hold rates of at least 1, and some without image_pooling, got {tuple(atrous_rates)}"
+            )
+        conv = atrous_conv(separable, depthwise_norm)
         branches: list[nn.Module] = [conv_bn_relu(in_channels, channels, 1)]
         branches += [conv(in_channels, channels, 3, dilation=rate) for rate in atrous_rates]
         if image_pooling:
             branches.append(ImagePooling(in_channels, channels))
         self.branches = nn.ModuleList(branches)
         self.project = nn.Sequential(*conv_bn_relu(len(branches) * channels, channels, 1), nn.Dropout(dropout))
+        self.conv3x3 = conv(channels, channels, 3) if conv3x3 else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, h, w) to (B, channels, h, w)."""
         projected: Tensor = self.project(torch.cat([branch(features) for branch in self.branches], 1))
-        return projected
+        out: Tensor = self.conv3x3(projected)
+        return out
+
+
+def atrous_conv(separable: bool, depthwise_norm: bool) -> Callable[..., nn.Sequential]:
+    """The plain or the separable convolution with BN and ReLU; both take channels, kernel size and dilation."""
+    if separable:
+        return partial(separable_conv_bn_relu, depthwise_norm=depthwise_norm)
+    if not depthwise_norm:
+        raise ValueError("depthwise_norm acts on separable convolutions only; set separable too, or leave it at true")
+    return conv_bn_relu

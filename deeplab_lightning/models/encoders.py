@@ -1,18 +1,24 @@
-"""Backbones by name: the ResNets of this package, and any encoder of smp or timm that can be dilated."""
+"""Backbones by name: those of this package, and any encoder of smp or timm that can be dilated."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from torch import Tensor, nn
 
+from deeplab_lightning.models.imagenet import offline_message
+from deeplab_lightning.models.mobilenet import MobileNet
 from deeplab_lightning.models.resnet import UNITS, ResNet, Stem, StrideUnit
-from deeplab_lightning.models.weights import offline_message
+from deeplab_lightning.models.xception import FLOWS, Xception
+
+Backbone: TypeAlias = "ResNet | Xception | MobileNet | Encoder"
 
 
 class Encoder(nn.Module):
     """An encoder of segmentation-models-pytorch as a backbone: low-level and last features.
 
     Args:
-        name: an smp name ("mobilenet_v2", "efficientnet-b0") or "tu-" and a timm name ("tu-mobilenetv3_large_100").
+        name: an smp name ("efficientnet-b0"; with or without "smp-" before it) or "tu-" and a timm name
+            ("tu-mobilenetv3_small_100").
         output_stride: 8, 16 or 32; the encoder's own strides past it become rates.
         pretrained: load the encoder's ImageNet weights.
 
@@ -29,7 +35,7 @@ class Encoder(nn.Module):
             raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
         weights = (name.startswith("tu-") or "imagenet") if pretrained else None
         try:
-            self.encoder = get_encoder(name, depth=5, weights=weights, output_stride=output_stride)
+            self.encoder = get_encoder(name.removeprefix("smp-"), depth=5, weights=weights, output_stride=output_stride)
         except (KeyError, ValueError, TypeError, NotImplementedError) as error:
             reason = str(error.args[0] if error.args else type(error).__name__).partition(", supported encoders")[0]
             raise ValueError(f"backbone {name!r} cannot run at output_stride {output_stride}: {reason}") from error
@@ -40,12 +46,13 @@ class Encoder(nn.Module):
         channels = self.encoder.out_channels
         if len(channels) != 6 or channels[2] == 0:
             raise ValueError(f"backbone {name!r} has no features at stride 4 (channels by stage: {channels})")
-        self.low_level_channels, self.out_channels = int(channels[2]), int(channels[-1])
+        self.low_level_channels = {4: int(channels[2]), 8: int(channels[3])}
+        self.out_channels = int(channels[-1])
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Map images (B, 3, H, W) to low-level (B, C1, H/4, W/4) and last features (B, C2, H/stride, W/stride)."""
+    def forward(self, images: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+        """Map images (B, 3, H, W) to low-level features by stride and the last ones (B, C, H/stride, W/stride)."""
         features = self.encoder(images)
-        return features[2], features[-1]
+        return {4: features[2], 8: features[3]}, features[-1]
 
 
 def build_backbone(
@@ -54,17 +61,32 @@ def build_backbone(
     multi_grid: Sequence[int],
     stem: Stem,
     stride_unit: StrideUnit,
+    relu_after_depthwise: bool,
     pretrained: bool,
-) -> ResNet | Encoder:
-    """The backbone of that name: "resnet18" to "resnet101" are this package's, all others smp's or timm's.
+) -> Backbone:
+    """The backbone of that name.
+
+    "resnet18", "resnet34", "resnet50", "resnet101", "xception41", "xception65", "xception71", "mobilenet_v2" and
+    "mobilenet_v3_large" are this package's, all others smp's or timm's (see `Encoder`).
 
     Raises:
-        ValueError: a setting that only the ResNets have is set for another encoder.
+        ValueError: a setting is set that the backbone does not have.
     """
-    if name in {f"resnet{depth}" for depth in UNITS}:
-        return ResNet(int(name.removeprefix("resnet")), output_stride, multi_grid, stem, stride_unit, pretrained)
-    if tuple(multi_grid) != (1, 1, 1) or stem != "conv7x7" or stride_unit != "first":
-        raise ValueError(
-            f"multi_grid, stem and stride_unit act on this package's ResNets only, not on backbone {name!r}"
-        )
+    resnet = name in {f"resnet{depth}" for depth in UNITS}
+    xception = name in {f"xception{depth}" for depth in FLOWS}
+    if not resnet and (tuple(multi_grid) != (1, 1, 1) or stem != "conv7x7"):
+        raise ValueError(f"multi_grid and stem act on ResNets only, not on backbone {name!r}")
+    if not xception and relu_after_depthwise:
+        raise ValueError(f"relu_after_depthwise acts on Xception only, not on backbone {name!r}")
+    if resnet:
+        depth = int(name.removeprefix("resnet"))
+        return ResNet(depth, output_stride, multi_grid, stem, stride_unit, pretrained=pretrained)
+    if name == "mobilenet_v3_large" and stride_unit == "first_dilated":
+        return MobileNet(3, output_stride, stride_unit, pretrained)
+    if stride_unit != "first":
+        raise ValueError(f"stride_unit {stride_unit!r} does not exist for backbone {name!r}")
+    if xception:
+        return Xception(int(name.removeprefix("xception")), output_stride, relu_after_depthwise, pretrained)
+    if name in ("mobilenet_v2", "mobilenet_v3_large"):
+        return MobileNet(2 if name == "mobilenet_v2" else 3, output_stride, pretrained=pretrained)
     return Encoder(name, output_stride, pretrained)

@@ -13,6 +13,10 @@ from torch import Tensor, nn
 class SegmentationNetwork(nn.Module):
     """Base of all networks: images (B, 3, H, W) in, logits (B, K, H, W) out, any H and W.
 
+    `logits_stride` is the side of the image over that of these logits: 4 behind a decoder, else the output stride.
+    `field_of_view` is the side in pixels that the classifier of v1 and v2 sees, counted as v1's Table 2 does; later
+    networks have none.
+
     A subclass holds at most the parts `backbone`, `aspp` (or `head`), `decoder` and `classifier`, and implements
     `forward_features`, which returns logits (B, K, h, w) on the grid of the features.
 
@@ -23,12 +27,14 @@ class SegmentationNetwork(nn.Module):
             Caffe's Interp layer and of the TensorFlow release (core/utils.py), exact for sides of 16k + 1.
     """
 
+    field_of_view: int | None = None
+
     def __init__(self, num_classes: int, output_stride: int, align_corners: bool = False) -> None:
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes}")
         self.num_classes = num_classes
-        self.output_stride = output_stride
+        self.output_stride = self.logits_stride = output_stride
         self.align_corners = align_corners
 
     def forward_features(self, images: Tensor) -> Tensor:
@@ -38,22 +44,6 @@ class SegmentationNetwork(nn.Module):
     def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Map images (B, 3, H, W) to logits (B, K, *size); the size defaults to the images' own (H, W)."""
         return upsample(self.forward_features(images), size or images.shape[-2:], self.align_corners)
-
-
-class RescuedBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm that falls back to its running statistics where a channel has a single value.
-
-    A 1x1 map in a batch of one has no variance, and torch raises. The image pooling branch meets this case whenever a
-    rank trains on one image.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
-        """Normalise (B, C, h, w)."""
-        if self.training and input.numel() == input.shape[1]:
-            return F.batch_norm(
-                input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
-            )
-        return super().forward(input)
 
 
 def conv_bn_relu(
@@ -67,20 +57,20 @@ def conv_bn_relu(
 
 
 def separable_conv_bn_relu(
-    in_channels: int, out_channels: int, kernel_size: int, *, dilation: int = 1
+    in_channels: int, out_channels: int, kernel_size: int, *, dilation: int = 1, depthwise_norm: bool = True
 ) -> nn.Sequential:
     """Atrous separable convolution (v3+ section 3.1): depthwise, BN, ReLU, then pointwise, BN, ReLU.
 
     Both normalisations, and weights from truncated normals of 0.33 and 0.06, follow the released code
-    (`_split_separable_conv2d` of the TensorFlow model.py).
+    (`_split_separable_conv2d` of the TensorFlow model.py). Without `depthwise_norm` the first BN and ReLU are left out.
     """
     padding = dilation * (kernel_size - 1) // 2
     depthwise = nn.Conv2d(in_channels, in_channels, kernel_size, 1, padding, dilation, groups=in_channels, bias=False)
     pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
     nn.init.trunc_normal_(depthwise.weight, std=0.33)
     nn.init.trunc_normal_(pointwise.weight, std=0.06)
-    layers = (depthwise, nn.BatchNorm2d(in_channels), nn.ReLU(inplace=True))
-    return nn.Sequential(*layers, pointwise, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
+    between = (nn.BatchNorm2d(in_channels), nn.ReLU(inplace=True)) if depthwise_norm else ()
+    return nn.Sequential(depthwise, *between, pointwise, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
 
 def upsample(features: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
@@ -96,4 +86,12 @@ def classifier(in_channels: int, num_classes: int) -> nn.Conv2d:
     nn.init.trunc_normal_(layer.weight, std=0.01)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
+    return layer
+
+
+def gaussian(layer: nn.Conv2d, std: float) -> nn.Conv2d:
+    """The layer with weights from N(0, std) and bias 0, as Caffe starts new layers."""
+    nn.init.normal_(layer.weight, std=std)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer

@@ -1,4 +1,4 @@
-"""ResNet 18/34/50/101 with atrous convolution: output stride 8, 16 or 32, multi-grid, two stems.
+"""ResNet 18/34/50/101 with atrous convolution: any output stride from 8, multi-grid, up to seven blocks, two stems.
 
 He et al., arXiv:1512.03385; atrous use after DeepLabv3 (arXiv:1706.05587), section 3.
 """
@@ -8,36 +8,47 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from deeplab_lightning.models.weights import imagenet_state_dict
+from deeplab_lightning.models.imagenet import imagenet_state_dict
 
 Stem = Literal["conv7x7", "three_conv3x3"]
-StrideUnit = Literal["first", "last"]
+StrideUnit = Literal["first", "first_1x1", "first_dilated", "last"]
 
 UNITS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-STAGE_CHANNELS = (64, 128, 256, 512)
+CHANNELS = (64, 128, 256, 512)  # of block1 to block4
+CASCADE = ("layer5.", "layer6.", "layer7.")
 
 
 class Unit(nn.Module):
-    """One residual unit, basic (two 3x3) or bottleneck (1x1, 3x3, 1x1); the stride sits on the first or only 3x3.
+    """One residual unit, basic (two 3x3) or bottleneck (1x1, 3x3, 1x1).
 
     Args:
         in_channels: C of the input.
         channels: width of the unit; a bottleneck gives four times as many.
         bottleneck: which of the two kinds.
-        stride: of the first or only 3x3, and of the shortcut.
+        stride: of the first or only 3x3 (of the first 1x1 with `stride_on_1x1`), and of the shortcut.
         dilation: rate of that 3x3.
         next_dilation: rate of what comes after it in the unit; differs from `dilation` where a stride was taken out.
+        stride_on_1x1: let the first 1x1 of a bottleneck stride, as in Caffe.
     """
 
     def __init__(
-        self, in_channels: int, channels: int, *, bottleneck: bool, stride: int, dilation: int, next_dilation: int
+        self,
+        in_channels: int,
+        channels: int,
+        *,
+        bottleneck: bool,
+        stride: int,
+        dilation: int,
+        next_dilation: int,
+        stride_on_1x1: bool,
     ) -> None:
         super().__init__()
         out_channels = channels * (4 if bottleneck else 1)
         if bottleneck:
-            self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
+            first, second = (stride, 1) if stride_on_1x1 else (1, stride)
+            self.conv1 = nn.Conv2d(in_channels, channels, 1, first, bias=False)
             self.bn1 = nn.BatchNorm2d(channels)
-            self.conv2 = nn.Conv2d(channels, channels, 3, stride, dilation, dilation, bias=False)
+            self.conv2 = nn.Conv2d(channels, channels, 3, second, dilation, dilation, bias=False)
             self.bn2 = nn.BatchNorm2d(channels)
             self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
             self.bn3 = nn.BatchNorm2d(out_channels)
@@ -67,7 +78,7 @@ class Unit(nn.Module):
 
 
 class ResNet(nn.Module):
-    """ResNet trunk that returns its stride-4 and its last features.
+    """ResNet trunk that returns low-level and last features.
 
     Where a stage would stride past `output_stride`, its stride becomes 1 and what follows uses a larger rate, so that
     the features at a smaller output stride, subsampled, equal those at a larger one with the same weights. The names of
@@ -75,14 +86,20 @@ class ResNet(nn.Module):
 
     Args:
         depth: 18, 34, 50 or 101.
-        output_stride: 8, 16 or 32; image side over side of the last features.
-        multi_grid: unit rates of the last stage, in turn; each multiplies the rate of the stage (v3, section 3.2.1).
+        output_stride: image side over side of the last features: 8, 16, 32, and on to 2 ** (num_blocks + 1).
+        multi_grid: unit rates of block4 and the blocks after it, in turn; each multiplies the block's rate (v3, section
+            3.2.1).
         stem: one 7x7 (the paper's text) or three 3x3 of 64, 64, 128 channels (the released "beta" ResNets).
-        stride_unit: which unit of a stage strides. "first": the first unit of stages 2 to 4, where torchvision and timm
-            have it; when such a unit loses its stride, its own 3x3 keeps the rate of the stage before, as in training
-            on ImageNet. "last": the last unit of stages 1 to 3, as in the released TensorFlow models; the rates of the
-            last stage are then (2, 4, 8) at output stride 16 with multi_grid (1, 2, 4).
-        pretrained: load ImageNet weights (torchvision's, or timm's resnet101s and kin for the three 3x3 stem).
+        stride_unit: which unit of a block strides. "first": the first unit of block2 and up, where torchvision and timm
+            have it; when such a unit loses its stride, its own 3x3 keeps the rate of the block before, as in training
+            on ImageNet. "last": the last unit of every block but the last, as in the released TensorFlow models; the
+            rates of block4 are then (2, 4, 8) at output stride 16 with multi_grid (1, 2, 4). "first_1x1": the first
+            unit, on its 1x1, and pooling with ceil sizes, as in Caffe and v2. "first_dilated": as "first", but the 3x3
+            that loses its stride uses the larger rate already, as in segmentation-models-pytorch; features at two
+            output strides do not agree then.
+        num_blocks: 4, or up to 7: block5 to block7 are copies of block4 in cascade (v3, section 3.2).
+        pretrained: load ImageNet weights (torchvision's, or timm's resnet101s and kin for the three 3x3 stem); blocks
+            after block4 start from random ones.
     """
 
     def __init__(
@@ -92,50 +109,62 @@ class ResNet(nn.Module):
         multi_grid: Sequence[int] = (1, 1, 1),
         stem: Stem = "conv7x7",
         stride_unit: StrideUnit = "first",
+        num_blocks: int = 4,
         pretrained: bool = False,
     ) -> None:
         super().__init__()
         if depth not in UNITS:
             raise ValueError(f"depth must be one of {sorted(UNITS)}, got {depth}")
-        if output_stride not in (8, 16, 32):
-            raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
+        if not 4 <= num_blocks <= 7:
+            raise ValueError(f"num_blocks must be 4 to 7, got {num_blocks}")
+        strides = [2**power for power in range(3, num_blocks + 2)]
+        if output_stride not in strides:
+            raise ValueError(f"output_stride must be one of {strides} with {num_blocks} blocks, got {output_stride}")
         if not multi_grid or min(multi_grid) < 1:
             raise ValueError(f"multi_grid must hold rates of at least 1, got {tuple(multi_grid)}")
         if len(multi_grid) > UNITS[depth][3] and max(multi_grid) > 1:
-            raise ValueError(f"the last stage has {UNITS[depth][3]} units, too few for multi_grid {tuple(multi_grid)}")
-        if stride_unit not in ("first", "last"):
-            raise ValueError(f"stride_unit must be 'first' or 'last', got {stride_unit!r}")
+            raise ValueError(f"block4 has {UNITS[depth][3]} units, too few for multi_grid {tuple(multi_grid)}")
+        if stride_unit not in ("first", "first_1x1", "first_dilated", "last"):
+            raise ValueError(f"stride_unit must be first, first_1x1, first_dilated or last, got {stride_unit!r}")
+        if stride_unit == "first_1x1" and depth < 50:
+            raise ValueError(f"stride_unit 'first_1x1' needs bottlenecks, which ResNet-{depth} does not have")
         self.expansion = 4 if depth >= 50 else 1
-        self.output_stride = output_stride
-        self.stride_unit = stride_unit
+        self.output_stride, self.stride_unit, self.num_blocks = output_stride, stride_unit, num_blocks
         self.channels = self._build_stem(stem)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.maxpool = nn.MaxPool2d(3, 2, 1, ceil_mode=stride_unit == "first_1x1")
         self.stride, self.rate = 4, 1
-        self.layer1, self.layer2, self.layer3, self.layer4 = (
-            self._build_stage(stage, units, multi_grid if stage == 3 else (1,))
-            for stage, units in enumerate(UNITS[depth])
-        )
+        for block in range(1, num_blocks + 1):
+            units, grid = UNITS[depth][min(block, 4) - 1], multi_grid if block >= 4 else (1,)
+            self.add_module(f"layer{block}", self._build_block(block, units, grid))
         self.out_channels = self.channels
-        self.low_level_channels = STAGE_CHANNELS[0] * self.expansion
+        self.low_level_channels = {4: CHANNELS[0] * self.expansion, 8: CHANNELS[1] * self.expansion}
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         if pretrained:
-            self.load_state_dict(imagenet_state_dict(f"resnet{depth}" if stem == "conv7x7" else f"timm/resnet{depth}s"))
+            state = imagenet_state_dict(f"resnet{depth}" if stem == "conv7x7" else f"timm/resnet{depth}s")
+            new = {key: value for key, value in self.state_dict().items() if key.startswith(CASCADE)}
+            self.load_state_dict(state | new)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Map images (B, 3, H, W) to low-level (B, C1, H/4, W/4) and last features (B, C4, H/stride, W/stride).
+    def forward(self, images: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+        """Map images (B, 3, H, W) to low-level features by stride and the last ones (B, C, H/stride, W/stride).
 
-        The low-level features are the last ones of stage 1 at stride 4.
+        The low-level features are the last ones of block1 at stride 4, and of block2 at stride 8.
         """
         features = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        if self.stride_unit == "first":
-            low_level = features = self.layer1(features)
-        else:
-            low_level = self.layer1[:-1](features)
-            features = self.layer1[-1](low_level)
-        return low_level, self.layer4(self.layer3(self.layer2(features)))
+        low_level = {}
+        for block in range(1, self.num_blocks + 1):
+            layer = self.get_submodule(f"layer{block}")
+            assert isinstance(layer, nn.Sequential)
+            if block > 2:
+                features = layer(features)
+            elif self.stride_unit == "last":
+                low_level[2 ** (block + 1)] = layer[:-1](features)
+                features = layer[-1](low_level[2 ** (block + 1)])
+            else:
+                features = low_level[2 ** (block + 1)] = layer(features)
+        return low_level, features
 
     def _build_stem(self, stem: Stem) -> int:
         if stem == "conv7x7":
@@ -157,19 +186,22 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(out_channels)
         return out_channels
 
-    def _build_stage(self, stage: int, units: int, multi_grid: Sequence[int]) -> nn.Sequential:
-        strides = stage > 0 if self.stride_unit == "first" else stage < 3
-        striding_unit = 0 if self.stride_unit == "first" else units - 1
+    def _build_block(self, block: int, units: int, multi_grid: Sequence[int]) -> nn.Sequential:
+        last = self.stride_unit == "last"
+        strides = block < self.num_blocks if last else block > 1
+        channels = CHANNELS[min(block, 4) - 1]
         layers = []
         for unit in range(units):
             stride, rate = 1, self.rate
-            if strides and unit == striding_unit:
+            if strides and unit == (units - 1 if last else 0):
                 if self.stride < self.output_stride:
                     stride = 2
                     self.stride *= 2
                 else:
-                    self.rate *= 2  # for all that follows this unit's 3x3
-            grid, channels = multi_grid[unit % len(multi_grid)], STAGE_CHANNELS[stage]
+                    self.rate *= 2  # for all that follows the convolution that lost its stride
+                    if self.stride_unit in ("first_1x1", "first_dilated"):
+                        rate = self.rate
+            grid = multi_grid[unit % len(multi_grid)]
             layers.append(
                 Unit(
                     self.channels,
@@ -178,6 +210,7 @@ class ResNet(nn.Module):
                     stride=stride,
                     dilation=rate * grid,
                     next_dilation=self.rate * grid,
+                    stride_on_1x1=self.stride_unit == "first_1x1",
                 )
             )
             self.channels = channels * self.expansion

@@ -1,45 +1,193 @@
-"""Weights published elsewhere, as state dictionaries for the networks here."""
+"""Segmentation checkpoints published elsewhere, as networks of this package that give the same logits.
+
+Each function takes the source's state dictionary, renames its tensors and returns the network in evaluation mode. A
+tensor left over on either side is an error that lists it.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 from torch import Tensor
 
+from deeplab_lightning.models.deeplab_v2 import DeepLabV2
+from deeplab_lightning.models.deeplab_v3 import DeepLabV3
+from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
+from deeplab_lightning.models.layers import SegmentationNetwork
+from deeplab_lightning.models.resnet import UNITS
 
-def imagenet_state_dict(name: str) -> dict[str, Tensor]:
-    """ImageNet weights of a ResNet without its classifier, downloaded once into torch's or the hub's cache.
+StateDict = Mapping[str, Tensor]
+Network = TypeVar("Network", bound=SegmentationNetwork)
+
+# The ASPP of torchvision, which segmentation-models-pytorch has as well: (pattern, replacement), the first that fits.
+ASPP = [
+    (r"\.convs\.4\.1\.", ".branches.4.conv."),
+    (r"\.convs\.4\.2\.", ".branches.4.bn."),
+    (r"\.convs\.(\d)\.", r".branches.\1."),
+]
+SEPARABLE_ASPP = [
+    *ASPP[:2],
+    (r"\.convs\.([123])\.0\.", r".branches.\1."),
+    (r"\.convs\.([123])\.1\.", r".branches.\1.2."),
+    ASPP[2],
+]
+KAZUTO1011 = [
+    (r"layer1\.conv1\.conv\.", "backbone.conv1."),
+    (r"layer1\.conv1\.bn\.", "backbone.bn1."),
+    (r"aspp\.c(\d)\.", r"classifier.\1."),
+]
+KAZUTO1011_UNIT = {"reduce": ("conv1", "bn1"), "conv3x3": ("conv2", "bn2"), "increase": ("conv3", "bn3")}
+KAZUTO1011_UNIT["shortcut"] = ("downsample.0", "downsample.1")
+
+
+def from_torchvision(
+    name: Literal["deeplabv3_resnet50", "deeplabv3_resnet101", "deeplabv3_mobilenet_v3_large"], state_dict: StateDict
+) -> DeepLabV3:
+    """The DeepLabv3 of torchvision of that name; its auxiliary classifier, used in training only, is left out.
 
     Args:
-        name: a torchvision name ("resnet50", weights IMAGENET1K_V1) or "timm/resnet101s" (three 3x3 stem).
+        name: as in torchvision.models.segmentation.
+        state_dict: of that model, for example `DeepLabV3_ResNet50_Weights.DEFAULT.get_state_dict()`.
 
     Raises:
-        ValueError: no such weights are published.
-        ConnectionError: they cannot be downloaded and are not in the cache.
+        ValueError: no such model is known, or tensors are left over or missing.
     """
-    try:
-        state = _timm(name.removeprefix("timm/")) if name.startswith("timm/") else _torchvision(name)
-    except (OSError, RuntimeError) as error:  # URLError is an OSError; the hub raises its own kinds of both
-        raise ConnectionError(offline_message(name, error)) from error
-    return {key: value for key, value in state.items() if not key.startswith("fc.")}
-
-
-def offline_message(name: str, error: Exception) -> str:
-    """One sentence for weights that could not be had."""
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return (
-        f"the ImageNet weights of {name} cannot be downloaded ({reason}); "
-        "set pretrained to false to start from random weights, or run once with a network to fill the cache"
+    if name not in ("deeplabv3_resnet50", "deeplabv3_resnet101", "deeplabv3_mobilenet_v3_large"):
+        raise ValueError(f"torchvision has no DeepLabv3 named {name!r}")
+    mobile = name == "deeplabv3_mobilenet_v3_large"
+    network = DeepLabV3(
+        _num_classes(state_dict, "classifier.4.weight"),
+        name.removeprefix("deeplabv3_"),
+        output_stride=16 if mobile else 8,
+        atrous_rates=(12, 24, 36),
+        stride_unit="first_dilated" if mobile else "first",
+        dropout=0.5,
+        aspp_conv3x3=True,
     )
+    rules = [
+        (r"^classifier\.4\.", "classifier."),
+        (r"^classifier\.([12])\.", lambda match: f"aspp.conv3x3.{int(match[1]) - 1}."),
+        (r"^classifier\.0\.", "aspp."),
+        *([(r"^backbone\.", "backbone.features.")] if mobile else []),
+    ]
+    kept = {key: value for key, value in state_dict.items() if not key.startswith("aux_classifier.")}
+    return _load(network, _rename(_rename(kept, rules), ASPP))
 
 
-def _torchvision(name: str) -> dict[str, Tensor]:
-    from torchvision.models import get_model_weights
+def from_smp(
+    architecture: Literal["DeepLabV3", "DeepLabV3Plus"],
+    encoder: str,
+    state_dict: StateDict,
+    output_stride: int | None = None,
+    atrous_rates: Sequence[int] = (12, 24, 36),
+) -> DeepLabV3 | DeepLabV3Plus:
+    """The network of segmentation-models-pytorch with that class and encoder.
 
-    state: dict[str, Tensor] = get_model_weights(name)["IMAGENET1K_V1"].get_state_dict(progress=True, check_hash=True)
-    return state
+    Args:
+        architecture: name of the class there.
+        encoder: its `encoder_name`.
+        state_dict: of that model.
+        output_stride: its `encoder_output_stride`; smp's default (8 for DeepLabV3, 16 for DeepLabV3Plus) if not given.
+        atrous_rates: its `decoder_atrous_rates`.
+
+    Raises:
+        ValueError: no such class is known, or tensors are left over or missing.
+    """
+    own = encoder in {f"resnet{depth}" for depth in UNITS}
+    num_classes = _num_classes(state_dict, "segmentation_head.0.weight")
+    settings: dict[str, Any] = {
+        "backbone": encoder if own or encoder.startswith("tu-") else f"smp-{encoder}",
+        "output_stride": output_stride or (8 if architecture == "DeepLabV3" else 16),
+        "atrous_rates": atrous_rates,
+        "stride_unit": "first_dilated" if own else "first",
+        "aspp_channels": state_dict["segmentation_head.0.weight"].shape[1],
+        "dropout": 0.5,
+        "aspp_conv3x3": True,
+        "align_corners": True,
+    }
+    rules = [
+        (r"^segmentation_head\.0\.", "classifier."),
+        (r"^encoder\.", "backbone." if own else "backbone.encoder."),
+    ]
+    if architecture == "DeepLabV3":
+        rules += [
+            (r"^decoder\.conv\.", "aspp.conv3x3.0."),
+            (r"^decoder\.bn\.", "aspp.conv3x3.1."),
+            (r"^decoder\.aspp\.", "aspp."),
+        ]
+        return _load(DeepLabV3(num_classes, **settings), _rename(_rename(state_dict, rules), ASPP))
+    if architecture != "DeepLabV3Plus":
+        raise ValueError(f"architecture must be 'DeepLabV3' or 'DeepLabV3Plus', got {architecture!r}")
+    rules += [
+        (r"^decoder\.aspp\.0\.", "aspp."),
+        (r"^decoder\.aspp\.1\.", "aspp.conv3x3."),
+        (r"^decoder\.aspp\.2\.", "aspp.conv3x3.2."),
+        (r"^decoder\.block1\.", "decoder.reduce.0."),
+        (r"^decoder\.block2\.0\.", "decoder.refine.0.0."),
+        (r"^decoder\.block2\.1\.", "decoder.refine.0.0.2."),
+    ]
+    settings |= {"decoder_channels": settings["aspp_channels"], "decoder_convs": 1}
+    network = DeepLabV3Plus(num_classes, **settings, separable=True, depthwise_norm=False)
+    return _load(network, _rename(_rename(state_dict, rules), SEPARABLE_ASPP))
 
 
-def _timm(name: str) -> dict[str, Tensor]:
-    import timm
+def from_kazuto1011(
+    name: Literal["deeplabv2_resnet101", "deeplabv2_resnet101_msc"], state_dict: StateDict
+) -> DeepLabV2:
+    """The ResNet-101 DeepLab v2 of kazuto1011/deeplab-pytorch.
 
-    if not timm.is_model_pretrained(name):
-        raise ValueError(f"timm publishes no ImageNet weights for {name}")
-    state: dict[str, Tensor] = timm.create_model(name, pretrained=True).state_dict()
-    return state
+    Its inputs are BGR in 0..255 minus the mean (the "caffe" normalization).
+
+    Args:
+        name: with or without multi-scale inputs.
+        state_dict: of that model; the multi-scale one has "base." before every name.
+
+    Raises:
+        ValueError: no such model is known, or tensors are left over or missing.
+    """
+    if name not in ("deeplabv2_resnet101", "deeplabv2_resnet101_msc"):
+        raise ValueError(f"kazuto1011/deeplab-pytorch has no model named {name!r}")
+    multi_scale = name.endswith("_msc")
+    if multi_scale:
+        state_dict = {key.removeprefix("base."): value for key, value in state_dict.items()}
+    network = DeepLabV2(
+        _num_classes(state_dict, "aspp.c0.weight"),
+        "resnet101",
+        (6, 12, 18, 24),
+        (1.0, 0.5, 0.75) if multi_scale else (1.0,),
+        align_corners=False,
+    )
+    rules = [*KAZUTO1011, (r"^layer([2345])\.block(\d+)\.(\w+)\.(conv|bn)\.", _kazuto1011_unit)]
+    return _load(network, _rename(state_dict, rules))
+
+
+def _kazuto1011_unit(match: re.Match[str]) -> str:
+    layer, unit, part, kind = match.groups()
+    return f"backbone.layer{int(layer) - 1}.{int(unit) - 1}.{KAZUTO1011_UNIT[part][kind == 'bn']}."
+
+
+def _num_classes(state_dict: StateDict, key: str) -> int:
+    if key not in state_dict:
+        raise ValueError(f"the state dictionary has no tensor {key}, which would tell the number of classes")
+    return len(state_dict[key])
+
+
+def _rename(state_dict: StateDict, rules: Sequence[tuple[str, object]]) -> StateDict:
+    """Apply the first rule that fits to each key."""
+    renamed = {}
+    for key, value in state_dict.items():
+        for pattern, replacement in rules:
+            new_key, count = re.subn(pattern, replacement, key, count=1)  # type: ignore[call-overload]
+            if count:
+                break
+        renamed[new_key] = value
+    return renamed
+
+
+def _load(network: Network, state_dict: StateDict) -> Network:
+    own = network.state_dict()
+    missing, left_over = sorted(set(own) - set(state_dict)), sorted(set(state_dict) - set(own))
+    if missing or left_over:
+        raise ValueError(f"the state dictionary does not fit: missing {missing}, left over {left_over}")
+    network.load_state_dict(dict(state_dict))
+    return network.eval()

@@ -1,11 +1,12 @@
 """The training, evaluation and prediction steps, written once for every DeepLab."""
 
 import time
-from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Self, TypedDict
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
@@ -13,10 +14,14 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from deeplab_lightning.identity import EvaluationIdentity
 from deeplab_lightning.inference import multi_scale_logits
-from deeplab_lightning.losses import cross_entropy
+from deeplab_lightning.losses import cross_entropy, decimate
 from deeplab_lightning.metrics import SegmentationScores
+from deeplab_lightning.models.batch_norm import batch_norms, set_momentum
 from deeplab_lightning.models.layers import SegmentationNetwork
-from deeplab_lightning.schedules import poly
+from deeplab_lightning.modules.optimization import parameter_groups, rate_factor
+from deeplab_lightning.modules.start_from import start_from
+
+MIN_BATCH_NORM_IMAGES = 12  # the least that the TensorFlow release's train.py recommends
 
 
 class Outputs(TypedDict):
@@ -27,7 +32,7 @@ class Outputs(TypedDict):
 
 
 class SegmentationModule(LightningModule):
-    """Base of the DeepLab modules; a subclass builds `self.network`.
+    """Base of the DeepLab modules; a subclass calls `set_network` with its network.
 
     Args:
         num_classes: K, background included; from the command line it follows from the data.
@@ -38,7 +43,18 @@ class SegmentationModule(LightningModule):
         weight_decay: on the weights of convolutions; depthwise ones, biases and batch norms have none.
         bias_lr_multiplier: on the learning rate of the biases of convolutions.
         lr_multipliers: on the learning rate of a part (backbone, aspp, decoder, classifier); 1 for parts not named.
-        poly_power: the rate falls as (1 - step / max_steps) ** poly_power.
+        poly_power: the rate falls as (1 - step / max_steps) ** poly_power; null with a step_size.
+        step_size: the rate falls to a tenth every so many steps instead (v1).
+        upsample_logits: compare logits at the labels' size (v3, section 4.1); if not, labels are decimated to the
+            logits' grid (v1, v2).
+        frozen: parts that do not train, by name ("backbone", "classifier.0"); their batch norms keep their statistics.
+        freeze_batch_norm: keep every batch norm as it is, statistics, scale and shift (v2; v3's second stage).
+        batch_norm_momentum: by how much one batch moves the running statistics: 1 minus TensorFlow's decay.
+        start_from: checkpoint of a run whose weights are the start; a classifier of other classes starts anew.
+        normalization: what the pretrained backbone was trained on: "imagenet" (RGB in 0..1, less the mean, over the
+            deviation: torchvision, timm's ResNets), "caffe" (BGR in 0..255 less the mean: the papers' v1 and v2) or
+            "inception" (RGB in -1..1: Xception, MobileNet and "beta" ResNets of the TensorFlow release). The data
+            follow it.
         class_weights: weight of each class's pixels in the loss; equal when not given.
         scales: of the images at evaluation; probabilities are averaged over them.
         flip: at evaluation, run every scale mirrored as well.
@@ -57,7 +73,14 @@ class SegmentationModule(LightningModule):
         weight_decay: float = 1e-4,
         bias_lr_multiplier: float = 1.0,
         lr_multipliers: dict[str, float] | None = None,
-        poly_power: float = 0.9,
+        poly_power: float | None = 0.9,
+        step_size: int | None = None,
+        upsample_logits: bool = True,
+        frozen: Sequence[str] = (),
+        freeze_batch_norm: bool = False,
+        batch_norm_momentum: float = 0.1,
+        start_from: str | None = None,
+        normalization: Literal["imagenet", "caffe", "inception"] = "imagenet",
         class_weights: list[float] | None = None,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
@@ -72,33 +95,87 @@ class SegmentationModule(LightningModule):
             raise ValueError(f"num_classes is {num_classes}, but there are {len(class_weights)} class_weights")
         if optimizer not in ("sgd", "adamw"):
             raise ValueError(f"optimizer must be 'sgd' or 'adamw', got {optimizer!r}")
+        if (poly_power is None) == (step_size is None):
+            raise ValueError(f"set poly_power or step_size, the other null; got {poly_power} and {step_size}")
         if not scales or min(scales) <= 0:
             raise ValueError(f"scales must hold at least one scale, all above 0, got {tuple(scales)}")
         self.class_names, self.scales, self.flip = class_names, tuple(scales), flip
         self.optimizer_name, self.lr, self.momentum, self.weight_decay = optimizer, lr, momentum, weight_decay
-        self.bias_lr_multiplier, self.lr_multipliers, self.poly_power = (
-            bias_lr_multiplier,
-            lr_multipliers or {},
-            poly_power,
-        )
+        self.bias_lr_multiplier, self.lr_multipliers = bias_lr_multiplier, lr_multipliers or {}
+        self.poly_power, self.step_size, self.upsample_logits = poly_power, step_size, upsample_logits
+        self.frozen, self.freeze_batch_norm, self.batch_norm_momentum = frozen, freeze_batch_norm, batch_norm_momentum
+        self.start_from = start_from
         self.class_weights: Tensor | None
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
         self.scores = SegmentationScores(class_names, trimap_width)
         self.weights_origin = "random, not trained"
 
+    def set_network(self, network: SegmentationNetwork) -> None:
+        """Take the network: its start, its batch norm momentum, and what of it is frozen.
+
+        Raises:
+            ValueError: a part to freeze does not exist, or there is no batch norm to freeze.
+        """
+        self.network = network
+        set_momentum(network, self.batch_norm_momentum)
+        if self.freeze_batch_norm and not any(True for _ in batch_norms(network)):
+            raise ValueError(f"freeze_batch_norm: {type(network).__name__} has no batch norm here")
+        names = {name for name, _ in network.named_modules()}
+        if unknown := sorted(set(self.frozen) - names):
+            raise ValueError(f"frozen names {unknown}, but the network's parts are {[*dict(network.named_children())]}")
+        if self.start_from is not None:
+            start_from(network, self.start_from)
+        for part in (*map(network.get_submodule, self.frozen), *self._frozen_norms()):
+            part.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Enter training mode, frozen batch norms excepted."""
+        super().train(mode)
+        for layer in self._frozen_norms():
+            layer.eval()
+        return self
+
+    def _frozen_norms(self) -> Iterator[nn.Module]:
+        parts = [self.network] if self.freeze_batch_norm else [self.network.get_submodule(name) for name in self.frozen]
+        return (layer for part in parts for layer in batch_norms(part))
+
     def setup(self, stage: str) -> None:
         """Lay the weights out channels last, which convolutions in bfloat16 and float16 are fastest with."""
         self.network.to(memory_format=torch.channels_last)
+
+    def on_train_start(self) -> None:
+        """Warn where batch norm trains on too few images, as most failures to reproduce a score begin."""
+        training = [layer for layer in batch_norms(self.network) if layer.training]
+        if self.trainer.datamodule is None or not training:  # type: ignore[attr-defined]
+            return
+        synchronised = isinstance(training[0], nn.SyncBatchNorm)
+        num_images = self.trainer.datamodule.batch_size  # type: ignore[attr-defined]
+        num_images *= self.trainer.world_size if synchronised else 1
+        if num_images < MIN_BATCH_NORM_IMAGES:
+            rank_zero_warn(
+                f"batch norm trains on {num_images} images at a time; below {MIN_BATCH_NORM_IMAGES} its statistics are "
+                "too noisy for the papers' scores (v3, Table 9: 64.43 at 4, 75.76 at 8, 77.21 at 16). Raise "
+                "data.batch_size, share statistics over devices with trainer.sync_batchnorm, or set "
+                "model.freeze_batch_norm with pretrained weights; gradient accumulation does not help"
+            )
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (B, 3, H, W) to logits (B, K, H, W)."""
         logits: Tensor = self.network(images)
         return logits
 
+    def training_loss(self, images: Tensor, target: Tensor) -> Tensor:
+        """Cross entropy of crops (B, 3, H, W) and their masks (B, H, W)."""
+        if self.upsample_logits:
+            return cross_entropy(self(images), target, self.class_weights)
+        logits = self.network.forward_features(images)
+        grid = decimate(target, logits.shape[2:], self.network.logits_stride)
+        return cross_entropy(logits, grid, self.class_weights)
+
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Cross entropy of one batch of crops."""
-        loss = cross_entropy(self(batch["image"]), batch["mask"], self.class_weights)
+        """The loss of one batch of crops."""
+        loss = self.training_loss(batch["image"], batch["mask"])
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
@@ -172,51 +249,24 @@ class SegmentationModule(LightningModule):
         )
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Every parameter once, grouped by part and kind: weights, depthwise weights, biases of convolutions, norms.
-
-        Raises:
-            ValueError: `lr_multipliers` names a part that the network does not have.
-        """
-        parts = {name: part for name, part in self.network.named_children() if any(True for _ in part.parameters())}
-        if unknown := set(self.lr_multipliers) - set(parts):
-            raise ValueError(
-                f"lr_multipliers names {sorted(unknown)}, but the parts of the network are {sorted(parts)}"
-            )
-        groups: list[dict[str, Any]] = []
-        for name, part in parts.items():
-            lr = self.lr * self.lr_multipliers.get(name, 1.0)
-            kinds: dict[str, list[nn.Parameter]] = {}
-            for layer in part.modules():
-                for parameter in layer.parameters(recurse=False):
-                    kinds.setdefault(_kind(layer, parameter), []).append(parameter)
-            groups += [
-                {
-                    "name": f"{name}/{kind}",
-                    "params": parameters,
-                    "lr": lr * (self.bias_lr_multiplier if kind == "biases" else 1.0),
-                    "weight_decay": self.weight_decay if kind == "weights" else 0.0,
-                }
-                for kind, parameters in kinds.items()
-            ]
-        return groups
+        """Every parameter that trains once, by part and kind; see `optimization.parameter_groups`."""
+        return parameter_groups(self.network, self.lr, self.weight_decay, self.bias_lr_multiplier, self.lr_multipliers)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer, and the poly schedule stepped after every optimizer step."""
-        max_steps = self.trainer.estimated_stepping_batches
-        if max_steps == float("inf"):
-            raise ValueError("the poly schedule needs an end: set trainer.max_steps or trainer.max_epochs")
+        """The optimizer, and the schedule stepped after every optimizer step."""
         groups = self.parameter_groups()
         optimizer: Optimizer
         if self.optimizer_name == "sgd":
             optimizer = SGD(groups, self.lr, self.momentum, fused=True)
         else:
             optimizer = AdamW(groups, self.lr, (self.momentum, 0.999), fused=True)
-        schedule = LambdaLR(optimizer, lambda step: poly(step, int(max_steps), self.poly_power))
+        factor = rate_factor(self.trainer.estimated_stepping_batches, self.poly_power, self.step_size)
+        schedule = LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let a checkpoint reload without the ImageNet weights that it replaces."""
-        checkpoint["hyper_parameters"]["pretrained"] = False
+        """Let a checkpoint reload without the weights that it replaces."""
+        checkpoint["hyper_parameters"] |= {"pretrained": False, "start_from": None}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember where the weights come from.
@@ -240,10 +290,3 @@ class SegmentationModule(LightningModule):
                 f"settings that differ: {'; '.join(settings) or 'none'}"
             )
         self.weights_origin = f"of step {checkpoint['global_step']}"
-
-
-def _kind(layer: nn.Module, parameter: nn.Parameter) -> str:
-    """Decayed "weights", "depthwise" weights, "biases" of convolutions, or "norms"."""
-    if parameter.ndim > 1:
-        return "depthwise" if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1 else "weights"
-    return "biases" if isinstance(layer, nn.Conv2d | nn.Linear) else "norms"

@@ -13,15 +13,20 @@ class DeepLabV3Module(SegmentationModule):
 
     Args:
         num_classes: K, background included; from the command line it follows from the data.
-        backbone: "resnet18" to "resnet101", an smp encoder name, or "tu-" and a timm name.
+        backbone: "resnet18" to "resnet101", "xception41", "xception65", "xception71", "mobilenet_v2",
+            "mobilenet_v3_large", an smp encoder name, or "tu-" and a timm name.
         output_stride: of the backbone: 8, 16 or 32.
-        atrous_rates: of the ASPP, as used: (6, 12, 18) at output stride 16, (12, 24, 36) at 8.
-        multi_grid: unit rates of the ResNet's last stage.
+        atrous_rates: of the ASPP, as used: (6, 12, 18) at output stride 16, (12, 24, 36) at 8. None leaves the 1x1
+            branch and image pooling, MobileNetV2's light head.
+        multi_grid: unit rates of the ResNet's block4.
         stem: of the ResNet: "conv7x7" or "three_conv3x3".
-        stride_unit: unit of a ResNet stage that strides: "first" as in torchvision, "last" as in TensorFlow.
+        stride_unit: unit of a ResNet block that strides: "first" as in torchvision, "last" as in TensorFlow,
+            "first_1x1" as in Caffe, "first_dilated" as in segmentation-models-pytorch and torchvision's MobileNetV3.
+        relu_after_depthwise: of the Xception: the paper's text; the release and its weights have it in the end only.
         aspp_channels: of each ASPP branch and of the projection.
         image_pooling: have the image-level branch.
-        dropout: before the classifier.
+        dropout: after the ASPP's projection.
+        aspp_conv3x3: have one more 3x3 after it, as torchvision and segmentation-models-pytorch do.
         pretrained: load ImageNet weights into the backbone.
         align_corners: grid of every bilinear resize: False as in torchvision, True as in the TensorFlow release.
         kwargs: see `SegmentationModule`.
@@ -36,15 +41,17 @@ class DeepLabV3Module(SegmentationModule):
         multi_grid: Sequence[int] = (1, 1, 1),
         stem: Stem = "conv7x7",
         stride_unit: StrideUnit = "first",
+        relu_after_depthwise: bool = False,
         aspp_channels: int = 256,
         image_pooling: bool = True,
         dropout: float = 0.1,
+        aspp_conv3x3: bool = False,
         pretrained: bool = False,
         align_corners: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, **kwargs)
-        self.network = DeepLabV3(
+        network = DeepLabV3(
             num_classes,
             backbone=backbone,
             output_stride=output_stride,
@@ -52,9 +59,12 @@ class DeepLabV3Module(SegmentationModule):
             multi_grid=multi_grid,
             stem=stem,
             stride_unit=stride_unit,
+            relu_after_depthwise=relu_after_depthwise,
             aspp_channels=aspp_channels,
             image_pooling=image_pooling,
             dropout=dropout,
+            aspp_conv3x3=aspp_conv3x3,
             pretrained=pretrained,
             align_corners=align_corners,
         )
+        self.set_network(network)

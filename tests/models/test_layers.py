@@ -2,7 +2,8 @@ import torch
 from torch import nn
 
 from deeplab_lightning.models.aspp import ASPP, ImagePooling
-from deeplab_lightning.models.layers import RescuedBatchNorm2d, separable_conv_bn_relu, upsample
+from deeplab_lightning.models.batch_norm import RescuedBatchNorm2d
+from deeplab_lightning.models.layers import separable_conv_bn_relu, upsample
 
 
 def test_rescued_batch_norm_uses_running_statistics_for_one_value() -> None:

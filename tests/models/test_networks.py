@@ -5,19 +5,40 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from deeplab_lightning.models.deeplab_v1 import DeepLabV1
+from deeplab_lightning.models.deeplab_v2 import DeepLabV2
 from deeplab_lightning.models.deeplab_v3 import DeepLabV3
+from deeplab_lightning.models.deeplab_v3_cascade import DeepLabV3Cascade
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
 from deeplab_lightning.models.layers import SegmentationNetwork
 
 Builder = Callable[[], SegmentationNetwork]
 NETWORKS: dict[str, Builder] = {
+    "v1 LargeFOV": lambda: DeepLabV1(5),
+    "v1 4x4": lambda: DeepLabV1(5, 4, 4, 256),
+    "v1 4x4 rate 8": lambda: DeepLabV1(5, 4, 8, 256),
+    "v1 7x7": lambda: DeepLabV1(5, 7, 4, 128),
+    "v1 MSc": lambda: DeepLabV1(5, fc_channels=256, multi_scale=True),
+    "v2 vgg16": lambda: DeepLabV2(5, "vgg16", (2, 4, 8, 12)),
+    "v2 resnet50": lambda: DeepLabV2(5, "resnet50", input_scales=(1, 0.75, 0.5)),
+    "v3 block4": lambda: DeepLabV3Cascade(5, "resnet18", 4, multi_grid=(1, 2)),
+    "v3 block7": lambda: DeepLabV3Cascade(5, "resnet50", 7, 8, (1, 2, 1), stride_unit="last"),
+    "v3 block5 stride 64": lambda: DeepLabV3Cascade(5, "resnet18", 5, 64),
     "v3 resnet18": lambda: DeepLabV3(5, "resnet18"),
     "v3 resnet50 stride 8": lambda: DeepLabV3(5, "resnet50", 8, (12, 24, 36), (1, 2, 4), "three_conv3x3", "last"),
     "v3 without image pooling": lambda: DeepLabV3(5, "resnet18", image_pooling=False, align_corners=True),
     "v3+ resnet18": lambda: DeepLabV3Plus(5, "resnet18"),
     "v3+ resnet34 stride 32": lambda: DeepLabV3Plus(5, "resnet34", 32, (3, 6, 9), align_corners=True),
     "v3+ separable": lambda: DeepLabV3Plus(5, "resnet18", separable=True, decoder_convs=1, decoder_channels=128),
+    "v3 light head": lambda: DeepLabV3(5, "mobilenet_v2", atrous_rates=()),
+    "v3 conv3x3": lambda: DeepLabV3(5, "resnet18", stride_unit="first_dilated", aspp_conv3x3=True),
+    "v3+ two joins": lambda: DeepLabV3Plus(5, "resnet18", decoder_strides=(8, 4), decoder_convs=1),
+    "v3+ 1x1": lambda: DeepLabV3Plus(5, "resnet18", decoder_kernel_size=1),
+    "v3+ smp's separable": lambda: DeepLabV3Plus(5, "smp-resnet18", separable=True, depthwise_norm=False),
+    "v3+ xception41": lambda: DeepLabV3Plus(5, "xception41", separable=True, relu_after_depthwise=True),
+    "v3+ xception71": lambda: DeepLabV3Plus(5, "xception71", 8, (12, 24, 36), separable=True),
     "v3+ mobilenet_v2": lambda: DeepLabV3Plus(5, "mobilenet_v2"),
+    "v3+ mobilenet_v3": lambda: DeepLabV3Plus(5, "mobilenet_v3_large", stride_unit="first_dilated"),
     "v3+ timm": lambda: DeepLabV3Plus(5, "tu-mobilenetv3_small_050", aspp_channels=64),
 }
 
@@ -60,11 +81,29 @@ def test_parts_have_the_agreed_names(network: SegmentationNetwork) -> None:
     ("build", "message"),
     [
         (lambda: DeepLabV3(1), "num_classes must be at least 2"),
-        (lambda: DeepLabV3(5, "resnet18", atrous_rates=()), "atrous_rates must hold"),
-        (lambda: DeepLabV3(5, "resnet18", 12), "output_stride must be 8, 16 or 32"),
-        (lambda: DeepLabV3(5, "mobilenet_v2", 12), "output_stride must be 8, 16 or 32"),
+        (lambda: DeepLabV1(5, fc_channels=1000), "fc_channels must divide 4096, got 1000"),
+        (lambda: DeepLabV1(5, kernel_size=4, rate=3), "kernel_size 4 with rate 3 has no symmetric padding"),
+        (lambda: DeepLabV1(5, kernel_size=9, rate=4), "fc6 takes kernels of 2 to 7"),
+        (lambda: DeepLabV2(5, "vgg19"), "backbone must be 'vgg16', 'resnet50' or 'resnet101', got 'vgg19'"),
+        (lambda: DeepLabV2(5, "vgg16", ()), "atrous_rates must hold"),
+        (lambda: DeepLabV2(5, "vgg16", input_scales=(0.5, 1)), "input_scales must start with 1"),
+        (lambda: DeepLabV3(5, "resnet18", atrous_rates=(), image_pooling=False), "atrous_rates must hold"),
+        (lambda: DeepLabV3(5, "resnet18", 12), r"output_stride must be one of \[8, 16, 32\] with 4 blocks, got 12"),
+        (lambda: DeepLabV3(5, "xception65", stride_unit="last"), "stride_unit 'last' does not exist for .*xception65"),
+        (
+            lambda: DeepLabV3(5, "resnet18", relu_after_depthwise=True),
+            "acts on Xception only, not on backbone 'resnet18'",
+        ),
+        (lambda: DeepLabV3Cascade(5, "resnet18", 8), "num_blocks must be 4 to 7, got 8"),
+        (lambda: DeepLabV3Cascade(5, "xception65"), "backbone must be one of"),
+        (lambda: DeepLabV3Plus(5, "xception65", 4), "output_stride must be 8, 16 or 32, got 4"),
+        (lambda: DeepLabV3Plus(5, "mobilenet_v2", 64), "output_stride must be 8, 16 or 32, got 64"),
+        (lambda: DeepLabV3Plus(5, "resnet18", depthwise_norm=False), "depthwise_norm acts on separable"),
+        (lambda: DeepLabV3Plus(5, "resnet18", decoder_kernel_size=2), "decoder_kernel_size must be 1, 3 or 5"),
+        (lambda: DeepLabV3Plus(5, "resnet18", decoder_strides=(4, 8)), "decoder_strides must be"),
+        (lambda: DeepLabV3(5, "smp-mobilenet_v2", 12), "output_stride must be 8, 16 or 32"),
         (lambda: DeepLabV3Plus(5, "resnet18", decoder_convs=0), "decoder_convs must be at least 1"),
-        (lambda: DeepLabV3Plus(5, "mobilenet_v2", multi_grid=(1, 2, 4)), "act on this package's ResNets only"),
+        (lambda: DeepLabV3Plus(5, "mobilenet_v2", multi_grid=(1, 2, 4)), "act on ResNets only"),
         (lambda: DeepLabV3Plus(5, "resnet51"), "backbone 'resnet51'"),
         (lambda: DeepLabV3Plus(5, "vgg16", 16), "backbone 'vgg16'"),
     ],

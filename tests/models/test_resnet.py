@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torchvision
@@ -18,8 +20,9 @@ def settled(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-@pytest.mark.parametrize("depth", [18, 50])
-@pytest.mark.parametrize("stride_unit", ["first", "last"])
+@pytest.mark.parametrize(
+    ("depth", "stride_unit"), [(18, "first"), (18, "last"), (50, "first"), (50, "last"), (50, "first_1x1")]
+)
 @pytest.mark.parametrize("stem", ["conv7x7", "three_conv3x3"])
 def test_atrous_consistency(depth: int, stride_unit: StrideUnit, stem: Stem) -> None:
     """Dense features, subsampled, equal the strided ones with the same weights (v3, section 3.1)."""
@@ -31,7 +34,8 @@ def test_atrous_consistency(depth: int, stride_unit: StrideUnit, stem: Stem) -> 
     for stride, network in networks.items():
         network.load_state_dict(networks[32].state_dict())
         low_level, features[stride] = network.eval()(images)
-        assert low_level.shape == (1, network.low_level_channels, 25, 17)
+        assert low_level[4].shape == (1, network.low_level_channels[4], 25, 17)
+        assert low_level[8].shape == (1, network.low_level_channels[8], 13, 9)
     assert features[8].shape[2:] == (13, 9)
     assert features[32].abs().mean() > 0.1
     torch.testing.assert_close(features[8][..., ::2, ::2], features[16])
@@ -52,12 +56,42 @@ def test_features_equal_torchvision(output_stride: int, dilate: tuple[bool, bool
     low_level = reference.layer1(features)
     expected = reference.layer4(reference.layer3(reference.layer2(low_level)))
     own_low_level, own = network.eval()(images)
-    torch.testing.assert_close(own_low_level, low_level)
+    torch.testing.assert_close(own_low_level[4], low_level)
     torch.testing.assert_close(own, expected)
 
 
-def dilations(network: ResNet) -> list[int]:
-    units = [unit for unit in network.layer4 if isinstance(unit, Unit)]
+@pytest.mark.parametrize("stride_unit", ["first", "last"])
+def test_cascade_at_every_output_stride(stride_unit: StrideUnit) -> None:
+    """Table 1: strides kept until the requested one; below it, features agree with the same weights."""
+    images = torch.randn(1, 3, 65, 65, dtype=torch.float64)
+    features, state = {}, None
+    for stride in (256, 128, 64, 32, 16, 8):
+        network = ResNet(18, stride, stride_unit=stride_unit, num_blocks=7).double()
+        state = state or settled(network).state_dict()
+        network.load_state_dict(state)
+        features[stride] = network.eval()(images)[1]
+        assert features[stride].shape[2] == math.ceil(65 / stride)
+    for stride in (8, 16, 32, 64, 128):
+        torch.testing.assert_close(features[stride][..., ::2, ::2], features[2 * stride])
+
+
+def test_cascade_rates_grow_by_block() -> None:
+    """Figure 3 b: block4 to block7 at rates 2, 4, 8, 16 at output stride 16."""
+    network = ResNet(50, 16, stride_unit="last", num_blocks=7)
+    assert [dilations(network, block) for block in (4, 5, 6, 7)] == [[2] * 3, [4] * 3, [8] * 3, [16] * 3]
+
+
+def test_caffe_strides_on_the_first_1x1() -> None:
+    network = ResNet(50, 8, stride_unit="first_1x1")
+    first = network.get_submodule("layer2.0")
+    assert isinstance(first, Unit)
+    assert (first.conv1.stride, first.conv2.stride) == ((2, 2), (1, 1))
+    assert [dilations(network, block) for block in (3, 4)] == [[2] * 6, [4] * 3]
+    assert network.maxpool.ceil_mode
+
+
+def dilations(network: ResNet, block: int = 4) -> list[int]:
+    units = [unit for unit in network.get_submodule(f"layer{block}").children() if isinstance(unit, Unit)]
     return [int(unit.conv2.dilation[0]) for unit in units]
 
 
@@ -84,10 +118,13 @@ def test_three_conv_stem_has_the_names_of_timm() -> None:
     ("arguments", "message"),
     [
         ({"depth": 20}, "depth must be one of"),
-        ({"output_stride": 12}, "output_stride must be 8, 16 or 32, got 12"),
+        ({"output_stride": 12}, r"output_stride must be one of \[8, 16, 32\] with 4 blocks, got 12"),
+        ({"output_stride": 64}, "output_stride must be one of .* got 64"),
+        ({"num_blocks": 3}, "num_blocks must be 4 to 7, got 3"),
+        ({"stride_unit": "first_1x1"}, "needs bottlenecks, which ResNet-18 does not have"),
         ({"multi_grid": (0, 1, 1)}, "multi_grid must hold rates of at least 1"),
         ({"multi_grid": ()}, "multi_grid must hold rates"),
-        ({"multi_grid": (1, 2, 4)}, "has 2 units, too few for multi_grid"),
+        ({"multi_grid": (1, 2, 4)}, "block4 has 2 units, too few for multi_grid"),
         ({"stem": "conv5x5"}, "stem must be"),
         ({"stride_unit": "middle"}, "stride_unit must be"),
     ],
@@ -107,7 +144,7 @@ def test_weights_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> N
 def test_weights_of_a_published_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loading path with a state dictionary of torchvision's layout in the place of the download."""
     reference = torchvision.models.resnet18(weights=None)
-    monkeypatch.setattr("deeplab_lightning.models.weights._torchvision", lambda name: reference.state_dict())
+    monkeypatch.setattr("deeplab_lightning.models.imagenet._torchvision", lambda name: reference.state_dict())
     network = ResNet(18, pretrained=True)
     torch.testing.assert_close(network.conv1.weight, reference.conv1.weight)
 

@@ -1,0 +1,144 @@
+"""`deeplab describe`: what a network costs and sees, without running it."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from deeplab_lightning.cli import MODULES  # noqa: F401  (imported so that their short names work)
+from deeplab_lightning.models.anatomy import Anatomy, dissect
+from deeplab_lightning.models.layers import SegmentationNetwork
+from deeplab_lightning.modules.base import SegmentationModule
+
+FAMILY = Path("experiments/model")
+FAMILY_WIDTH = 130  # columns that the table of the family needs
+
+
+def run(command: str, options: list[str]) -> int:
+    """Print one network, or the family in one table."""
+    parser = argparse.ArgumentParser(
+        prog=f"deeplab {command}",
+        description="Count parameters and multiply-adds of a network, and what its logits see of an image.",
+        epilog="Settings follow as for the other commands: --model.output_stride 8 --model.atrous_rates [12,24,36]",
+    )
+    parser.add_argument("-c", "--config", action="append", type=Path, help="YAML with a model; later ones win")
+    parser.add_argument("--all", action="store_true", help=f"every file of {FAMILY} in one table")
+    parser.add_argument("--crop", type=int, default=513, metavar="PIXELS", help="side of the image (513)")
+    parser.add_argument("--num_classes", type=int, default=21, help="classes, background included (21)")
+    parser.add_argument("--layers", action="store_true", help="every convolution in a table")
+    parser.add_argument("--json", action="store_true", help="print JSON instead")
+    arguments, settings = parser.parse_known_args(options)
+    if arguments.all == bool(arguments.config):
+        parser.error("give either -c FILE or --all")
+    if arguments.all:
+        files = sorted(FAMILY.glob("*.yaml"))
+        if not files:
+            raise FileNotFoundError(f"{FAMILY.resolve()}: no YAML files; run this in the root of the repository")
+        rows = [_describe(path.stem, [path], settings, arguments) for path in files]
+        print(json.dumps([row for row, _ in rows])) if arguments.json else _print_family([row for row, _ in rows])
+        return 0
+    row, anatomy = _describe(arguments.config[-1].stem, arguments.config, settings, arguments)
+    if arguments.json:
+        print(json.dumps(row | ({"layers": [vars(layer) for layer in anatomy.layers]} if arguments.layers else {})))
+    else:
+        _print_network(row, anatomy, arguments)
+    return 0
+
+
+def _describe(
+    name: str, configs: list[Path], settings: list[str], arguments: argparse.Namespace
+) -> tuple[dict[str, Any], Anatomy]:
+    network = _build(configs, settings, arguments.num_classes)
+    anatomy = dissect(network, arguments.crop, arguments.crop)
+    row = {
+        "name": name,
+        "parameters": anatomy.parameters,
+        "parameters_by_part": anatomy.parameters_by_part,
+        "multiply_adds": anatomy.multiply_adds,
+        "multiply_adds_published_convention": anatomy.multiply_adds_published_convention,
+        "output_stride": network.output_stride,
+        "field_of_view": network.field_of_view,
+        "receptive_field": anatomy.receptive_field,
+        "feature_size": list(anatomy.feature_size),
+    }
+    return row, anatomy
+
+
+def _build(configs: list[Path], settings: list[str], num_classes: int) -> SegmentationNetwork:
+    """The network of the model in these files, later ones over earlier ones, on the meta device."""
+    model: dict[str, Any] = {"init_args": {}}
+    for path in configs:
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file")
+        given = (yaml.safe_load(path.read_text()) or {}).get("model", {})
+        model |= {key: value for key, value in given.items() if key != "init_args"}
+        model["init_args"] |= given.get("init_args") or {}
+    if "class_path" not in model:
+        raise ValueError(f"{configs[-1]}: it names no model.class_path; give the file of a model first")
+    model["init_args"] |= {"num_classes": num_classes, "pretrained": False, "start_from": None}
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(SegmentationModule, "model")
+    parser.set_defaults({"model": model})
+    with torch.device("meta"):
+        built = parser.instantiate_classes(parser.parse_args(settings)).model
+    network: SegmentationNetwork = built.network
+    return network
+
+
+def _print_network(row: dict[str, Any], anatomy: Anatomy, arguments: argparse.Namespace) -> None:
+    console = Console()
+    crop = arguments.crop
+    parts = ", ".join(f"{part} {count:,}" for part, count in anatomy.parameters_by_part.items())
+    table = Table(title=f"{row['name']}, {arguments.num_classes} classes, {crop}x{crop}", show_header=False)
+    table.add_row("parameters", f"{row['parameters']:,}")
+    table.add_row("", parts)
+    table.add_row("multiply-adds", _billions(row["multiply_adds"]))
+    published = _billions(row["multiply_adds_published_convention"])
+    table.add_row("", f"{published} as v3 and v3+ count them, atrous convolutions padded to multiples of the rate")
+    table.add_row("output stride", str(row["output_stride"]))
+    table.add_row("feature size", "x".join(map(str, row["feature_size"])))
+    if row["field_of_view"]:
+        table.add_row("field of view", f"{row['field_of_view']} px, of the classifier as v1 counts it")
+    table.add_row("receptive field", _pixels(row["receptive_field"]))
+    console.print(table)
+    if arguments.layers:
+        layers = Table("convolution", "output", "kernel", "rate", "parameters", "multiply-adds", "padded")
+        for layer in anatomy.layers:
+            counts = (f"{layer.parameters:,}", f"{layer.multiply_adds:,}", f"{layer.multiply_adds_padded:,}")
+            shape, kernel = ("x".join(map(str, sides)) for sides in (layer.shape, layer.kernel_size))
+            layers.add_row(layer.name, shape, kernel, str(layer.rate), *counts)
+        console.print(layers)
+
+
+def _print_family(rows: list[dict[str, Any]]) -> None:
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("model", no_wrap=True)
+    for name in ("parameters", "multiply-adds", "as published", "stride", "features", "view", "receptive field"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row["name"],
+            f"{row['parameters']:,}",
+            _billions(row["multiply_adds"]),
+            _billions(row["multiply_adds_published_convention"]),
+            str(row["output_stride"]),
+            "x".join(map(str, row["feature_size"])),
+            str(row["field_of_view"] or ""),
+            _pixels(row["receptive_field"]),
+        )
+    Console(width=max(Console().width, FAMILY_WIDTH)).print(table)
+
+
+def _billions(count: int) -> str:
+    return f"{count / 1e9:.2f} B"
+
+
+def _pixels(receptive_field: int | None) -> str:
+    return "whole image" if receptive_field is None else f"{receptive_field} px"

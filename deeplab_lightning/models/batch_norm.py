@@ -1,0 +1,34 @@
+"""Batch norm: find it, set its momentum, fall back where a channel has a single value."""
+
+from collections.abc import Iterator
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class RescuedBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm that falls back to its running statistics where a channel has a single value.
+
+    A 1x1 map in a batch of one has no variance, and torch raises. The image pooling branch meets this case whenever a
+    rank trains on one image.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
+        """Normalise (B, C, h, w)."""
+        if self.training and input.numel() == input.shape[1]:
+            return F.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+            )
+        return super().forward(input)
+
+
+def batch_norms(network: nn.Module) -> Iterator[_BatchNorm]:
+    """All batch norms of a network, synchronised ones too."""
+    return (layer for layer in network.modules() if isinstance(layer, _BatchNorm))
+
+
+def set_momentum(network: nn.Module, momentum: float) -> None:
+    """Set by how much one batch moves the running statistics: 1 minus the decay that TensorFlow speaks of."""
+    for layer in batch_norms(network):
+        layer.momentum = momentum

@@ -1,0 +1,102 @@
+"""DeepLab v2 (arXiv:1606.00915): atrous spatial pyramid pooling by summed classifiers, on VGG-16 or a ResNet."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from deeplab_lightning.models.layers import SegmentationNetwork, gaussian, upsample
+from deeplab_lightning.models.resnet import ResNet
+from deeplab_lightning.models.vgg import VGG16, ConvolutionalFC, field_of_view, load_imagenet
+
+FC_CHANNELS = 1024
+
+
+class FCBranches(nn.Module):
+    """One fc6-fc7 per rate (Figure 7 b): 3x3 and 1x1, 1024 channels."""
+
+    def __init__(self, atrous_rates: Sequence[int]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(ConvolutionalFC(3, rate, FC_CHANNELS) for rate in atrous_rates)
+
+    def forward(self, features: Tensor) -> list[Tensor]:
+        """Map (B, 512, h, w) to one (B, 1024, h, w) per rate."""
+        return [branch(features) for branch in self.branches]
+
+
+class DeepLabV2(SegmentationNetwork):
+    """A trunk at output stride 8 and one classifier per rate, summed (section 3.1, Figure 7).
+
+    On VGG-16 a branch is fc6 with its rate, fc7 and a 1x1 classifier; on a ResNet it is a 3x3 classifier with its rate.
+    One rate of 12 is LargeFOV, (2, 4, 8, 12) ASPP-S, (6, 12, 18, 24) ASPP-L. Whether the VGG-16 models end in pool5a is
+    not published (?); here they do not. The ResNet is Caffe's: strides on the first 1x1, ceil-mode pooling.
+
+    Args:
+        num_classes: K, background included.
+        backbone: "vgg16", "resnet50" or "resnet101".
+        atrous_rates: of the branches, as used.
+        input_scales: the shared network sees the image at each; their logits are fused by the maximum (section 3.2).
+        pretrained: load ImageNet weights into the backbone, and thinned out into every fc6 and fc7.
+        align_corners: see `SegmentationNetwork`.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        backbone: str = "resnet101",
+        atrous_rates: Sequence[int] = (6, 12, 18, 24),
+        input_scales: Sequence[float] = (1.0,),
+        pretrained: bool = False,
+        align_corners: bool = True,
+    ) -> None:
+        super().__init__(num_classes, 8, align_corners)
+        if not atrous_rates or min(atrous_rates) < 1:
+            raise ValueError(f"atrous_rates must hold rates of at least 1, got {tuple(atrous_rates)}")
+        if not input_scales or input_scales[0] != 1 or not all(0 < scale <= 1 for scale in input_scales):
+            raise ValueError(f"input_scales must start with 1 and hold scales in (0, 1], got {tuple(input_scales)}")
+        self.input_scales = tuple(input_scales)
+        self.backbone: VGG16 | ResNet
+        self.head: FCBranches | None
+        if backbone == "vgg16":
+            trunk, branches = VGG16(pool5a=False), FCBranches(atrous_rates)
+            self.backbone, self.head = trunk, branches
+            layers = [nn.Conv2d(FC_CHANNELS, num_classes, 1) for _ in atrous_rates]
+            self.field_of_view = max(field_of_view(3, rate) for rate in atrous_rates)
+            if pretrained:
+                load_imagenet(trunk, branches.branches)
+        elif backbone in ("resnet50", "resnet101"):
+            resnet = ResNet(int(backbone.removeprefix("resnet")), 8, stride_unit="first_1x1", pretrained=pretrained)
+            self.backbone, self.head = resnet, None
+            layers = [nn.Conv2d(resnet.out_channels, num_classes, 3, 1, rate, rate) for rate in atrous_rates]
+        else:
+            raise ValueError(f"backbone must be 'vgg16', 'resnet50' or 'resnet101', got {backbone!r}")
+        self.classifier = nn.ModuleList(gaussian(layer, 0.01) for layer in layers)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) to logits (B, K, H/8, W/8), the maximum over `input_scales`."""
+        return self.fuse(self.forward_scales(images))
+
+    def forward_scales(self, images: Tensor) -> list[Tensor]:
+        """Map images (B, 3, H, W) to logits (B, K, h, w) of each input scale, on its own grid."""
+        return [self._forward_scale(self._scaled(images, scale)) for scale in self.input_scales]
+
+    def fuse(self, logits: list[Tensor]) -> Tensor:
+        """The maximum, class by class, of logits upsampled to the grid of the first."""
+        fused, *others = logits
+        for other in others:
+            fused = torch.maximum(fused, upsample(other, fused.shape[2:], self.align_corners))
+        return fused
+
+    def _scaled(self, images: Tensor, scale: float) -> Tensor:
+        size = [scaled_side(side, scale, self.align_corners) for side in images.shape[2:]]
+        return upsample(images, size, self.align_corners)
+
+    def _forward_scale(self, images: Tensor) -> Tensor:
+        features = self.backbone(images)[1]
+        maps = [features] * len(self.classifier) if self.head is None else self.head(features)
+        return torch.stack([layer(features) for layer, features in zip(self.classifier, maps, strict=True)]).sum(0)
+
+
+def scaled_side(side: int, scale: float, align_corners: bool) -> int:
+    """A side at a scale. With corners kept, 321 at 0.75 is 241, whose grid of stride 8 has 31 positions."""
+    return max(1, round((side - 1) * scale) + 1 if align_corners else int(side * scale))

@@ -1,0 +1,46 @@
+"""ImageNet weights published by torchvision and timm, as state dictionaries for the backbones here."""
+
+from torch import Tensor
+
+
+def imagenet_state_dict(name: str) -> dict[str, Tensor]:
+    """ImageNet weights without the last linear layer of ResNets and Xceptions, downloaded once into a cache.
+
+    Args:
+        name: a torchvision name ("resnet50", weights IMAGENET1K_V1) or "timm/" and a timm one: "timm/resnet101s" (three
+            3x3 stem), "timm/xception65.tf_in1k" (the TensorFlow release's).
+
+    Raises:
+        ValueError: no such weights are published.
+        ConnectionError: they cannot be downloaded and are not in the cache.
+    """
+    try:
+        state = _timm(name.removeprefix("timm/")) if name.startswith("timm/") else _torchvision(name)
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; the hub raises its own kinds of both
+        raise ConnectionError(offline_message(name, error)) from error
+    return {key: value for key, value in state.items() if not key.startswith(("fc.", "head."))}
+
+
+def offline_message(name: str, error: Exception) -> str:
+    """One sentence for weights that could not be had."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (
+        f"the ImageNet weights of {name} cannot be downloaded ({reason}); "
+        "set pretrained to false to start from random weights, or run once with a network to fill the cache"
+    )
+
+
+def _torchvision(name: str) -> dict[str, Tensor]:
+    from torchvision.models import get_model_weights
+
+    state: dict[str, Tensor] = get_model_weights(name)["IMAGENET1K_V1"].get_state_dict(progress=True, check_hash=True)
+    return state
+
+
+def _timm(name: str) -> dict[str, Tensor]:
+    import timm
+
+    if not timm.is_model_pretrained(name):
+        raise ValueError(f"timm publishes no ImageNet weights for {name}")
+    state: dict[str, Tensor] = timm.create_model(name, pretrained=True).state_dict()
+    return state

@@ -1,0 +1,128 @@
+"""VGG-16 as DeepLab v1 and v2 use it: convolutional, output stride 8, holes in conv5.
+
+Simonyan and Zisserman, arXiv:1409.1556; as a trunk, arXiv:1412.7062, section 3.1.
+"""
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from deeplab_lightning.models.imagenet import imagenet_state_dict
+
+STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+LINEAR_SIDE = 7  # fc6 of the ImageNet network sees 7x7 positions
+LINEAR_CHANNELS = 4096
+
+
+class VGG16(nn.Module):
+    """VGG-16 trunk, conv1_1 to pool5, that returns its poolings; the parameters are named as torchvision's `features`.
+
+    All poolings are 3x3 with Caffe's ceil sizes; pool4 and pool5 keep the size, and conv5 has rate 2 instead of the
+    stride that pool4 lost. A side of 321 becomes 161, 81, 41.
+
+    Args:
+        pool5a: end in a 3x3 average pooling, as the released LargeFOV model does.
+    """
+
+    out_channels = 512
+    pool_channels = tuple(stage[-1] for stage in STAGES[:4])
+
+    def __init__(self, pool5a: bool) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 3
+        for number, stage in enumerate(STAGES):
+            rate = 2 if number == 4 else 1
+            for width in stage:
+                layers += [nn.Conv2d(channels, width, 3, 1, rate, rate), nn.ReLU(inplace=True)]
+                channels = width
+            layers.append(nn.MaxPool2d(3, 2 if number < 3 else 1, 1, ceil_mode=True))
+        self.features = nn.Sequential(*layers)
+        # Caffe divides by the padded window: count_include_pad
+        self.pool5a = nn.AvgPool2d(3, 1, 1) if pool5a else nn.Identity()
+        initialize(self)
+
+    def forward(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Map images (B, 3, H, W) to pool1 to pool4, of strides 2, 4, 8, 8, and the last features (B, 512, h, w)."""
+        pools = []
+        features = images
+        for layer in self.features:
+            features = layer(features)
+            if isinstance(layer, nn.MaxPool2d):
+                pools.append(features)
+        return pools[:4], self.pool5a(features)
+
+
+class ConvolutionalFC(nn.Sequential):
+    """fc6 and fc7 of VGG-16 as convolutions, each with ReLU and dropout of 0.5.
+
+    Args:
+        kernel_size: of fc6.
+        rate: of fc6.
+        channels: of both; 4096 as on ImageNet, or 1024.
+    """
+
+    def __init__(self, kernel_size: int, rate: int, channels: int) -> None:
+        if LINEAR_CHANNELS % channels:
+            raise ValueError(f"fc_channels must divide {LINEAR_CHANNELS}, got {channels}")
+        if (kernel_size - 1) * rate % 2:
+            raise ValueError(f"kernel_size {kernel_size} with rate {rate} has no symmetric padding")
+        if not 1 < kernel_size <= LINEAR_SIDE or rate < 1:
+            raise ValueError(f"fc6 takes kernels of 2 to 7 and rates of at least 1, got {kernel_size} and {rate}")
+        fc6 = nn.Conv2d(VGG16.out_channels, channels, kernel_size, 1, (kernel_size - 1) * rate // 2, rate)
+        fc7 = nn.Conv2d(channels, channels, 1)
+        super().__init__(fc6, nn.ReLU(inplace=True), nn.Dropout(0.5), fc7, nn.ReLU(inplace=True), nn.Dropout(0.5))
+        initialize(self)
+
+    def load_imagenet(self, state: dict[str, Tensor]) -> None:
+        """Take fc6 and fc7 from torchvision's VGG-16, thinned out in space and channels (v1, section 3.2)."""
+        fc6, fc7 = self[0], self[3]
+        assert isinstance(fc6, nn.Conv2d)
+        assert isinstance(fc7, nn.Conv2d)
+        kernels = state["classifier.0.weight"].view(LINEAR_CHANNELS, VGG16.out_channels, LINEAR_SIDE, LINEAR_SIDE)
+        weights = {
+            "0.weight": decimate_kernels(kernels, fc6.out_channels, fc6.kernel_size[0]),
+            "0.bias": state["classifier.0.bias"][:: LINEAR_CHANNELS // fc6.out_channels],
+            "3.weight": decimate_fc7(state["classifier.3.weight"], fc7.out_channels),
+            "3.bias": state["classifier.3.bias"][:: LINEAR_CHANNELS // fc7.out_channels],
+        }
+        self.load_state_dict(weights)
+
+
+def decimate_kernels(kernels: Tensor, channels: int, side: int) -> Tensor:
+    """Keep evenly spaced filters and positions of kernels (C, C', 7, 7): (channels, C', side, side).
+
+    The papers keep a random quarter of the filters; hidden units have no order, so evenly spaced ones are as random.
+    Sides of 7, 4 and 3 keep every first, second and third position; others the nearest ones.
+    """
+    positions = [round(index * (kernels.shape[-1] - 1) / (side - 1)) for index in range(side)]
+    return kernels[:: len(kernels) // channels][:, :, positions][..., positions]
+
+
+def decimate_fc7(weight: Tensor, channels: int) -> Tensor:
+    """The rows and columns of a linear layer (C, C) that belong to the channels kept: (channels, channels, 1, 1)."""
+    step = len(weight) // channels
+    return weight[::step, ::step, None, None]
+
+
+def initialize(layer: nn.Module) -> None:
+    """He initialisation of all convolutions, biases 0."""
+    for part in layer.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_in", nonlinearity="relu")
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+
+def load_imagenet(trunk: VGG16, heads: Iterable[nn.Module]) -> None:
+    """Load torchvision's ImageNet weights into a trunk and every fc6-fc7 that stands on it."""
+    state = imagenet_state_dict("vgg16")
+    trunk.load_state_dict({key: value for key, value in state.items() if key.startswith("features.")})
+    for head in heads:
+        assert isinstance(head, ConvolutionalFC)
+        head.load_imagenet(state)
+
+
+def field_of_view(kernel_size: int, rate: int) -> int:
+    """Side in pixels of what fc6 sees, as v1's Table 2 counts it, zero padding included."""
+    return (kernel_size - 1) * rate * 8 + 32

@@ -1,0 +1,161 @@
+"""Aligned Xception 41, 65, 71 with atrous convolution (v3+, arXiv:1802.02611, section 3.2; the release's code)."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from deeplab_lightning.models.imagenet import imagenet_state_dict
+
+EPS = 1e-3  # of the batch norms, as in the release
+# Per depth: channels of the entry flow, its strides, and the number of middle units.
+FLOWS = {
+    41: ((128, 256, 728), (2, 2, 2), 8),
+    65: ((128, 256, 728), (2, 2, 2), 16),
+    71: ((128, 256, 256, 728, 728), (2, 1, 2, 1, 2), 16),
+}
+LAST_CHANNELS = (1536, 1536, 2048)
+
+
+class SeparableConv(nn.Module):
+    """Depthwise 3x3, BN, then pointwise 1x1, BN; a ReLU after the depthwise one, or after both, if asked."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, rate: int, relu_after_depthwise: bool, relu: bool
+    ) -> None:
+        super().__init__()
+        self.conv_dw = nn.Conv2d(in_channels, in_channels, 3, stride, rate, rate, in_channels, bias=False)
+        self.bn_dw = nn.BatchNorm2d(in_channels, EPS)
+        self.act_dw = nn.ReLU(inplace=True) if relu_after_depthwise else nn.Identity()
+        self.conv_pw = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.bn_pw = nn.BatchNorm2d(out_channels, EPS)
+        self.act_pw = nn.ReLU(inplace=True) if relu else nn.Identity()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, C, h, w) to (B, C', h / stride, w / stride)."""
+        features = self.act_dw(self.bn_dw(self.conv_dw(features)))
+        out: Tensor = self.act_pw(self.bn_pw(self.conv_pw(features)))
+        return out
+
+
+class ConvNorm(nn.Module):
+    """Convolution and BN, with a ReLU in the root block and without one in a shortcut."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, relu: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False)
+        self.bn = nn.BatchNorm2d(out_channels, EPS)
+        self.act = nn.ReLU(inplace=True) if relu else nn.Identity()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, C, h, w) to (B, C', h / stride, w / stride)."""
+        out: Tensor = self.act(self.bn(self.conv(features)))
+        return out
+
+
+class Module(nn.Module):
+    """Three separable convolutions, the stride on the third, and a shortcut, projected in some (Figure 4).
+
+    Entry, middle and the first exit module have a ReLU before each separable convolution and none inside, as the
+    release has them. The last module ("exit2") has no shortcut, and its ReLUs after each convolution instead.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: Sequence[int],
+        *,
+        stride: int,
+        rate: int,
+        project: bool,
+        last: bool,
+        relu_after_depthwise: bool,
+    ) -> None:
+        super().__init__()
+        self.last = last
+        self.stack = nn.Sequential()
+        for number in range(1, 4):
+            if not last:
+                # the input is the shortcut's too, and what goes into the third is the low-level features
+                self.stack.add_module(f"act{number}", nn.ReLU(inplace=number == 2))
+            conv = SeparableConv(
+                in_channels if number == 1 else channels[number - 2],
+                channels[number - 1],
+                stride=stride if number == 3 else 1,
+                rate=rate,
+                relu_after_depthwise=relu_after_depthwise or last,
+                relu=last,
+            )
+            self.stack.add_module(f"conv{number}", conv)
+        self.shortcut = ConvNorm(in_channels, channels[-1], 1, stride, relu=False) if project else None
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, C, h, w) to the second convolution's output (B, C', h, w) and (B, C'', h / stride, w / stride)."""
+        middle = self.stack[: len(self.stack) * 2 // 3](features)
+        out = self.stack[len(self.stack) * 2 // 3 :](middle)
+        if self.last:
+            return middle, out
+        return middle, out + (features if self.shortcut is None else self.shortcut(features))
+
+
+class Xception(nn.Module):
+    """Aligned Xception that returns low-level and last features; parameters are named as timm's.
+
+    Where a module would stride past `output_stride` it runs with stride 1 at the current rate, and what follows at a
+    larger one. The low-level features are the second separable convolution's, normalised, before ReLU and stride, of
+    the module that strides away from them: 256 channels at stride 4, 728 at stride 8.
+
+    Args:
+        depth: 41, 65 or 71.
+        output_stride: 8, 16 or 32; image side over side of the last features.
+        relu_after_depthwise: a ReLU after every depthwise convolution, as the paper's text says; the release, and with
+            it the ImageNet weights, has it in the last module only.
+        pretrained: load ImageNet weights (timm's, which are the release's).
+    """
+
+    def __init__(
+        self, depth: int, output_stride: int = 16, relu_after_depthwise: bool = False, pretrained: bool = False
+    ) -> None:
+        super().__init__()
+        if depth not in FLOWS:
+            raise ValueError(f"depth must be one of {sorted(FLOWS)}, got {depth}")
+        if output_stride not in (8, 16, 32):
+            raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
+        self.output_stride, self.relu_after_depthwise = output_stride, relu_after_depthwise
+        self.stem = nn.Sequential(ConvNorm(3, 32, 3, 2, relu=True), ConvNorm(32, 64, 3, 1, relu=True))
+        entry, strides, num_middle = FLOWS[depth]
+        # At stride 4 and 8: the modules that stride away from there, at output stride 8 too
+        self.low_level = {4: strides.index(2, 1), 8: len(strides) - 1}
+        self.low_level_channels = {stride: entry[index] for stride, index in self.low_level.items()}
+        plan = [((width,) * 3, stride) for width, stride in zip(entry, strides, strict=True)]
+        plan += [((728,) * 3, 1)] * num_middle + [((728, 1024, 1024), 2), (LAST_CHANNELS, 1)]
+        modules, in_channels, stride_so_far, rate = [], 64, 2, 1
+        for channels, nominal_stride in plan:
+            stride, last = nominal_stride if stride_so_far < output_stride else 1, channels == LAST_CHANNELS
+            modules.append(
+                Module(
+                    in_channels,
+                    channels,
+                    stride=stride,
+                    rate=rate,
+                    project=not last and (nominal_stride > 1 or in_channels != channels[-1]),
+                    last=last,
+                    relu_after_depthwise=relu_after_depthwise,
+                )
+            )
+            in_channels, stride_so_far, rate = channels[-1], stride_so_far * stride, rate * nominal_stride // stride
+        self.blocks = nn.ModuleList(modules)
+        self.out_channels = in_channels
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        if pretrained:
+            self.load_state_dict(imagenet_state_dict(f"timm/xception{depth}.tf_in1k"))
+
+    def forward(self, images: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+        """Map images (B, 3, H, W) to low-level features by stride and the last ones (B, 2048, H/stride, W/stride)."""
+        features = self.stem(images)
+        middles = []
+        for module in self.blocks:
+            middle, features = module(features)
+            middles.append(middle)
+        return {stride: middles[index] for stride, index in self.low_level.items()}, features

@@ -1,0 +1,56 @@
+from typing import Literal
+
+import pytest
+import torch
+import torchvision
+
+from deeplab_lightning.models.mobilenet import MobileNet
+from tests.models.test_resnet import settled
+
+NAMES: dict[Literal[2, 3], str] = {2: "mobilenet_v2", 3: "mobilenet_v3_large"}
+
+
+@pytest.mark.parametrize("version", NAMES)
+def test_features_equal_torchvision(version: Literal[2, 3], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loading of ImageNet weights with torchvision's layout in the place of the download."""
+    reference = getattr(torchvision.models, NAMES[version])(weights=None)
+    settled(reference)
+    asked = []
+
+    def download(name: str) -> dict[str, torch.Tensor]:
+        asked.append(name)
+        state: dict[str, torch.Tensor] = reference.state_dict()
+        return state
+
+    monkeypatch.setattr("deeplab_lightning.models.imagenet._torchvision", download)
+    network = MobileNet(version, 32, pretrained=True).eval()
+    assert asked == [NAMES[version]]
+    images = torch.randn(1, 3, 65, 49)
+    expected = reference.features[:18](images) if version == 2 else reference.features(images)
+    torch.testing.assert_close(network(images)[1], expected)
+
+
+@pytest.mark.parametrize("version", NAMES)
+def test_atrous_consistency(version: Literal[2, 3]) -> None:
+    images = torch.randn(1, 3, 97, 65, dtype=torch.float64)
+    networks = {stride: MobileNet(version, stride).double() for stride in (32, 16, 8)}
+    for layer in networks[32].modules():  # a gate sees the mean of the map, which changes with its grid
+        if layer.__class__.__name__ == "SqueezeExcitation":
+            layer.fc2.weight.data.zero_()  # type: ignore[union-attr]
+    state = settled(networks[32]).state_dict()
+    features = {}
+    for stride, network in networks.items():
+        network.load_state_dict(state)
+        with torch.no_grad():
+            low_level, features[stride] = network.eval()(images)
+        assert low_level[4].shape == (1, 144 if version == 2 else 72, 25, 17)
+        assert low_level[8].shape == (1, 192 if version == 2 else 120, 13, 9)
+    torch.testing.assert_close(features[8][..., ::2, ::2], features[16])
+    torch.testing.assert_close(features[16][..., ::2, ::2], features[32])
+
+
+def test_settings_that_cannot_work() -> None:
+    with pytest.raises(ValueError, match="version must be 2 or 3, got 1"):
+        MobileNet(1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="stride_unit of a MobileNet must be"):
+        MobileNet(3, stride_unit="last")  # type: ignore[arg-type]

@@ -1,0 +1,74 @@
+import pytest
+import torch
+import torchvision
+from torch import Tensor
+
+from deeplab_lightning.models.deeplab_v1 import DeepLabV1
+from deeplab_lightning.models.deeplab_v2 import DeepLabV2
+from deeplab_lightning.models.vgg import VGG16, decimate_kernels
+
+
+@pytest.fixture(scope="module")
+def imagenet() -> dict[str, Tensor]:
+    """A random VGG-16 of torchvision, cut to the tensors that are used."""
+    with torch.device("meta"):
+        reference = torchvision.models.vgg16(weights=None, init_weights=False)
+    generator = torch.Generator().manual_seed(0)
+    shapes = {key: value.shape for key, value in reference.state_dict().items() if not key.startswith("classifier.6")}
+    return {key: torch.randn(shape, generator=generator) * 0.02 for key, shape in shapes.items()}
+
+
+@pytest.fixture
+def pretrained(imagenet: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
+    monkeypatch.setattr("deeplab_lightning.models.imagenet._torchvision", lambda name: imagenet)
+    return imagenet
+
+
+def test_the_7x7_classifier_is_the_linear_one_made_convolutional(pretrained: dict[str, Tensor]) -> None:
+    """On a 7x7 map of conv5, fc6 at rate 1 and fc7 give what the linear layers give."""
+    head = DeepLabV1(5, 7, 4, 4096, pretrained=True).eval().head
+    head[0].dilation = head[0].padding = (1, 1)  # type: ignore[assignment]
+    head[0].padding = (0, 0)
+    features = torch.randn(1, 512, 7, 7)
+    fc6 = torch.relu(features.flatten(1) @ pretrained["classifier.0.weight"].T + pretrained["classifier.0.bias"])
+    fc7 = torch.relu(fc6 @ pretrained["classifier.3.weight"].T + pretrained["classifier.3.bias"])
+    with torch.no_grad():
+        torch.testing.assert_close(head(features).flatten(1), fc7, rtol=1e-4, atol=1e-4)
+
+
+def test_largefov_keeps_every_third_position_and_every_fourth_filter(pretrained: dict[str, Tensor]) -> None:
+    network = DeepLabV1(5, pretrained=True)
+    kernels = pretrained["classifier.0.weight"].view(4096, 512, 7, 7)
+    assert torch.equal(network.head[0].weight, kernels[::4, :, ::3, ::3])
+    assert torch.equal(network.head[3].weight[..., 0, 0], pretrained["classifier.3.weight"][::4, ::4])
+    assert torch.equal(network.head[0].bias, pretrained["classifier.0.bias"][::4])
+    assert torch.equal(network.backbone.features[0].weight, pretrained["features.0.weight"])
+
+
+def test_every_branch_of_v2_starts_from_the_same_filters(pretrained: dict[str, Tensor]) -> None:
+    network = DeepLabV2(5, "vgg16", (6, 12), pretrained=True)
+    first, second = (network.head.branches[index][0] for index in range(2))  # type: ignore[union-attr, index]
+    assert torch.equal(first.weight, second.weight)
+    assert (first.dilation, second.dilation) == ((6, 6), (12, 12))
+
+
+@pytest.mark.parametrize(("side", "positions"), [(7, range(7)), (4, (0, 2, 4, 6)), (3, (0, 3, 6))])
+def test_decimation_in_space(side: int, positions: list[int]) -> None:
+    kernels = torch.arange(8 * 49.0).view(8, 1, 7, 7)
+    thinned = decimate_kernels(kernels, 4, side)
+    assert torch.equal(thinned, kernels[::2][:, :, list(positions)][..., list(positions)])
+
+
+def test_poolings_have_caffe_s_sizes() -> None:
+    """321 becomes 161, 81, 41; even sides are rounded up."""
+    trunk = VGG16(pool5a=True).eval()
+    with torch.no_grad():
+        pools, features = trunk(torch.zeros(1, 3, 321, 64))
+    assert [pool.shape[2:] for pool in pools] == [(161, 33), (81, 17), (41, 9), (41, 9)]
+    assert features.shape == (1, 512, 41, 9)
+    assert trunk.features[24].dilation == (2, 2)
+
+
+def test_pool5a_divides_by_the_padded_window() -> None:
+    pooled = VGG16(pool5a=True).pool5a(torch.ones(1, 1, 3, 3))
+    assert pooled[0, 0, 0, 0] == pytest.approx(4 / 9)
