@@ -10,7 +10,7 @@ from deeplab_lightning import IGNORE_INDEX
 
 
 def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Mean cross entropy over the pixels that are not void, in float32 whatever the logits' precision.
+    """Mean cross entropy over the pixels that are not void, in float32 at least, whatever the logits' precision.
 
     Args:
         logits: (B, K, H, W), upsampled to the target's size (v3, section 4.1), or on the grid of a decimated target.
@@ -20,7 +20,8 @@ def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None =
     Returns:
         A scalar; 0, with zero gradients, when every pixel is void.
     """
-    total = F.cross_entropy(logits.float(), target, class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    total = F.cross_entropy(logits, target, class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
     valid = target != IGNORE_INDEX
     if class_weights is None:
         return total / valid.sum().clamp(min=1)

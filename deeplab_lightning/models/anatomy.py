@@ -83,7 +83,7 @@ def dissect(network: SegmentationNetwork, height: int, width: int) -> Anatomy:
     def look(_: nn.Module, __: Any, out: tuple[Any, Tensor]) -> None:
         feature_sizes.append((out[1].shape[2], out[1].shape[3]))
 
-    handle = network.backbone.register_forward_hook(look)  # type: ignore[union-attr, arg-type]
+    handle = network.backbone.register_forward_hook(look)  # type: ignore[union-attr]
     images = torch.zeros(1, 3, height, width, device="meta")
     with torch.no_grad(), named(network, recorder), recorder:
         recorder.sees[images] = Sight(1.0, 1.0)
@@ -110,11 +110,11 @@ class Sight:
     step: float
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own hook is untyped
     """Keeps every convolution, and what each tensor sees of the image."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.layers: list[Layer] = []
         self.sees: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
         self.module = ""

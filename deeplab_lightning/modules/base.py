@@ -128,6 +128,7 @@ class SegmentationModule(LightningModule):
             start_from(network, self.start_from)
         for part in (*map(network.get_submodule, self.frozen), *self._frozen_norms()):
             part.requires_grad_(False)
+        self.train(self.training)  # Lightning keeps the mode that it finds
 
     def train(self, mode: bool = True) -> Self:
         """Enter training mode, frozen batch norms excepted."""

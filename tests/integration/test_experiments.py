@@ -6,15 +6,34 @@ import pytest
 from lightning import Trainer
 
 from deeplab_lightning.cli import DeepLabCLI
-from tests.integration.conftest import ROOT
+from tests.integration.conftest import ROOT, Run
 
 EXPERIMENTS = ROOT / "experiments"
 CONFIGS = sorted(EXPERIMENTS.rglob("*.yaml"))
+MODELS = sorted((EXPERIMENTS / "model").glob("*.yaml"))
+TINY = """
+data:
+  class_path: FolderDataModule
+  init_args: {{root: {root}, batch_size: 2, crop_size: [33, 33], num_workers: 0}}
+trainer:
+  accelerator: cpu
+  devices: 1
+  max_steps: 2
+  val_check_interval: 2
+  limit_val_batches: 1
+  num_sanity_val_steps: 0
+  log_every_n_steps: 1
+  precision: 32-true
+  enable_progress_bar: false
+  enable_model_summary: false
+checkpoint: {{save_weights_only: true}}
+"""
 PARTS = {"data": "data/shapes.yaml", "model": "model/deeplab_v3plus.yaml", "scale": "scale/smoke.yaml"}
 
 
 def test_they_are_found() -> None:
-    assert len(CONFIGS) >= 7
+    assert len(MODELS) >= 22
+    assert len(CONFIGS) >= 30
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(EXPERIMENTS)))
@@ -33,6 +52,19 @@ def test_it_instantiates(config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path
     if config.parent.name == "crf":
         chosen.append(parts["crf"])
     options = [option for name in chosen for option in ("-c", str(EXPERIMENTS / name))]
-    cli = DeepLabCLI("fit", [*options, "--model.pretrained", "false", "--trainer.default_root_dir", str(tmp_path)])
+    start = ["--model.pretrained", "false", "--model.start_from", "null"]
+    cli = DeepLabCLI("fit", [*options, *start, "--trainer.default_root_dir", str(tmp_path)])
     assert isinstance(cli.trainer, Trainer)
     assert cli.model.network.num_classes == cli.datamodule.num_classes
+
+
+@pytest.mark.parametrize("config", MODELS, ids=lambda path: path.stem)
+def test_it_trains(config: Path, deeplab: Run, shapes_root: Path, tmp_path: Path) -> None:
+    """Two steps of the whole network on Shapes, validated and saved."""
+    (tmp_path / "tiny.yaml").write_text(TINY.format(root=shapes_root))
+    parts = [EXPERIMENTS / "base.yaml", config, EXPERIMENTS / "scale" / "shapes.yaml", tmp_path / "tiny.yaml"]
+    options = [option for part in parts for option in ("-c", str(part))]
+    assert deeplab("fit", *options, "--trainer.default_root_dir", tmp_path) == 0
+    metrics = (tmp_path / "logs" / "fit_0" / "metrics.csv").read_text()
+    assert "val/miou" in metrics
+    assert "nan" not in metrics

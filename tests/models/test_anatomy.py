@@ -73,7 +73,7 @@ def reach(network: SegmentationNetwork, side: int) -> int:
         if isinstance(layer, nn.Conv2d):
             nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
         if isinstance(layer, nn.MaxPool2d):  # the gradient of a maximum would follow one path only
-            layer.forward = pool(layer)  # type: ignore[method-assign]
+            layer.forward = pool(layer)  # type: ignore[method-assign, assignment]
     images = torch.rand(1, 3, side, side, requires_grad=True)
     logits = network.forward_features(images)
     torch.autograd.backward(logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2])

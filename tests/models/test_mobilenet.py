@@ -36,7 +36,7 @@ def test_atrous_consistency(version: Literal[2, 3]) -> None:
     networks = {stride: MobileNet(version, stride).double() for stride in (32, 16, 8)}
     for layer in networks[32].modules():  # a gate sees the mean of the map, which changes with its grid
         if layer.__class__.__name__ == "SqueezeExcitation":
-            layer.fc2.weight.data.zero_()  # type: ignore[union-attr]
+            layer.fc2.weight.data.zero_()  # type: ignore[union-attr, operator]
     state = settled(networks[32]).state_dict()
     features = {}
     for stride, network in networks.items():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torchvision
-from torch import Tensor
+from torch import Tensor, nn
 
 from deeplab_lightning.models.deeplab_v1 import DeepLabV1
 from deeplab_lightning.models.deeplab_v2 import DeepLabV2
@@ -27,8 +27,9 @@ def pretrained(imagenet: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_7x7_classifier_is_the_linear_one_made_convolutional(pretrained: dict[str, Tensor]) -> None:
     """On a 7x7 map of conv5, fc6 at rate 1 and fc7 give what the linear layers give."""
     head = DeepLabV1(5, 7, 4, 4096, pretrained=True).eval().head
-    head[0].dilation = head[0].padding = (1, 1)  # type: ignore[assignment]
-    head[0].padding = (0, 0)
+    fc6_layer = head[0]
+    assert isinstance(fc6_layer, nn.Conv2d)
+    fc6_layer.dilation, fc6_layer.padding = (1, 1), (0, 0)
     features = torch.randn(1, 512, 7, 7)
     fc6 = torch.relu(features.flatten(1) @ pretrained["classifier.0.weight"].T + pretrained["classifier.0.bias"])
     fc7 = torch.relu(fc6 @ pretrained["classifier.3.weight"].T + pretrained["classifier.3.bias"])
@@ -39,10 +40,10 @@ def test_the_7x7_classifier_is_the_linear_one_made_convolutional(pretrained: dic
 def test_largefov_keeps_every_third_position_and_every_fourth_filter(pretrained: dict[str, Tensor]) -> None:
     network = DeepLabV1(5, pretrained=True)
     kernels = pretrained["classifier.0.weight"].view(4096, 512, 7, 7)
-    assert torch.equal(network.head[0].weight, kernels[::4, :, ::3, ::3])
-    assert torch.equal(network.head[3].weight[..., 0, 0], pretrained["classifier.3.weight"][::4, ::4])
-    assert torch.equal(network.head[0].bias, pretrained["classifier.0.bias"][::4])
-    assert torch.equal(network.backbone.features[0].weight, pretrained["features.0.weight"])
+    assert torch.equal(network.get_parameter("head.0.weight"), kernels[::4, :, ::3, ::3])
+    assert torch.equal(network.get_parameter("head.3.weight")[..., 0, 0], pretrained["classifier.3.weight"][::4, ::4])
+    assert torch.equal(network.get_parameter("head.0.bias"), pretrained["classifier.0.bias"][::4])
+    assert torch.equal(network.get_parameter("backbone.features.0.weight"), pretrained["features.0.weight"])
 
 
 def test_every_branch_of_v2_starts_from_the_same_filters(pretrained: dict[str, Tensor]) -> None:

@@ -1,19 +1,19 @@
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import nn
 
 from deeplab_lightning.modules.base import SegmentationModule
+from deeplab_lightning.modules.deeplab_v1 import DeepLabV1Module
 from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
+from tests.models.test_networks import NETWORKS
 
-MODULES = [DeepLabV3Module, DeepLabV3PlusModule]
 
-
-@pytest.mark.parametrize("kind", MODULES)
-def test_groups_hold_every_parameter_once(kind: Callable[..., SegmentationModule]) -> None:
-    module = kind(4, backbone="resnet18")
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_groups_hold_every_parameter_once(name: str) -> None:
+    module = SegmentationModule(5)
+    with torch.device("meta"):
+        module.set_network(NETWORKS[name]())
     grouped = [parameter for group in module.parameter_groups() for parameter in group["params"]]
     assert len({id(parameter) for parameter in grouped}) == len(grouped)
     assert {id(parameter) for parameter in grouped} == {id(parameter) for parameter in module.parameters()}
@@ -48,6 +48,14 @@ def test_settings_that_cannot_work() -> None:
         DeepLabV3Module(4, backbone="resnet18", class_weights=[1.0])
     with pytest.raises(ValueError, match="optimizer must be 'sgd' or 'adamw', got 'adam'"):
         DeepLabV3Module(4, backbone="resnet18", optimizer="adam")
+    with pytest.raises(ValueError, match="set poly_power or step_size, the other null; got 0.9 and 10"):
+        DeepLabV3Module(4, backbone="resnet18", step_size=10)
+    with pytest.raises(ValueError, match="freeze_batch_norm: DeepLabV1 has no batch norm"):
+        DeepLabV1Module(4, fc_channels=32, freeze_batch_norm=True)
+    with pytest.raises(ValueError, match=r"frozen names \['fc6'\], but the network's parts are \['backbone', 'head'"):
+        DeepLabV1Module(4, fc_channels=32, frozen=["fc6"])
+    with pytest.raises(ValueError, match="nothing to train"):
+        DeepLabV1Module(4, fc_channels=32, frozen=["backbone", "head", "classifier"]).parameter_groups()
     with pytest.raises(ValueError, match="scales must hold"):
         DeepLabV3Module(4, backbone="resnet18", scales=[])
 

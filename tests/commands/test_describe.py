@@ -1,0 +1,67 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from deeplab_lightning.__main__ import main
+from tests.integration.conftest import ROOT
+
+MODEL = ROOT / "experiments" / "model"
+KEYS = {
+    "name",
+    "parameters",
+    "multiply_adds",
+    "multiply_adds_published_convention",
+    "output_stride",
+    "field_of_view",
+    "receptive_field",
+    "feature_size",
+}
+
+
+def described(capsys: pytest.CaptureFixture[str], *options: object) -> str:
+    assert main(["describe", *map(str, options)]) == 0
+    return capsys.readouterr().out
+
+
+def test_one_network_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    row = json.loads(described(capsys, "-c", MODEL / "deeplab_v1_largefov.yaml", "--crop", 321, "--json"))
+    assert set(row) >= KEYS
+    assert row["parameters"] == 20_505_429 == sum(row["parameters_by_part"].values())
+    assert (row["field_of_view"], row["output_stride"], row["feature_size"]) == (224, 8, [41, 41])
+
+
+def test_settings_over_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--model.output_stride", 8, "--model.atrous_rates", "[12,24,36]", "--num_classes", 5, "--json"]
+    row = json.loads(described(capsys, "-c", MODEL / "deeplab_v3.yaml", *options))
+    assert (row["output_stride"], row["feature_size"], row["receptive_field"]) == (8, [65, 65], None)
+    assert row["parameters"] == 58_040_661 - 16 * 257
+
+
+def test_the_family(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    rows = json.loads(described(capsys, "--all", "--json"))
+    assert [row["name"] for row in rows] == sorted(path.stem for path in MODEL.glob("*.yaml"))
+    assert all(set(row) >= KEYS for row in rows)
+    table = described(capsys, "--all")
+    assert all(row["name"] in table and f"{row['parameters']:,}" in table for row in rows)
+
+
+def test_tables_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    text = described(capsys, "-c", MODEL / "deeplab_v1_largefov.yaml", "--layers")
+    for part in ("20,505,429", "backbone 14,714,688", "224 px", "435 px", "head.0"):
+        assert part in text
+
+
+def test_failures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def message(*options: object) -> str:
+        assert main(["describe", *map(str, options)]) == 1
+        return capsys.readouterr().err
+
+    assert "nothing.yaml: no such file" in message("-c", tmp_path / "nothing.yaml")
+    assert "output_stride must be" in message("-c", MODEL / "deeplab_v3.yaml", "--model.output_stride", 9)
+    assert "names no model.class_path" in message("-c", ROOT / "experiments" / "base.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert "run this in the root of the repository" in message("--all")
+    with pytest.raises(SystemExit, match="2"):
+        main(["describe"])
