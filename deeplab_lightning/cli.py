@@ -37,6 +37,7 @@ NOISE = (
     ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning calls torch by an old name
     ".*does not have many workers",  # the number of workers is a setting
     "Checkpoint directory .* exists and is not empty",  # `Checkpoint` warns where something gets lost
+    "Found .* in eval mode at the start of training",  # frozen batch norms are meant to be
     "Precision .* is not supported by the model summary",  # sizes in float32 are what the summary should say
 )
 
