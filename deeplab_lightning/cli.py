@@ -11,21 +11,28 @@ from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
+from deeplab_lightning.callbacks.bootstrap_hard_images import BootstrapHardImages
 from deeplab_lightning.callbacks.checkpoint import Checkpoint
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.callbacks.log_predictions import LogPredictions
 from deeplab_lightning.callbacks.record_evaluation import RecordEvaluation
 from deeplab_lightning.callbacks.write_predictions import WritePredictions
 from deeplab_lightning.datamodules.base import SegmentationDataModule
+from deeplab_lightning.datamodules.coco import COCODataModule
+from deeplab_lightning.datamodules.coco_stuff import COCOStuffDataModule
 from deeplab_lightning.datamodules.folder import FolderDataModule
 from deeplab_lightning.datamodules.shapes import ShapesDataModule
+from deeplab_lightning.datamodules.voc import VOCDataModule
 from deeplab_lightning.loggers import WandbSettings, build_loggers
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 
 # Imported so that their short names work in a config and on the command line.
-NAMED = (CRFEvaluation, LogPredictions, FolderDataModule, ShapesDataModule, DeepLabV3Module, DeepLabV3PlusModule)
+NAMED = (
+    *(BootstrapHardImages, COCODataModule, COCOStuffDataModule, VOCDataModule),
+    *(CRFEvaluation, LogPredictions, FolderDataModule, ShapesDataModule, DeepLabV3Module, DeepLabV3PlusModule),
+)
 
 # Warnings that tell the user nothing to act on, each with its reason.
 NOISE = (

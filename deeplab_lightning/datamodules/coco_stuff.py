@@ -1,0 +1,36 @@
+"""COCO-Stuff."""
+
+from typing import Any
+
+from deeplab_lightning.datamodules.base import SegmentationDataModule
+from deeplab_lightning.datamodules.folder import find_root
+from deeplab_lightning.datasets.coco_stuff import CLASS_NAMES, COCOStuffDataset, Release
+from deeplab_lightning.datasets.transforms import Transform
+
+SPLITS: dict[str, tuple[str, str]] = {"10k": ("train", "test"), "164k": ("train2017", "val2017")}
+
+
+class COCOStuffDataModule(SegmentationDataModule):
+    """COCO-Stuff: 182 classes of things and stuff, of which 171 are labelled; unlabelled pixels are void.
+
+    Args:
+        root: of the release; a relative path is sought here, then in the folder that DEEPLAB_DATA names (default:
+            data).
+        release: "10k" trains on train and scores test; "164k" trains on train2017 and scores val2017.
+        kwargs: see `SegmentationDataModule`; the splits follow from the release.
+    """
+
+    def __init__(self, root: str, release: Release = "164k", **kwargs: Any) -> None:
+        self.root, self.release = find_root(root), release
+        train, scored = SPLITS[release]
+        splits = {"train_split": train, "val_split": scored, "test_split": scored}
+        super().__init__(CLASS_NAMES, f"COCO-Stuff {release}", **(splits | kwargs))
+
+    @property
+    def labels(self) -> str:
+        """Where the ground truth comes from, in the words of the evaluation identity."""
+        return "COCO-Stuff's labels, unlabelled 255 left out"
+
+    def dataset(self, split: str, transform: Transform) -> COCOStuffDataset:
+        """The data set of a split."""
+        return COCOStuffDataset(self.root, self.release, split, transform, self.seed)
