@@ -52,14 +52,15 @@ def read_matlab_labels(path: Path, variable: str, field: str | None = None) -> I
     from scipy.io import loadmat
 
     try:
-        labels = loadmat(str(path), variable_names=(variable,))[variable]
-        labels = np.asarray(labels if field is None else labels[field][0, 0])
+        content = loadmat(str(path), variable_names=(variable,))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (KeyError, IndexError, TypeError) as error:
-        raise DataError(f"{path}: it holds no {variable}{f'.{field}' if field else ''}") from error
     except Exception as error:  # scipy has no common error for what is not a MATLAB file
         raise DataError(f"{path}: cannot be read as a MATLAB file ({error})") from error
+    try:
+        labels = np.asarray(content[variable] if field is None else content[variable][field][0, 0])
+    except (KeyError, IndexError, ValueError) as error:
+        raise DataError(f"{path}: it holds no {variable}{f'.{field}' if field else ''}") from error
     if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "ui" or labels.min() < 0 or labels.max() > 255:
         raise DataError(f"{path}: its label map is {labels.dtype} of shape {labels.shape}; 8-bit values (H, W) are due")
     return Image.fromarray(labels.astype(np.uint8))

@@ -26,6 +26,10 @@ NORMALIZATIONS: dict[NormalizationName, tuple[tuple[float, float, float], tuple[
 """Mean and standard deviation of RGB in 0..1, and whether the network takes BGR."""
 
 
+HALVES_UP = 1e-6
+"""Keeps a place that lies half way between two pixels from falling to the lower one by an error of rounding."""
+
+
 class Transform(Protocol):
     """Maps an image and its mask to tensors (3, H, W) float and (H, W) int64."""
 
@@ -174,8 +178,8 @@ class TrainTransform(EvaluationTransform):
         """Factor a and shift c: the crop's pixel j takes the image's pixel floor(a * (j + 0.5) + c)."""
         if self.align_corners:
             ratio = (side - 1) / (scaled - 1) if scaled > 1 else 0.0
-            return ratio, 0.5 - 0.5 * ratio + offset * ratio
-        return side / scaled, offset * side / scaled
+            return ratio, 0.5 - 0.5 * ratio + offset * ratio + HALVES_UP
+        return side / scaled, offset * side / scaled + HALVES_UP
 
 
 def _pixels(image: Image.Image) -> Tensor:
