@@ -6,6 +6,7 @@ from tempfile import NamedTemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import track
 
 from deeplab_lightning.datasets.scan import scan
@@ -34,7 +35,9 @@ def class_counts(dataset: SegmentationDataset, num_workers: int) -> NDArray[np.i
         remembered: NDArray[np.int64] = np.load(path)
         return remembered
     looks = scan(dataset, count_values, num_workers)
-    counts = np.stack(list(track(looks, "counting classes", len(dataset), transient=True)))
+    counts = np.stack(
+        list(track(looks, "counting classes", len(dataset), transient=True, console=Console(stderr=True)))
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
         np.save(file, counts)
