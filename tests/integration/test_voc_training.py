@@ -44,7 +44,9 @@ def options(tmp_path: Path, voc_root: Path, sbd_root: Path) -> list[str]:
 
 def trained_ids(options: list[str], out: Path, *more: str) -> list[list[str]]:
     """What each rank loaded for training, in order."""
-    command = [sys.executable, "-c", PROGRAM, str(out), "fit", *options, "--trainer.default_root_dir", f"{out}_run"]
+    program = out.with_name("program.py")
+    program.write_text(PROGRAM)
+    command = [sys.executable, str(program), str(out), "fit", *options, "--trainer.default_root_dir", f"{out}_run"]
     done = subprocess.run([*command, *more], capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     return [path.read_text().splitlines() for path in sorted(out.parent.glob(f"{out.name}_[0-9]"))]
