@@ -17,14 +17,31 @@ class COCOStuffDataModule(SegmentationDataModule):
         root: of the release; a relative path is sought here, then in the folder that DEEPLAB_DATA names (default:
             data).
         release: "10k" trains on train and scores test; "164k" trains on train2017 and scores val2017.
-        kwargs: see `SegmentationDataModule`; the splits follow from the release.
+        train_split: what to train on; by default the release's.
+        val_split: what `validate` scores; by default the release's.
+        test_split: what `test` scores; by default the release's.
+        kwargs: see `SegmentationDataModule`.
     """
 
-    def __init__(self, root: str, release: Release = "164k", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        root: str,
+        release: Release = "164k",
+        train_split: str | None = None,
+        val_split: str | None = None,
+        test_split: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.root, self.release = find_root(root), release
         train, scored = SPLITS[release]
-        splits = {"train_split": train, "val_split": scored, "test_split": scored}
-        super().__init__(CLASS_NAMES, f"COCO-Stuff {release}", **(splits | kwargs))
+        super().__init__(
+            CLASS_NAMES,
+            f"COCO-Stuff {release}",
+            train_split=train_split or train,
+            val_split=val_split or scored,
+            test_split=test_split or scored,
+            **kwargs,
+        )
 
     @property
     def labels(self) -> str:

@@ -171,7 +171,7 @@ def test_a_full_disk_is_seen_before_the_download(
 ) -> None:
     offer(server, archive, monkeypatch, unpacked_gb=2.0)
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000_000)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(DataError, match=r"voc\.tar needs 2\.\d+ GB with its contents, but 1\.00 GB are free"):
         prepare("voc2012", tmp_path / "data")
     assert left(tmp_path / "data") == set()
@@ -185,7 +185,7 @@ def test_a_disk_that_fills_while_unpacking(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.shutil, "copyfileobj", full)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
     with pytest.raises(DataError, match=r"voc\.tar cannot be unpacked \(No space left on device\)"):
         prepare("voc2012", tmp_path / "data")
     assert left(tmp_path / "data") == {"voc.tar"}
