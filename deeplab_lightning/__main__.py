@@ -12,6 +12,7 @@ COMMANDS = {
     "test": ("cli", "score a checkpoint on the test split"),
     "predict": ("cli", "write label maps for a folder of images"),
     "describe": ("commands.describe", "parameters, multiply-adds and fields of view of a network"),
+    "data": ("commands.data", "fetch data sets, check them, look at samples"),
     "report": ("commands.report", "put what runs left behind into one table and one HTML page"),
 }
 HELP = """usage: deeplab COMMAND [OPTIONS]

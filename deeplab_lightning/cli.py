@@ -11,14 +11,18 @@ from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
+from deeplab_lightning.callbacks.bootstrap_hard_images import BootstrapHardImages
 from deeplab_lightning.callbacks.checkpoint import Checkpoint
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.callbacks.log_predictions import LogPredictions
 from deeplab_lightning.callbacks.record_evaluation import RecordEvaluation
 from deeplab_lightning.callbacks.write_predictions import WritePredictions
 from deeplab_lightning.datamodules.base import SegmentationDataModule
+from deeplab_lightning.datamodules.coco import COCODataModule
+from deeplab_lightning.datamodules.coco_stuff import COCOStuffDataModule
 from deeplab_lightning.datamodules.folder import FolderDataModule
 from deeplab_lightning.datamodules.shapes import ShapesDataModule
+from deeplab_lightning.datamodules.voc import VOCDataModule
 from deeplab_lightning.loggers import WandbSettings, build_loggers
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.deeplab_v1 import DeepLabV1Module
@@ -28,8 +32,8 @@ from deeplab_lightning.modules.deeplab_v3_cascade import DeepLabV3CascadeModule
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 
 # Imported so that their short names work in a config and on the command line.
-CALLBACKS = (CRFEvaluation, LogPredictions)
-DATAMODULES = (FolderDataModule, ShapesDataModule)
+CALLBACKS = (BootstrapHardImages, CRFEvaluation, LogPredictions)
+DATAMODULES = (COCODataModule, COCOStuffDataModule, FolderDataModule, ShapesDataModule, VOCDataModule)
 MODULES = (DeepLabV1Module, DeepLabV2Module, DeepLabV3Module, DeepLabV3CascadeModule, DeepLabV3PlusModule)
 
 # Warnings that tell the user nothing to act on, each with its reason.
@@ -92,6 +96,7 @@ class DeepLabCLI(LightningCLI):
         parser.add_lightning_class_args(Checkpoint, "checkpoint")
         parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath")
         parser.add_class_arguments(WandbSettings, "wandb")
+        parser.link_arguments("model.init_args.normalization", "data.init_args.normalization")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
         for name in ("num_classes", "class_names"):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")

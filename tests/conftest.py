@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from deeplab_lightning.datasets.shapes import generate
+from tests.devkits import write_sbd, write_voc
 
 os.environ["WANDB_MODE"] = "disabled"  # the tests that are about W&B choose their own mode
 os.environ.pop("DEEPLAB_TRACEBACK", None)
@@ -18,6 +19,25 @@ def shapes_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("shapes")
     generate(root, {"train": 12, "val": 5, "test": 3}, (48, 64))
     return root
+
+
+@pytest.fixture(scope="session")
+def voc_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small VOC2012."""
+    return write_voc(tmp_path_factory.mktemp("voc") / "VOC2012")
+
+
+@pytest.fixture(scope="session")
+def sbd_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small folder `dataset` of SBD that goes with it."""
+    return write_sbd(tmp_path_factory.mktemp("sbd") / "dataset")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder where scans are remembered, empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "deeplab_lightning"
 
 
 @pytest.fixture(scope="session")

@@ -1,36 +1,59 @@
 """What every datamodule shares: augmentation, loaders, and the data's part of the evaluation identity."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Literal, TypedDict
 
 import torch
 import torch.distributed
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from deeplab_lightning.datamodules.sampler import EpochSampler
 from deeplab_lightning.datasets.folder import ImageFiles
 from deeplab_lightning.datasets.images import DataError, Sample
-from deeplab_lightning.datasets.transforms import EvaluationTransform, TrainTransform, Transform
+from deeplab_lightning.datasets.segmentation import SegmentationDataset
+from deeplab_lightning.datasets.transforms import (
+    NORMALIZATIONS,
+    EvaluationTransform,
+    NormalizationName,
+    TrainTransform,
+    Transform,
+)
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SIZE_POLICIES = {
+    "whole_image": (None, "whole image, scored at its original size"),
+    "pad_to_513": ((513, 513), "padded with the mean to 513x513, scored at its original size"),
+}
+"""What the network sees of an image at evaluation: the size it is padded to, and the identity's words for it."""
 
 
 class SegmentationDataModule(LightningDataModule):
     """Base of the datamodules: crops for training, whole images at their original size for evaluation.
 
-    A subclass calls `__init__` with its class names and implements `dataset`.
+    A subclass calls `__init__` with its class names and implements `dataset`. The ground truth of an evaluation is
+    always at its original size. A callback may set `wrap_train_set`, which is given the training set before its loader
+    exists.
 
     Args:
         class_names: one name per class.
         dataset_name: the data's name in the evaluation identity.
         batch_size: of training, per process.
         crop_size: (H, W) of the training crops.
-        scale_range: random scale of the training images.
+        scale_range: smallest and largest random scale of the training images; v3 draws uniformly from 0.5 to 2, v2 has
+            0.5 to 1.5 with a step of 0.25, the TensorFlow release 0.5 to 2 with a step of 0.25, v1 1 to 1.
+        scale_step: draw from the scales that lie this far apart in scale_range; uniformly from all of it when not
+            given.
+        align_corners: grid of the scaling, as in `TrainTransform`: true for v3 and v3+, false for v2.
         flip: mirror half of the training images.
         color_jitter: strength of random brightness, contrast and saturation in training, 0 for none.
-        mean: RGB mean, in 0..1, subtracted from every image; crops are padded with it.
-        std: RGB standard deviation, in 0..1.
+        normalization: what the network's weights were trained with: "imagenet" is RGB with torchvision's mean and
+            standard deviation, "caffe" BGR in 0..255 without its mean, "inception" RGB in -1..1.
+        mean: of RGB, in 0..1, in place of the normalization's own; crops are padded with it.
+        std: standard deviation of RGB, in 0..1, in place of the normalization's own.
+        evaluation_size: what the network sees at evaluation: "whole_image", or "pad_to_513", padded with the mean at
+            the right and the bottom.
         train_split: id list to train on.
         val_split: id list that `validate` scores.
         test_split: id list that `test` scores.
@@ -47,10 +70,14 @@ class SegmentationDataModule(LightningDataModule):
         batch_size: int = 16,
         crop_size: tuple[int, int] = (513, 513),
         scale_range: tuple[float, float] = (0.5, 2.0),
+        scale_step: float | None = None,
+        align_corners: bool = True,
         flip: bool = True,
         color_jitter: float = 0.0,
-        mean: tuple[float, float, float] = IMAGENET_MEAN,
-        std: tuple[float, float, float] = IMAGENET_STD,
+        normalization: NormalizationName = "imagenet",
+        mean: tuple[float, float, float] | None = None,
+        std: tuple[float, float, float] | None = None,
+        evaluation_size: Literal["whole_image", "pad_to_513"] = "whole_image",
         train_split: str = "train",
         val_split: str = "val",
         test_split: str = "test",
@@ -71,30 +98,51 @@ class SegmentationDataModule(LightningDataModule):
         )
         self.splits = {"train": train_split, "val": val_split, "test": test_split}
         self.predict_images = predict_images
-        self.train_transform = TrainTransform(crop_size, scale_range, flip, color_jitter, mean, std)
-        self.eval_transform = EvaluationTransform(mean, std)
+        if normalization not in NORMALIZATIONS or evaluation_size not in SIZE_POLICIES:
+            raise ValueError(
+                f"normalization must be one of {', '.join(NORMALIZATIONS)} and evaluation_size one of "
+                f"{', '.join(SIZE_POLICIES)}, got {normalization!r} and {evaluation_size!r}"
+            )
+        own_mean, own_std, bgr = NORMALIZATIONS[normalization]
+        mean, std = mean or own_mean, std or own_std
+        self.train_transform = TrainTransform(
+            crop_size, scale_range, flip, color_jitter, mean, std, bgr, scale_step, align_corners
+        )
+        pad_to, self.size_policy = SIZE_POLICIES[evaluation_size]
+        self.eval_transform = EvaluationTransform(mean, std, bgr, pad_to)
+        self.wrap_train_set: Callable[[SegmentationDataset], Dataset[Sample]] | None = None
 
     @property
     def num_classes(self) -> int:
         """K, the number of classes."""
         return len(self.class_names)
 
-    def dataset(self, split: str, transform: Transform) -> Dataset[Sample]:
+    @property
+    def labels(self) -> str:
+        """Where the ground truth comes from, in the words of the evaluation identity."""
+        return "masks of SegmentationClass, void 255 left out"
+
+    def dataset(self, split: str, transform: Transform) -> SegmentationDataset:
         """The data set of an id list."""
         raise NotImplementedError
+
+    def train_set(self) -> SegmentationDataset:
+        """The data set to train on, each image once."""
+        return self.dataset(self.splits["train"], self.train_transform)
 
     def identity(self, stage: str) -> dict[str, str]:
         """The data's part of the evaluation identity for stage "val" or "test"."""
         return {
             "dataset": self.dataset_name,
             "split": self.splits[stage],
-            "labels": "masks of SegmentationClass, void 255 left out",
-            "size_policy": "whole image, scored at its original size",
+            "labels": self.labels,
+            "size_policy": self.size_policy,
         }
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Crops in the order of `EpochSampler`; the last, smaller batch of an epoch is left out."""
-        dataset = self.dataset(self.splits["train"], self.train_transform)
+        train_set = self.train_set()
+        dataset = train_set if self.wrap_train_set is None else self.wrap_train_set(train_set)
         rank, world_size = _rank_and_world_size()
         sampler = EpochSampler(_length(dataset), self.seed, rank, world_size)
         if self.trainer is not None:  # a resumed run's workers draw before Lightning tells the sampler the epoch
@@ -108,19 +156,20 @@ class SegmentationDataModule(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Whole images of the validation split, each on exactly one rank."""
-        return self._eval_loader(self.dataset(self.splits["val"], self.eval_transform))
+        return self.evaluation_loader(self.dataset(self.splits["val"], self.eval_transform))
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """Whole images of the test split, each on exactly one rank."""
-        return self._eval_loader(self.dataset(self.splits["test"], self.eval_transform))
+        return self.evaluation_loader(self.dataset(self.splits["test"], self.eval_transform))
 
     def predict_dataloader(self) -> DataLoader[Sample]:
         """Whole images of `predict_images`, or of the test split."""
         if self.predict_images is None:
-            return self.test_dataloader()
-        return self._eval_loader(ImageFiles(Path(self.predict_images), self.eval_transform))
+            return self.evaluation_loader(self.dataset(self.splits["test"], self.eval_transform))
+        return self.evaluation_loader(ImageFiles(Path(self.predict_images), self.eval_transform))
 
-    def _eval_loader(self, dataset: Dataset[Sample]) -> DataLoader[Sample]:
+    def evaluation_loader(self, dataset: Dataset[Sample]) -> DataLoader[Sample]:
+        """Every image of a data set on exactly one rank: rank r has r, r + world size, and so on."""
         rank, world_size = _rank_and_world_size()
         if _length(dataset) < world_size:
             raise DataError(
@@ -143,18 +192,29 @@ class SegmentationDataModule(LightningDataModule):
         )
 
 
-def collate(samples: list[Sample]) -> Sample:
-    """Stack samples into a batch.
+class Batch(TypedDict):
+    """Samples of one size: image (B, 3, H, W), mask (B, H, W), and their ids."""
+
+    image: Tensor
+    mask: Tensor
+    image_id: list[str]
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stack samples into a batch; the images stay channels last, as they are made.
 
     Raises:
         DataError: their sizes differ.
     """
-    sizes = {tuple(sample["mask"].shape) for sample in samples}
+    sizes = {(sample["image"].shape, sample["mask"].shape) for sample in samples}
     if len(sizes) > 1:
         names = ", ".join(sample["image_id"] for sample in samples)
         raise DataError(f"images {names} differ in size and cannot share a batch; set data.eval_batch_size to 1")
-    batch: Sample = default_collate(samples)
-    return batch
+    return {
+        "image": torch.stack([sample["image"].permute(1, 2, 0) for sample in samples]).permute(0, 3, 1, 2),
+        "mask": torch.stack([sample["mask"] for sample in samples]),
+        "image_id": [sample["image_id"] for sample in samples],
+    }
 
 
 def _length(dataset: Dataset[Sample]) -> int:

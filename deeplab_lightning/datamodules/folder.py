@@ -1,30 +1,41 @@
-"""Your own data in the VOC layout."""
+"""Your own data."""
 
 import os
 from pathlib import Path
 from typing import Any
 
 from deeplab_lightning.datamodules.base import SegmentationDataModule
-from deeplab_lightning.datasets.folder import FolderDataset, read_class_names
+from deeplab_lightning.datasets.folder import FolderDataset, read_class_names, read_color_map
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.transforms import Transform
 
 
 class FolderDataModule(SegmentationDataModule):
-    """Any tree in the VOC layout: JPEGImages, SegmentationClass, ImageSets/Segmentation/*.txt, class_names.txt.
+    """Any tree in the VOC layout (JPEGImages, SegmentationClass, ImageSets/Segmentation/*.txt), or plain folders.
+
+    Plain folders are images/ and masks/, with the ids of the splits in splits/*.txt or with `split_ratio`. In both,
+    class_names.txt names one class a line; where R G B follow each name, masks are colour-coded and read by that table.
 
     Args:
         root: of the tree; a relative path is sought here, then in the folder that DEEPLAB_DATA names (default: data).
+        split_ratio: shares of train, val and test, for plain folders without lists; an image's share follows from its
+            name, and does not change with the seed.
         kwargs: see `SegmentationDataModule`.
     """
 
-    def __init__(self, root: str, **kwargs: Any) -> None:
-        self.root = find_root(root)
+    def __init__(self, root: str, split_ratio: tuple[float, float, float] | None = None, **kwargs: Any) -> None:
+        self.root, self.split_ratio = find_root(root), split_ratio
+        self.color_map = read_color_map(self.root)
         super().__init__(read_class_names(self.root), self.root.name, **kwargs)
 
+    @property
+    def labels(self) -> str:
+        """Where the ground truth comes from, in the words of the evaluation identity."""
+        return "masks of masks/, void 255 left out" if (self.root / "masks").is_dir() else super().labels
+
     def dataset(self, split: str, transform: Transform) -> FolderDataset:
-        """The data set of an id list in ImageSets/Segmentation."""
-        return FolderDataset(self.root, split, self.num_classes, transform, self.seed)
+        """The data set of a split."""
+        return FolderDataset(self.root, split, self.num_classes, transform, self.seed, self.color_map, self.split_ratio)
 
 
 def find_root(root: str) -> Path:

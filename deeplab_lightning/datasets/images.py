@@ -5,7 +5,7 @@ from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from deeplab_lightning import IGNORE_INDEX
@@ -24,12 +24,12 @@ class DataError(ValueError):
 
 
 def read_image(path: Path) -> Image.Image:
-    """The image at a path as RGB.
+    """The image at a path as RGB, turned as its EXIF orientation says.
 
     Raises:
         DataError: it is missing, truncated or no image.
     """
-    return _load(path).convert("RGB")
+    return _displayed(_to_rgb(load(path), path))
 
 
 def read_mask(path: Path, num_classes: int) -> Image.Image:
@@ -38,21 +38,53 @@ def read_mask(path: Path, num_classes: int) -> Image.Image:
     Raises:
         DataError: it is unreadable, has colours instead of class indices, or a value that is no class.
     """
-    mask = _load(path)
+    mask = load(path)
     if mask.mode not in ("P", "L"):
         raise DataError(
             f"{path}: the mask is in mode {mask.mode}, but class indices are expected: "
             "a palette PNG (mode P) or 8-bit grey (mode L); RGB colours are not guessed at"
         )
-    mask = _keep_indices(mask)
-    values: NDArray[np.int64] = np.flatnonzero(np.bincount(np.asarray(mask).ravel(), minlength=256))
+    return checked_mask(_keep_indices(mask), path, num_classes)
+
+
+def checked_mask(mask: Image.Image, path: Path, num_classes: int) -> Image.Image:
+    """The grey mask that was read from `path`, if all its values are classes or void.
+
+    Raises:
+        DataError: it has a value that is neither.
+    """
+    labels = np.asarray(mask)
+    if int((labels + np.uint8(255 - IGNORE_INDEX + 1)).max(initial=0)) <= num_classes:  # void wraps round to 0
+        return mask
+    values: NDArray[np.int64] = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
     wrong = values[(values >= num_classes) & (values != IGNORE_INDEX)]
-    if len(wrong):
+    raise DataError(
+        f"{path}: mask value {', '.join(map(str, wrong[:5]))} is outside the {num_classes} classes "
+        f"(0 to {num_classes - 1}, and {IGNORE_INDEX} for void)"
+    )
+
+
+def read_image_of_mask(path: Path, mask: Image.Image, mask_path: Path) -> Image.Image:
+    """The image at a path as RGB, turned the way that its mask is.
+
+    An image with an EXIF orientation may have been labelled as stored or as displayed; the sizes tell which.
+
+    Raises:
+        DataError: the image is faulty, the sizes differ, or the sizes do not tell how a turned image was labelled.
+    """
+    stored = _to_rgb(load(path), path)
+    orientation = stored.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in stored.info else 1
+    if orientation == 1 and stored.size == mask.size:
+        return stored
+    fitting = [image for image in (stored, _displayed(stored)) if image.size == mask.size]
+    if orientation != 1 and len(fitting) == 1:
+        return fitting[0]
+    if fitting:
         raise DataError(
-            f"{path}: mask value {', '.join(map(str, wrong[:5]))} is outside the {num_classes} classes "
-            f"(0 to {num_classes - 1}, and {IGNORE_INDEX} for void)"
+            f"{path}: its EXIF orientation is {orientation}, and its mask fits it both as stored and as displayed; "
+            "save the image upright"
         )
-    return mask
+    raise DataError(f"{path} is {stored.width}x{stored.height}, but its mask {mask_path} is {mask.width}x{mask.height}")
 
 
 def read_pair(image_path: Path, mask_path: Path, num_classes: int) -> tuple[Image.Image, Image.Image]:
@@ -61,15 +93,16 @@ def read_pair(image_path: Path, mask_path: Path, num_classes: int) -> tuple[Imag
     Raises:
         DataError: either is faulty, or their sizes differ.
     """
-    image, mask = read_image(image_path), read_mask(mask_path, num_classes)
-    if image.size != mask.size:
-        raise DataError(
-            f"{image_path} is {image.width}x{image.height}, but its mask {mask_path} is {mask.width}x{mask.height}"
-        )
-    return image, mask
+    mask = read_mask(mask_path, num_classes)
+    return read_image_of_mask(image_path, mask, mask_path), mask
 
 
-def _load(path: Path) -> Image.Image:
+def load(path: Path) -> Image.Image:
+    """The image at a path in the mode it is stored in.
+
+    Raises:
+        DataError: it is missing, truncated or no image.
+    """
     try:
         with Image.open(path) as image:
             image.load()
@@ -78,6 +111,19 @@ def _load(path: Path) -> Image.Image:
         raise DataError(f"{path}: no such file") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be read as an image ({error})") from error
+
+
+def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    """RGB from any 8-bit mode or 16-bit grey, whose high bytes are kept."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise DataError(f"{path}: the image is in mode {image.mode}, of 32 bits; 8 or 16 bits a channel are expected")
+    return image.convert("RGB")
+
+
+def _displayed(image: Image.Image) -> Image.Image:
+    return ImageOps.exif_transpose(image) if "exif" in image.info else image
 
 
 def _keep_indices(mask: Image.Image) -> Image.Image:

@@ -1,18 +1,33 @@
 """Joint transforms of image and mask, each drawn from the generator it is given.
 
-Scale and crop are one resampling of only the part of the image that the crop keeps, which is where the time goes.
+What makes them fast: the image is scaled as 8-bit pixels in the order they are decoded in (the vectorised kernel of
+torch), the mask is resampled only where the crop is, and the pixels are normalised row by row into the crop itself.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.random import Generator
 from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from deeplab_lightning import IGNORE_INDEX
+from deeplab_lightning.datasets.images import DataError
+
+NormalizationName = Literal["imagenet", "caffe", "inception"]
+NORMALIZATIONS: dict[NormalizationName, tuple[tuple[float, float, float], tuple[float, float, float], bool]] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), False),  # torchvision's weights
+    "caffe": ((122.675 / 255, 116.669 / 255, 104.008 / 255), (1 / 255, 1 / 255, 1 / 255), True),  # v1, v2: 0..255, BGR
+    "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), False),  # the TensorFlow release: -1..1
+}
+"""Mean and standard deviation of RGB in 0..1, and whether the network takes BGR."""
+
+
+HALVES_UP = 1e-6
+"""Keeps a place that lies half way between two pixels from falling to the lower one by an error of rounding."""
 
 
 class Transform(Protocol):
@@ -23,44 +38,85 @@ class Transform(Protocol):
 
 
 class EvaluationTransform:
-    """The whole image at its own size, normalised.
+    """The whole image at its own size, normalised, its mask untouched.
 
     Args:
         mean: of each RGB channel, in 0..1.
         std: of each RGB channel, in 0..1.
+        bgr: the channels come out as BGR.
+        pad_to: (H, W) that the image is padded to at the right and the bottom, with the mean (0 once normalised); the
+            mask keeps its size. None for no padding.
     """
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        self.mean, self.std = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        bgr: bool = False,
+        pad_to: tuple[int, int] | None = None,
+    ) -> None:
+        self.mean, self.std, self.bgr, self.pad_to = torch.tensor(mean), torch.tensor(std), bgr, pad_to
+        self._factor, self._offset = 1 / (255 * self.std), -self.mean / self.std
+        if bgr:
+            self._factor, self._offset = self._factor.flip(0), self._offset.flip(0)
 
     def normalize(self, image: Image.Image) -> Tensor:
         """A PIL image to (3, H, W), normalised."""
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-        return pixels.float().div_(255).sub_(self.mean).div_(self.std)
+        return self._normalize_into(torch.empty(image.height, image.width, 3), _pixels(image))
+
+    def _normalize_into(self, canvas: Tensor, pixels: Tensor) -> Tensor:
+        """Normalise uint8 (h, w, 3) into the upper left of a canvas (H, W, 3); it comes back as (3, H, W)."""
+        if self.bgr:
+            pixels = pixels.flip(-1)
+        height, width = pixels.shape[:2]
+        factor, offset = self._factor.repeat(width), self._offset.repeat(width)
+        rows = canvas.view(len(canvas), -1)[:height, : 3 * width]
+        rows.copy_(pixels.flatten(1)).mul_(factor).add_(offset)
+        return canvas.permute(2, 0, 1)
 
     def denormalize(self, image: Tensor) -> Tensor:
-        """(3, H, W) normalised back to uint8 (H, W, 3); exact, for it rounds."""
-        pixels = image.float().cpu() * self.std + self.mean
+        """(3, H, W) normalised back to uint8 RGB (H, W, 3); exact, for it rounds."""
+        pixels = image.float().cpu()
+        if self.bgr:
+            pixels = pixels.flip(0)
+        pixels = pixels * self.std.view(3, 1, 1) + self.mean.view(3, 1, 1)
         return pixels.mul_(255).round_().clamp_(0, 255).byte().permute(1, 2, 0).contiguous()
 
     def __call__(self, image: Image.Image, mask: Image.Image, rng: Generator) -> tuple[Tensor, Tensor]:
-        """Image and mask as tensors; nothing is random."""
-        return self.normalize(image), torch.from_numpy(np.array(mask)).long()
+        """Image and mask as tensors; nothing is random.
+
+        Raises:
+            DataError: the image does not fit into `pad_to`.
+        """
+        target = torch.from_numpy(np.array(mask)).long()
+        if self.pad_to is None:
+            return self.normalize(image), target
+        if image.height > self.pad_to[0] or image.width > self.pad_to[1]:
+            raise DataError(
+                f"{image.width}x{image.height} does not fit into the {self.pad_to[1]}x{self.pad_to[0]} that images are "
+                "padded to; evaluate whole images instead"
+            )
+        return self._normalize_into(torch.zeros(*self.pad_to, 3), _pixels(image)), target
 
 
 class TrainTransform(EvaluationTransform):
     """Random scale, crop, flip and colour, then normalise (v3, section 4.1: scales 0.5 to 2, left-right flip).
 
-    An image smaller than the crop is padded at the right and the bottom, with the mean (0 once normalised) and the mask
-    with 255.
+    An image smaller than the crop is padded at the right and the bottom, as the Caffe and the TensorFlow release do:
+    with the mean (0 once normalised), and the mask with 255. Images are scaled bilinearly, masks by nearest neighbour,
+    both on one grid and without a low-pass filter.
 
     Args:
         crop_size: (H, W) of what comes out.
-        scale_range: smallest and largest scale, drawn uniformly.
+        scale_range: smallest and largest scale.
         flip: mirror one image in two.
         color_jitter: strength s: brightness, contrast and saturation each get a factor from [1 - s, 1 + s].
         mean: of each RGB channel, in 0..1.
         std: of each RGB channel, in 0..1.
+        bgr: the channels come out as BGR.
+        scale_step: draw from the scales that lie this far apart in scale_range; None draws uniformly from all of it.
+        align_corners: corner pixels stay at the corners and sizes are truncated, as in the TensorFlow release; else
+            pixels are areas and sizes are rounded, as with the Caffe releases.
     """
 
     def __init__(
@@ -71,8 +127,11 @@ class TrainTransform(EvaluationTransform):
         color_jitter: float,
         mean: Sequence[float],
         std: Sequence[float],
+        bgr: bool = False,
+        scale_step: float | None = None,
+        align_corners: bool = True,
     ) -> None:
-        super().__init__(mean, std)
+        super().__init__(mean, std, bgr)
         if min(crop_size) < 1:
             raise ValueError(f"crop_size must be at least 1x1, got {crop_size}")
         if not 0 < scale_range[0] <= scale_range[1]:
@@ -80,31 +139,57 @@ class TrainTransform(EvaluationTransform):
         if not 0 <= color_jitter < 1:
             raise ValueError(f"color_jitter must be in [0, 1), got {color_jitter}")
         self.crop_size, self.scale_range, self.flip, self.color_jitter = crop_size, scale_range, flip, color_jitter
+        self.scales = None if scale_step is None else _steps(scale_range, scale_step)
+        self.align_corners = align_corners
 
     def __call__(self, image: Image.Image, mask: Image.Image, rng: Generator) -> tuple[Tensor, Tensor]:
         """A crop of (3, *crop_size) and its mask (*crop_size)."""
-        scale = rng.uniform(*self.scale_range)
-        scaled = [max(1, round(side * scale)) for side in (image.height, image.width)]
-        top, left = (
-            int(rng.integers(max(0, side - crop) + 1)) for side, crop in zip(scaled, self.crop_size, strict=True)
-        )
-        height, width = (min(side, crop) for side, crop in zip(scaled, self.crop_size, strict=True))
-        down, right = image.height / scaled[0], image.width / scaled[1]
-        box = (
-            left * right,
-            top * down,
-            min((left + width) * right, image.width),
-            min((top + height) * down, image.height),
-        )
-        image = image.resize((width, height), Image.Resampling.BILINEAR, box)
-        mask = mask.resize((width, height), Image.Resampling.NEAREST, box)
+        size = (image.height, image.width)
+        scaled = self._scaled_size(size, rng)
+        offset = [int(rng.integers(max(0, side - crop) + 1)) for side, crop in zip(scaled, self.crop_size, strict=True)]
+        kept = [min(side, crop) for side, crop in zip(scaled, self.crop_size, strict=True)]
         if self.flip and rng.random() < 0.5:
             image, mask = (picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for picture in (image, mask))
         if self.color_jitter:
             for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
                 image = enhance(image).enhance(1 + rng.uniform(-self.color_jitter, self.color_jitter))
-        padded_image = torch.zeros(3, *self.crop_size)
-        padded_image[:, :height, :width] = self.normalize(image)
-        padded_mask = torch.full(self.crop_size, IGNORE_INDEX)
-        padded_mask[:height, :width] = torch.from_numpy(np.array(mask))
-        return padded_image, padded_mask
+        (top, left), (height, width) = offset, kept
+        pixels = _pixels(image)
+        if scaled != size:
+            channels_last = pixels[None].permute(0, 3, 1, 2)  # kept so, the kernel is twice as fast
+            channels_last = F.interpolate(channels_last, scaled, mode="bilinear", align_corners=self.align_corners)
+            pixels = channels_last.permute(0, 2, 3, 1)[0]
+        crop = self._normalize_into(torch.zeros(*self.crop_size, 3), pixels[top : top + height, left : left + width])
+        grid_x = self._grid(size[1], scaled[1], left)
+        grid_y = self._grid(size[0], scaled[0], top)
+        part = mask.transform(
+            (width, height), Image.Transform.AFFINE, (*grid_x[:1], 0, *grid_x[1:], 0, *grid_y), Image.Resampling.NEAREST
+        )
+        target = torch.full(self.crop_size, IGNORE_INDEX, dtype=torch.uint8)
+        target[:height, :width] = torch.from_numpy(np.array(part))
+        return crop, target.long()
+
+    def _scaled_size(self, size: tuple[int, int], rng: Generator) -> tuple[int, int]:
+        scale = float(rng.uniform(*self.scale_range) if self.scales is None else rng.choice(self.scales))
+        whole = int if self.align_corners else round
+        return max(1, whole(size[0] * scale)), max(1, whole(size[1] * scale))
+
+    def _grid(self, side: int, scaled: int, offset: int) -> tuple[float, float]:
+        """Factor a and shift c: the crop's pixel j takes the image's pixel floor(a * (j + 0.5) + c)."""
+        if self.align_corners:
+            ratio = (side - 1) / (scaled - 1) if scaled > 1 else 0.0
+            return ratio, 0.5 - 0.5 * ratio + offset * ratio + HALVES_UP
+        return side / scaled, offset * side / scaled + HALVES_UP
+
+
+def _pixels(image: Image.Image) -> Tensor:
+    """An RGB image as uint8 (H, W, 3)."""
+    return torch.from_numpy(np.array(image))
+
+
+def _steps(scale_range: tuple[float, float], step: float) -> list[float]:
+    low, high = scale_range
+    count = round((high - low) / step) if step > 0 else 0
+    if count < 1 or abs(low + count * step - high) > 1e-9:
+        raise ValueError(f"scale_step must divide scale_range {scale_range} into equal steps, got {step}")
+    return [low + index * step for index in range(count + 1)]

@@ -190,7 +190,8 @@ class SegmentationModule(LightningModule):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Class indices (B, H, W) of one batch of whole images."""
-        return self.evaluation_logits(batch["image"]).argmax(1)
+        height, width = batch["mask"].shape[-2:]
+        return self.evaluation_logits(batch["image"])[..., :height, :width].argmax(1)
 
     def evaluation_logits(self, images: Tensor) -> Tensor:
         """Logits (B, K, H, W) of whole images with this module's evaluation scales and flip."""
@@ -198,7 +199,8 @@ class SegmentationModule(LightningModule):
 
     def _evaluation_step(self, batch: dict[str, Any], split: str) -> Outputs:
         start = self._clock()
-        logits = self.evaluation_logits(batch["image"])
+        height, width = batch["mask"].shape[-2:]
+        logits = self.evaluation_logits(batch["image"])[..., :height, :width]  # without what the data padded
         self._seconds += self._clock() - start
         self._own_images += len(logits)
         loss = cross_entropy(logits, batch["mask"])

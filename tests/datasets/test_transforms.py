@@ -4,7 +4,8 @@ import torch
 from numpy.random import default_rng
 from PIL import Image
 
-from deeplab_lightning.datasets.transforms import EvaluationTransform, TrainTransform
+from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.datasets.transforms import NORMALIZATIONS, EvaluationTransform, NormalizationName, TrainTransform
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
@@ -99,8 +100,134 @@ def test_evaluation_keeps_every_pixel_and_comes_back_exactly() -> None:
         ({"crop_size": (0, 5)}, "crop_size"),
         ({"scale_range": (2.0, 1.0)}, "scale_range"),
         ({"color_jitter": 1.0}, "color_jitter"),
+        ({"scale_step": 0.4}, r"scale_step must divide scale_range \(0.5, 2.0\) into equal steps, got 0.4"),
+        ({"scale_step": 0.0}, "scale_step"),
+        ({"scale_range": (1.0, 1.0), "scale_step": 0.25}, "scale_step"),
     ],
 )
 def test_settings_that_cannot_work(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         train_transform(**changes)
+
+
+@pytest.mark.parametrize(
+    ("scale_range", "scale_step", "expected"),
+    [
+        ((1.0, 1.0), None, [1.0]),  # v1
+        ((0.5, 1.5), 0.25, [0.5, 0.75, 1.0, 1.25, 1.5]),  # v2
+        ((0.5, 2.0), 0.25, [0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]),  # the TensorFlow release
+    ],
+)
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_protocols_of_scale(
+    scale_range: tuple[float, float], scale_step: float | None, expected: list[float], align_corners: bool
+) -> None:
+    """The size of what is not void tells the scale; each comes about equally often."""
+    transform = train_transform(
+        crop_size=(90, 130), scale_range=scale_range, scale_step=scale_step, align_corners=align_corners
+    )
+    masks = [transform(*picture(), default_rng(seed))[1] for seed in range(300)]
+    heights = [int((mask[:, 0] != 255).sum()) for mask in masks]
+    assert sorted(set(heights)) == [int(40 * scale) for scale in expected]
+    shares = np.bincount(heights)[sorted(set(heights))] / 300
+    assert (abs(shares - 1 / len(expected)) < 0.1).all()
+
+
+def sampled(source: np.ndarray, scaled: tuple[int, int], align_corners: bool, nearest: bool) -> np.ndarray:
+    """Plain loops over a scaled picture: the definition of both samplings."""
+    height, width = source.shape[:2]
+    result = np.zeros((*scaled, *source.shape[2:]))
+    for y in range(scaled[0]):
+        for x in range(scaled[1]):
+            place = []
+            for index, side, out in ((y, height, scaled[0]), (x, width, scaled[1])):
+                if align_corners:
+                    place.append(index * (side - 1) / (out - 1))
+                else:
+                    place.append(max(0.0, (index + 0.5) * side / out - 0.5))
+            if nearest:
+                result[y, x] = source[
+                    tuple(min(int(p + 0.5 + 1e-9), s - 1) for p, s in zip(place, (height, width), strict=True))
+                ]
+                continue
+            (y0, dy), (x0, dx) = ((int(p), p - int(p)) for p in place)
+            y1, x1 = min(y0 + 1, height - 1), min(x0 + 1, width - 1)
+            upper = source[y0, x0] * (1 - dx) + source[y0, x1] * dx
+            lower = source[y1, x0] * (1 - dx) + source[y1, x1] * dx
+            result[y, x] = upper * (1 - dy) + lower * dy
+    return result
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize("scale", [0.5, 0.75, 1.25, 1.75])
+def test_image_and_mask_are_sampled_on_the_grid_of_the_protocol(scale: float, align_corners: bool) -> None:
+    """Against loops that follow the definition: bilinear for the image to 8 bits, nearest for the mask, exactly."""
+    rng = default_rng(3)
+    pixels, labels = rng.integers(0, 256, (21, 30, 3), np.uint8), rng.integers(0, 21, (21, 30), np.uint8)
+    transform = train_transform(crop_size=(60, 60), scale_range=(scale, scale), flip=False, align_corners=align_corners)
+    image, mask = transform(Image.fromarray(pixels), Image.fromarray(labels), default_rng(0))
+    whole = int if align_corners else round
+    scaled = (whole(21 * scale), whole(30 * scale))
+    expected = sampled(pixels, scaled, align_corners, nearest=False)
+    found = transform.denormalize(image)[: scaled[0], : scaled[1]].numpy()
+    assert abs(found - expected).max() <= 1.01
+    found_mask = mask[: scaled[0], : scaled[1]].numpy()
+    assert np.array_equal(found_mask, sampled(labels, scaled, align_corners, nearest=True))
+    assert (mask[scaled[0] :] == 255).all()
+
+
+def test_a_crop_is_a_part_of_the_scaled_picture() -> None:
+    """The mask is resampled in the crop alone, the image before it: both must be what cropping afterwards gives."""
+    rng = default_rng(3)
+    pixels, labels = rng.integers(0, 256, (41, 50, 3), np.uint8), rng.integers(0, 21, (41, 50), np.uint8)
+    whole = train_transform(crop_size=(80, 80), scale_range=(1.5, 1.5), flip=False)
+    part = train_transform(crop_size=(20, 24), scale_range=(1.5, 1.5), flip=False)
+    image, mask = whole(Image.fromarray(pixels), Image.fromarray(labels), default_rng(0))
+    for seed in range(5):
+        rng = default_rng(seed)
+        rng.uniform(1.5, 1.5)
+        top, left = (int(rng.integers(side - crop + 1)) for side, crop in ((61, 20), (75, 24)))
+        own_image, own_mask = part(Image.fromarray(pixels), Image.fromarray(labels), default_rng(seed))
+        assert torch.equal(own_image, image[:, top : top + 20, left : left + 24])
+        assert torch.equal(own_mask, mask[top : top + 20, left : left + 24])
+
+
+def test_normalizations() -> None:
+    pixels = default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    values = torch.from_numpy(pixels).double().permute(2, 0, 1)
+    expected: dict[NormalizationName, torch.Tensor] = {
+        "imagenet": (values / 255 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1).double())
+        / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1).double(),
+        "caffe": values.flip(0) - torch.tensor([104.008, 116.669, 122.675]).view(3, 1, 1).double(),
+        "inception": values / 127.5 - 1,
+    }
+    for name, result in expected.items():
+        mean, std, bgr = NORMALIZATIONS[name]
+        transform = EvaluationTransform(mean, std, bgr)
+        image, _ = transform(Image.fromarray(pixels), Image.new("L", (7, 5)), default_rng(0))
+        assert torch.allclose(image.double(), result, atol=1e-4 if name == "caffe" else 1e-6, rtol=1e-6)
+        assert np.array_equal(transform.denormalize(image).numpy(), pixels)
+        train = train_transform(crop_size=(8, 9), scale_range=(1.0, 1.0), flip=False, mean=mean, std=std, bgr=bgr)
+        padded, mask = train(Image.fromarray(pixels), Image.new("L", (7, 5)), default_rng(0))
+        assert torch.equal(padded[:, :5, :7], image)
+        assert not padded[:, 5:].any()
+        assert not padded[:, :, 7:].any()
+        assert (mask[5:] == 255).all()
+
+
+def test_evaluation_may_pad_the_image_but_never_the_mask() -> None:
+    pixels = default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    transform = EvaluationTransform(MEAN, STD, pad_to=(8, 9))
+    image, mask = transform(Image.fromarray(pixels), Image.new("L", (7, 5), 3), default_rng(0))
+    assert image.shape == (3, 8, 9)
+    assert not image[:, 5:].any()
+    assert not image[:, :, 7:].any()
+    assert np.array_equal(transform.denormalize(image)[:5, :7].numpy(), pixels)
+    assert mask.shape == (5, 7)
+    with pytest.raises(DataError, match="10x5 does not fit into the 9x8 that images are padded to"):
+        transform(Image.new("RGB", (10, 5)), Image.new("L", (10, 5)), default_rng(0))
+
+
+def test_colour_jitter_of_a_crop_leaves_the_padding_alone() -> None:
+    image, _ = train_transform(crop_size=(64, 80), scale_range=(1.0, 1.0), color_jitter=0.5)(*picture(), default_rng(0))
+    assert not image[:, 40:].any()

@@ -6,6 +6,7 @@ import pytest
 from lightning import Trainer
 
 from deeplab_lightning.cli import DeepLabCLI
+from tests.devkits import write_coco, write_coco_stuff, write_sbd, write_voc
 from tests.integration.conftest import ROOT, Run
 
 EXPERIMENTS = ROOT / "experiments"
@@ -41,6 +42,10 @@ def test_it_instantiates(config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path
     for root in ("camvid", "my_data"):
         (tmp_path / root).mkdir()
         (tmp_path / root / "class_names.txt").write_text("".join(f"class {index}\n" for index in range(11)))
+    write_voc(tmp_path / "VOCdevkit" / "VOC2012")
+    write_sbd(tmp_path / "benchmark_RELEASE" / "dataset")
+    write_coco(tmp_path / "coco", {})
+    write_coco_stuff(tmp_path / "cocostuff-10k-v1.1")
     monkeypatch.setenv("DEEPLAB_DATA", str(tmp_path))
     monkeypatch.setattr("deeplab_lightning.cli.DeepLabCLI._run_subcommand", lambda self, command: None)
     parts = PARTS | {config.parent.name: str(config.relative_to(EXPERIMENTS))}

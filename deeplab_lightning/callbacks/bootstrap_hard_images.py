@@ -1,0 +1,179 @@
+"""Bootstrapping on hard images (v3, section 4.1): train on them more often."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deeplab_lightning.datasets.class_counts import class_counts
+from deeplab_lightning.datasets.repeated import RepeatedDataset
+from deeplab_lightning.datasets.segmentation import SegmentationDataset
+from deeplab_lightning.metrics import ConfusionMatrix, mean_iou
+
+HARD_CLASSES = ("bicycle", "chair", "diningtable", "pottedplant", "sofa")
+"""Of v3, section 4.1."""
+
+
+class BootstrapHardImages(Callback):
+    """Repeat hard training images in every epoch, equally on all ranks.
+
+    What is repeated is printed, logged as bootstrap/<class> (images by class) and written to the log folder as
+    hard_images_epoch_<n>.json; it is kept in the checkpoints.
+
+    Args:
+        mode: "classes" repeats the images that hold one of `classes`; "worst" those with the lowest mean IoU over the
+            classes they hold, scored as they are by the network so far.
+        classes: names of the hard classes; of mode "classes", by default v3's.
+        multiplicity: how often a hard image comes in an epoch; the paper says "duplicate", which is 2.
+        share: of the training images that counts as worst; of mode "worst", by default 0.1.
+        every_n_epochs: score the training images anew after so many epochs; of mode "worst", by default 1. Until the
+            first score nothing is repeated.
+    """
+
+    def __init__(
+        self,
+        mode: Literal["classes", "worst"] = "classes",
+        classes: Sequence[str] | None = None,
+        multiplicity: int = 2,
+        share: float | None = None,
+        every_n_epochs: int | None = None,
+    ) -> None:
+        if mode not in ("classes", "worst"):
+            raise ValueError(f"mode must be 'classes' or 'worst', got {mode!r}")
+        if multiplicity < 2:
+            raise ValueError(f"multiplicity must be at least 2, for 1 repeats nothing, got {multiplicity}")
+        if mode == "classes" and (share is not None or every_n_epochs is not None):
+            raise ValueError(f"share {share} and every_n_epochs {every_n_epochs} have no effect in mode 'classes'")
+        if mode == "worst" and classes is not None:
+            raise ValueError(f"classes {list(classes)} have no effect in mode 'worst'")
+        self.mode, self.multiplicity = mode, multiplicity
+        self.classes = HARD_CLASSES if classes is None else tuple(classes)
+        self.share, self.every_n_epochs = share or 0.1, every_n_epochs or 1
+        if not 0 < self.share < 1 or self.every_n_epochs < 1:
+            raise ValueError(f"share must be in (0, 1) and every_n_epochs at least 1, got {share}, {every_n_epochs}")
+        self._extra: Tensor | None = None  # indices, each once for every repetition
+        self._counts: NDArray[np.int64] = np.zeros((0, 0), np.int64)
+        self._image_ids: list[str] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the images that hold hard classes, and ask the datamodule to have its training set wrapped."""
+        if stage != "fit":
+            return
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        self._folder = Path(trainer.log_dir or trainer.default_root_dir)
+        train_set = datamodule.train_set()
+        self._image_ids = train_set.image_ids
+        if trainer.is_global_zero:  # the others read what it leaves in the cache
+            class_counts(train_set, os.cpu_count() or 1)
+        trainer.strategy.barrier("class_counts")
+        self._counts = class_counts(train_set, 0)
+        datamodule.wrap_train_set = self._wrap
+        if self.mode == "classes":
+            self._repeat(self._with_hard_classes(datamodule.class_names))
+
+    def _with_hard_classes(self, names: list[str]) -> NDArray[np.int64]:
+        if unknown := [name for name in self.classes if name not in names]:
+            raise ValueError(f"classes {unknown} are not among the data's: {', '.join(names)}")
+        hard = np.flatnonzero(self._counts[:, [names.index(name) for name in self.classes]].sum(1))
+        if not len(hard):
+            raise ValueError(f"no training image holds any of the classes {', '.join(self.classes)}")
+        return hard
+
+    def _repeat(self, hard: NDArray[np.int64]) -> None:
+        self._extra = torch.from_numpy(np.tile(hard, self.multiplicity - 1))
+
+    def _wrap(self, dataset: SegmentationDataset) -> RepeatedDataset:
+        return RepeatedDataset(dataset, [] if self._extra is None else self._extra.tolist())
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what is repeated from here on."""
+        self._report(trainer, trainer.current_epoch)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The loader of this epoch is there; it stays until images are scored again."""
+        if self.mode == "worst":
+            trainer.reload_dataloaders_every_n_epochs = 0  # type: ignore[attr-defined]
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Score the training images where it is their turn, and have the next epoch's loader made anew."""
+        if self.mode != "worst" or (trainer.current_epoch + 1) % self.every_n_epochs:
+            return
+        scores = self._score(trainer, pl_module)
+        self._repeat(np.sort(np.argsort(scores, kind="stable")[: max(1, round(self.share * len(scores)))]))
+        trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
+        self._report(trainer, trainer.current_epoch + 1)
+
+    @torch.no_grad()
+    def _score(self, trainer: Trainer, pl_module: Any) -> NDArray[np.float64]:
+        """The mean IoU of each training image over the classes that occur in it; every rank scores its share."""
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        training = {module: module.training for module in pl_module.modules()}
+        dataset = datamodule.train_set().with_transform(datamodule.eval_transform)
+        scores = torch.zeros(len(dataset), dtype=torch.float64)
+        own = iter(range(trainer.global_rank, len(dataset), trainer.world_size))
+        confusion = ConfusionMatrix(datamodule.num_classes).to(pl_module.device)
+        pl_module.eval()
+        for batch in datamodule.evaluation_loader(dataset):
+            image, target = (batch[name].to(pl_module.device) for name in ("image", "mask"))
+            with trainer.precision_plugin.forward_context():
+                logits = pl_module.evaluation_logits(image)[..., : target.shape[-2], : target.shape[-1]]
+            for prediction, mask in zip(logits.argmax(1), target, strict=True):
+                confusion.reset()
+                confusion.update(prediction, mask)
+                scores[next(own)] = mean_iou(confusion.matrix)
+        for module, mode in training.items():
+            module.training = mode
+        total = trainer.strategy.reduce(scores.to(pl_module.device), reduce_op="sum")
+        return np.asarray(total.cpu())
+
+    def _report(self, trainer: Trainer, epoch: int) -> None:
+        """Print, log and write what is repeated from an epoch on."""
+        if self._extra is None or not trainer.is_global_zero:
+            return
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        hard = torch.unique(self._extra).numpy()
+        held = (self._counts[hard, : datamodule.num_classes] > 0).sum(0)
+        by_class = {name: int(count) for name, count in zip(datamodule.class_names, held, strict=True)}
+        record = {
+            "epoch": epoch,
+            "mode": self.mode,
+            "multiplicity": self.multiplicity,
+            "images_by_class": by_class,
+            "image_ids": [self._image_ids[index] for index in hard],
+        }
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"hard_images_epoch_{epoch}.json"
+        path.write_text(json.dumps(record, indent=1))
+        for logger in trainer.loggers:
+            logger.log_metrics({f"bootstrap/{name}": count for name, count in by_class.items()}, trainer.global_step)
+        rank_zero_info(
+            f"{len(hard)} of {len(self._image_ids)} training images come {self.multiplicity} times an epoch: {path}"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is repeated, and of how many images."""
+        return {"extra": self._extra, "num_images": len(self._image_ids)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with what was repeated.
+
+        Raises:
+            ValueError: it is of other data, or mode "classes" repeats other images now.
+        """
+        extra, own = state_dict["extra"], self._extra
+        same = extra is None or self.mode == "worst" or (own is not None and torch.equal(extra, own))
+        if state_dict["num_images"] != len(self._image_ids) or not same:
+            raise ValueError(
+                "BootstrapHardImages repeats other images than in the checkpoint, which has "
+                f"{0 if extra is None else len(extra)} repetitions of {state_dict['num_images']} images, against "
+                f"{0 if own is None else len(own)} of {len(self._image_ids)} now; resume with its data and settings"
+            )
+        self._extra = extra

@@ -1,0 +1,147 @@
+"""`deeplab data`: fetch data sets, check them, look at samples."""
+
+import json
+import os
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from deeplab_lightning.callbacks.bootstrap_hard_images import HARD_CLASSES
+from deeplab_lightning.datamodules.base import SegmentationDataModule
+from deeplab_lightning.datasets import coco, coco_stuff, doctor, voc
+from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.datasets.prepare import SOURCES, prepare
+from deeplab_lightning.datasets.segmentation import SegmentationDataset
+from deeplab_lightning.datasets.show import grid
+
+
+def run(command: str, options: list[str]) -> int:
+    """Run `deeplab data prepare`, `check` or `show`."""
+    parser = ArgumentParser(prog=f"deeplab {command}", description="Fetch data sets, check them, look at samples.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    fetch = actions.add_parser("prepare", help="download, verify and unpack a data set", description=prepare.__doc__)
+    fetch.add_argument("name", choices=sorted(SOURCES), help="the data set")
+    fetch.add_argument("--root", type=Path, help="where to; default: the folder that DEEPLAB_DATA names, or data")
+    fetch.add_argument("--mirror", help="address of a folder with the same files, tried before the official ones")
+    check = actions.add_parser("check", help="list every fault of a data set; exit status 1 if there is one")
+    check.add_argument("--json", action="store_true", help="print one object: faults, counts, class_frequencies")
+    check.add_argument(
+        "--num-workers", type=int, default=os.cpu_count() or 1, help="processes; default: one a processor"
+    )
+    show = actions.add_parser("show", help="write samples before and after augmentation as a PNG")
+    show.add_argument("--image-id", nargs="+", metavar="ID", help="default: the first four of the training split")
+    show.add_argument("--out", type=Path, default=Path("samples.png"), help="the PNG; default: samples.png")
+    for action in (check, show):
+        action.add_argument("-c", "--config", action="append", required=True, help="a YAML with data; later ones win")
+        action.add_argument("--root", help="in place of the config's data.root")
+    arguments = parser.parse_args(options)
+    run_action = {"prepare": _prepare, "check": _check, "show": _show}[arguments.action]
+    return run_action(arguments)
+
+
+def _prepare(arguments: Namespace) -> int:
+    root = arguments.root or Path(os.environ.get("DEEPLAB_DATA", "data"))
+    prepare(arguments.name, root, arguments.mirror)
+    return 0
+
+
+def read_datamodule(configs: list[str], root: str | None) -> SegmentationDataModule:
+    """The datamodule that the data sections of configs describe, later ones over earlier ones.
+
+    Raises:
+        DataError: a config is missing or no YAML.
+    """
+    from jsonargparse import ArgumentParser as ConfigParser
+
+    from deeplab_lightning.cli import NAMED
+
+    assert NAMED  # imported so that short names of classes work
+    section: dict[str, Any] = {}
+    for config in configs:
+        try:
+            content = yaml.safe_load(Path(config).read_text()) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise DataError(f"{config}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+        section = _merge(section, content.get("data") or {})
+    if root is not None:
+        section = _merge(section, {"init_args": {"root": root}})
+    if "class_path" not in section:
+        raise DataError(f"{', '.join(configs)}: no data.class_path in it")
+    parser = ConfigParser(exit_on_error=False)
+    parser.add_subclass_arguments(SegmentationDataModule, "data", required=True)
+    datamodule: SegmentationDataModule = parser.instantiate_classes(parser.parse_object({"data": section})).data
+    datamodule.prepare_data()
+    return datamodule
+
+
+def _merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    both = {key: _merge(old[key], new[key]) for key in old.keys() & new.keys() if isinstance(new[key], dict)}
+    return old | new | both
+
+
+def _published(datamodule: SegmentationDataModule) -> dict[str, int]:
+    name = type(datamodule).__name__
+    if name == "COCOStuffDataModule":
+        return coco_stuff.NUM_IMAGES[datamodule.release]  # type: ignore[attr-defined]
+    return {"VOCDataModule": voc.NUM_IMAGES, "COCODataModule": coco.NUM_IMAGES}.get(name, {})
+
+
+def _check(arguments: Namespace) -> int:
+    try:
+        datamodule = read_datamodule(arguments.config, arguments.root)
+        findings = _examine(datamodule, arguments.num_workers)
+    except DataError as error:  # not even its lists can be read
+        findings = doctor.Findings([doctor.Fault(str(error).split(": ")[0], str(error))])
+    if arguments.json:
+        print(json.dumps(findings.as_dict(), indent=1))
+    else:
+        _print(findings)
+    return 1 if findings.faults else 0
+
+
+def _examine(datamodule: SegmentationDataModule, num_workers: int) -> doctor.Findings:
+    splits: dict[str, SegmentationDataset] = {}
+    faults: list[doctor.Fault] = []
+    for name in dict.fromkeys(datamodule.splits.values()):
+        try:
+            splits[name] = datamodule.dataset(name, datamodule.eval_transform)
+        except DataError as error:
+            if name != datamodule.splits["test"] or "no such file" not in str(error):
+                faults.append(doctor.Fault(str(error).split(": ")[0], str(error)))
+    train = datamodule.splits["train"]
+    if train not in splits:
+        return doctor.Findings(faults, {name: len(dataset) for name, dataset in splits.items()})
+    findings = doctor.examine(splits, train, datamodule.class_names, _published(datamodule), num_workers)
+    findings.faults = faults + findings.faults
+    return findings
+
+
+def _print(findings: doctor.Findings) -> None:
+    console = Console()
+    console.print("images: " + ", ".join(f"{name} {count}" for name, count in findings.counts.items()))
+    table = Table(title="training split", title_justify="left")
+    for heading in ("class", "share of pixels", "images", "median-frequency weight"):
+        table.add_column(heading, justify="left" if heading == "class" else "right")
+    for name, row in findings.class_frequencies.items():
+        hard = " (hard)" if name in HARD_CLASSES else ""
+        table.add_row(f"{name}{hard}", f"{row['pixel_share']:.4f}", f"{row['images']:.0f}", f"{row['weight']:.3f}")
+    console.print(table)
+    for fault in findings.faults:
+        console.print(fault.fault, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{len(findings.faults)} faults" if findings.faults else "no faults")
+
+
+def _show(arguments: Namespace) -> int:
+    datamodule = read_datamodule(arguments.config, arguments.root)
+    dataset = datamodule.train_set()
+    chosen = arguments.image_id or dataset.image_ids[:4]
+    if unknown := [image_id for image_id in chosen if image_id not in dataset.image_ids]:
+        raise DataError(f"the training split has no image {', '.join(unknown)}")
+    picture = grid(dataset, [dataset.image_ids.index(image_id) for image_id in chosen], datamodule.train_transform)
+    picture.save(arguments.out)
+    print(f"wrote {arguments.out}")
+    return 0

@@ -1,0 +1,53 @@
+"""COCO-Stuff."""
+
+from typing import Any
+
+from deeplab_lightning.datamodules.base import SegmentationDataModule
+from deeplab_lightning.datamodules.folder import find_root
+from deeplab_lightning.datasets.coco_stuff import CLASS_NAMES, COCOStuffDataset, Release
+from deeplab_lightning.datasets.transforms import Transform
+
+SPLITS: dict[str, tuple[str, str]] = {"10k": ("train", "test"), "164k": ("train2017", "val2017")}
+
+
+class COCOStuffDataModule(SegmentationDataModule):
+    """COCO-Stuff: 182 classes of things and stuff, of which 171 are labelled; unlabelled pixels are void.
+
+    Args:
+        root: of the release; a relative path is sought here, then in the folder that DEEPLAB_DATA names (default:
+            data).
+        release: "10k" trains on train and scores test; "164k" trains on train2017 and scores val2017.
+        train_split: what to train on; by default the release's.
+        val_split: what `validate` scores; by default the release's.
+        test_split: what `test` scores; by default the release's.
+        kwargs: see `SegmentationDataModule`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        release: Release = "164k",
+        train_split: str | None = None,
+        val_split: str | None = None,
+        test_split: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.root, self.release = find_root(root), release
+        train, scored = SPLITS[release]
+        super().__init__(
+            CLASS_NAMES,
+            f"COCO-Stuff {release}",
+            train_split=train_split or train,
+            val_split=val_split or scored,
+            test_split=test_split or scored,
+            **kwargs,
+        )
+
+    @property
+    def labels(self) -> str:
+        """Where the ground truth comes from, in the words of the evaluation identity."""
+        return "COCO-Stuff's labels, unlabelled 255 left out"
+
+    def dataset(self, split: str, transform: Transform) -> COCOStuffDataset:
+        """The data set of a split."""
+        return COCOStuffDataset(self.root, self.release, split, transform, self.seed)

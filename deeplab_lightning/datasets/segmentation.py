@@ -1,0 +1,171 @@
+"""What every data set of images with masks shares."""
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.random import Generator
+from PIL import Image
+from torch.utils.data import Dataset
+
+from deeplab_lightning.datasets.images import DataError, Sample, read_image_of_mask
+from deeplab_lightning.datasets.transforms import Transform
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class SegmentationDataset(Dataset[Sample]):
+    """Images with masks; a subclass implements `mask`.
+
+    Items are asked for by index, or by (index, epoch): what a transform draws depends on (seed, epoch, index) alone, so
+    it is the same for any number of loader workers.
+
+    Args:
+        image_ids: one for each image.
+        images: their files.
+        mask_files: the files that their masks come from, one for each image.
+        num_classes: masks may hold 0 to num_classes - 1, and 255.
+        transform: applied to every sample.
+        seed: of what the transform draws.
+    """
+
+    def __init__(
+        self,
+        image_ids: Sequence[str],
+        images: Sequence[Path],
+        mask_files: Sequence[Path],
+        num_classes: int,
+        transform: Transform,
+        seed: int = 0,
+    ) -> None:
+        self.image_ids, self.images, self.mask_files = list(image_ids), list(images), list(mask_files)
+        self.num_classes, self.transform, self.seed = num_classes, transform, seed
+
+    def mask(self, index: int) -> Image.Image:
+        """The mask of an image: 8-bit grey, class indices and 255.
+
+        Raises:
+            DataError: it cannot be read, or holds a value that is no class.
+        """
+        raise NotImplementedError
+
+    def pair(self, index: int) -> tuple[Image.Image, Image.Image]:
+        """An image and its mask, equal in size, before the transform.
+
+        Raises:
+            DataError: either is faulty, or their sizes differ.
+        """
+        mask = self.mask(index)
+        return read_image_of_mask(self.images[index], mask, self.mask_files[index]), mask
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
+        index, epoch = key if isinstance(key, tuple) else (key, 0)
+        return self.sample(index, np.random.default_rng((self.seed, epoch, index)))
+
+    def sample(self, index: int, rng: Generator) -> Sample:
+        """A sample, with what the transform draws drawn from `rng`."""
+        image, mask = self.pair(index)
+        try:
+            pixels, target = self.transform(image, mask, rng)
+        except DataError as error:
+            raise DataError(f"{self.images[index]}: {error}") from error
+        return {"image": pixels, "mask": target, "image_id": self.image_ids[index]}
+
+    def settings(self) -> str:
+        """What else than the files decides on the masks, as one line."""
+        return f"{type(self).__name__} of {self.num_classes} classes"
+
+    def fingerprint(self) -> str:
+        """A hash that changes with the ids, the settings, and the size or date of any mask file."""
+        digest = hashlib.sha256(self.settings().encode())
+        known: dict[Path, str] = {}
+        for image_id, path in zip(self.image_ids, self.mask_files, strict=True):
+            if path not in known:
+                status = path.stat()
+                known[path] = f"{path} {status.st_size} {status.st_mtime_ns}"
+            digest.update(f"\n{image_id} {known[path]}".encode())
+        return digest.hexdigest()
+
+    def with_transform(self, transform: Transform) -> Self:
+        """The same data under another transform."""
+        other = copy.copy(self)
+        other.transform = transform
+        return other
+
+    def subset(self, indices: Sequence[int]) -> Self:
+        """The data set of some of the images, in the given order."""
+        other = copy.copy(self)
+        for name in self._per_image():
+            values = getattr(self, name)
+            setattr(other, name, [values[index] for index in indices])
+        return other
+
+    def _per_image(self) -> tuple[str, ...]:
+        """Names of the lists that hold one entry for each image."""
+        return "image_ids", "images", "mask_files"
+
+
+def read_ids(path: Path, what: str) -> list[str]:
+    """The ids in a list file, one a line.
+
+    Args:
+        path: of the list.
+        what: it lists, for the error message.
+
+    Raises:
+        DataError: there is no such file, it is empty, or it holds an id twice, a path, or more than one word in a line.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; it lists {what}, one a line")
+    lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+    image_ids = [line for line in lines if line]
+    if not image_ids:
+        raise DataError(f"{path}: it lists no ids")
+    seen: set[str] = set()
+    for number, image_id in enumerate(lines, 1):
+        if not image_id:
+            continue
+        if image_id in seen:
+            raise DataError(f"{path}, line {number}: the id {image_id!r} is there twice")
+        if "/" in image_id or "\\" in image_id or len(image_id.split()) > 1:
+            raise DataError(f"{path}, line {number}: {image_id!r} is no id; an id is a file's name without its ending")
+        if image_id.lower().endswith(IMAGE_SUFFIXES):
+            raise DataError(f"{path}, line {number}: {image_id!r} has the ending of a file; an id has none")
+        seen.add(image_id)
+    return image_ids
+
+
+def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
+    """The files of a folder that end so, by their names without the ending.
+
+    Raises:
+        DataError: there is no such folder, or two files share a name.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in suffixes:
+            if other := files.get(path.stem):
+                raise DataError(f"{other} and {path.name} share one id")
+            files[path.stem] = path
+    return files
+
+
+def find_files(image_ids: Sequence[str], folder: Path, list_path: Path) -> list[Path]:
+    """The image file of each id in a folder.
+
+    Raises:
+        DataError: one is missing.
+    """
+    files = list_images(folder)
+    for image_id in image_ids:
+        if image_id not in files:
+            raise DataError(f"{folder / image_id}: no such image, but {list_path} lists its id")
+    return [files[image_id] for image_id in image_ids]

@@ -1,0 +1,47 @@
+"""A grid of samples before and after augmentation."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deeplab_lightning.datasets.palette import colorize
+from deeplab_lightning.datasets.segmentation import SegmentationDataset
+from deeplab_lightning.datasets.transforms import TrainTransform
+
+NUM_AUGMENTED = 3
+TILE = 256
+GAP = 4
+
+
+def grid(dataset: SegmentationDataset, indices: Sequence[int], transform: TrainTransform) -> Image.Image:
+    """One row for each image: image and mask as they are, then of three epochs as the training sees them.
+
+    Args:
+        dataset: with the training's transform.
+        indices: of the images.
+        transform: the training's, which knows how to undo the normalisation.
+    """
+    rows: list[list[Image.Image]] = []
+    for index in indices:
+        image, mask = dataset.pair(index)
+        row = [image, _colors(np.asarray(mask))]
+        for epoch in range(NUM_AUGMENTED):
+            sample = dataset[(index, epoch)]
+            row += [
+                Image.fromarray(transform.denormalize(sample["image"]).numpy()),
+                _colors(sample["mask"].numpy().astype(np.uint8)),
+            ]
+        rows.append(row)
+    step = TILE + GAP
+    canvas = Image.new("RGB", (len(rows[0]) * step - GAP, len(rows) * step - GAP), "white")
+    for y, row in enumerate(rows):
+        for x, tile in enumerate(row):
+            tile.thumbnail((TILE, TILE))
+            canvas.paste(tile, (x * step, y * step))
+    return canvas
+
+
+def _colors(labels: NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(colorize(labels))

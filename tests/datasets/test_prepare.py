@@ -1,0 +1,207 @@
+"""Downloads from a server on loopback that serves small archives of the real layout, and breaks."""
+
+import hashlib
+import io
+import re
+import shutil
+import tarfile
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deeplab_lightning.datasets import prepare as module
+from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.datasets.prepare import Archive, Source, prepare
+from tests.devkits import write_voc
+
+
+class Server:
+    """Serves bytes by path; may break off the first answers."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.break_after: list[int] = []
+        self.ranges: list[str | None] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                content = outer.files.get(self.path)
+                if content is None:
+                    self.send_error(404)
+                    return
+                asked = self.headers.get("Range")
+                outer.ranges.append(asked)
+                start = int(re.findall(r"\d+", asked)[0]) if asked else 0
+                if start >= len(content):
+                    self.send_error(416)
+                    return
+                self.send_response(206 if asked else 200)
+                self.send_header("Content-Length", str(len(content) - start))
+                self.end_headers()
+                stop = start + outer.break_after.pop(0) if outer.break_after else len(content)
+                self.wfile.write(content[start:stop])
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.server.shutdown()
+    running.server.server_close()
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> bytes:
+    write_voc(tmp_path / "made" / "VOCdevkit" / "VOC2012")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.add(tmp_path / "made" / "VOCdevkit", "VOCdevkit")
+    return buffer.getvalue()
+
+
+def offer(server: Server, content: bytes, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Make `voc2012` come from the server."""
+    server.files["/voc.tar"] = content
+    settings: dict[str, Any] = {
+        "urls": (f"{server.url}/voc.tar",),
+        "md5": hashlib.md5(content).hexdigest(),
+        "unpacks": (("VOCdevkit/VOC2012", "VOCdevkit/VOC2012"),),
+        "unpacked_gb": 0.0,
+    }
+    source = Source((Archive(**(settings | changes)),), "its licence")
+    monkeypatch.setitem(module.SOURCES, "voc2012", source)
+
+
+def left(root: Path) -> set[str]:
+    return {path.name for path in root.iterdir()}
+
+
+def test_a_whole_download(
+    server: Server, archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer(server, archive, monkeypatch)
+    prepare("voc2012", tmp_path / "data")
+    root = tmp_path / "data"
+    assert left(root) == {"VOCdevkit"}
+    for path in (tmp_path / "made").rglob("*.*"):
+        assert (root / path.relative_to(tmp_path / "made")).read_bytes() == path.read_bytes()
+    assert "its licence" in capsys.readouterr().out
+    prepare("voc2012", root)
+    assert "there already" in capsys.readouterr().out
+    assert len(server.ranges) == 1
+
+
+def test_a_broken_connection_is_resumed(
+    server: Server, archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(server, archive, monkeypatch)
+    server.break_after = [len(archive) // 2]
+    prepare("voc2012", tmp_path / "data")
+    assert server.ranges == [None, f"bytes={len(archive) // 2}-"]
+    assert left(tmp_path / "data") == {"VOCdevkit"}
+
+
+def test_an_interrupt_is_resumed_by_the_next_call(
+    server: Server, archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(server, archive, monkeypatch)
+    server.break_after = [1000, 1000, 1000]
+    with pytest.raises(DataError, match=r"voc\.tar cannot be fetched: .*the connection broke after 3000 of"):
+        prepare("voc2012", tmp_path / "data")
+    assert left(tmp_path / "data") == {"voc.tar.part"}
+    prepare("voc2012", tmp_path / "data")
+    assert server.ranges[-1] == "bytes=3000-"
+    assert left(tmp_path / "data") == {"VOCdevkit"}
+
+
+def test_a_wrong_checksum_goes_to_the_next_address(
+    server: Server, archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(server, archive, monkeypatch, md5="0" * 32)
+    with pytest.raises(DataError, match=f"its MD5 is [0-9a-f]+, published is {'0' * 32}"):
+        prepare("voc2012", tmp_path / "data")
+    assert left(tmp_path / "data") == set()
+    offer(server, archive, monkeypatch)
+    server.files["/bad/voc.tar"] = archive[:-1] + b"x"
+    prepare("voc2012", tmp_path / "data", mirror=f"{server.url}/bad/")
+    assert left(tmp_path / "data") == {"VOCdevkit"}
+
+
+@pytest.mark.parametrize("name", ["../escaped", "/escaped", "VOCdevkit/../../escaped"])
+def test_members_that_would_leave_the_folder(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for each in ("VOCdevkit/VOC2012/a", name):
+            tar.addfile(tarfile.TarInfo(each), io.BytesIO())
+    offer(server, buffer.getvalue(), monkeypatch)
+    with pytest.raises(DataError, match=r"its member .* would leave the folder; nothing of it was kept"):
+        prepare("voc2012", tmp_path / "data")
+    assert left(tmp_path / "data") == {"voc.tar"}
+    assert not list(tmp_path.rglob("escaped"))
+
+
+def test_links_are_refused(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        link = tarfile.TarInfo("VOCdevkit/VOC2012/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc"
+        tar.addfile(link)
+    offer(server, buffer.getvalue(), monkeypatch)
+    with pytest.raises(DataError, match="is a link or a device"):
+        prepare("voc2012", tmp_path / "data")
+    assert not (tmp_path / "data" / "VOCdevkit").exists()
+
+
+def test_a_full_disk_is_seen_before_the_download(
+    server: Server, archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(server, archive, monkeypatch, unpacked_gb=2.0)
+    usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(DataError, match=r"voc\.tar needs 2\.\d+ GB with its contents, but 1\.00 GB are free"):
+        prepare("voc2012", tmp_path / "data")
+    assert left(tmp_path / "data") == set()
+
+
+def test_a_disk_that_fills_while_unpacking(
+    server: Server, archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(server, archive, monkeypatch)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(DataError, match=r"voc\.tar cannot be unpacked \(No space left on device\)"):
+        prepare("voc2012", tmp_path / "data")
+    assert left(tmp_path / "data") == {"voc.tar"}
+
+
+def test_a_damaged_archive(server: Server, archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(server, b"no archive" * 100, monkeypatch)
+    with pytest.raises(DataError, match=r"voc\.tar: cannot be unpacked"):
+        prepare("voc2012", tmp_path / "data")
+    assert not (tmp_path / "data" / "VOCdevkit").exists()
+
+
+def test_published_checksums() -> None:
+    checksums = {name: [archive.md5 for archive in source.archives] for name, source in module.SOURCES.items()}
+    assert checksums["voc2012"] == ["6cd6e144f989b92b3379bac3b3de84fd"]
+    assert checksums["sbd"] == ["82b4d87ceb2ed10f6038a1cba92111cb"]
+    assert all(
+        len(archive.urls) >= 2 for name in ("voc2012", "sbd", "coco") for archive in module.SOURCES[name].archives
+    )

@@ -1,0 +1,136 @@
+"""Training on train_aug of a generated VOC and SBD through the command, bootstrapped, on one and two processes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deeplab_lightning.datasets.repeated import RepeatedDataset
+from deeplab_lightning.datasets.voc import VOCDataset
+from tests.devkits import SBD_ONLY, VOC_TRAIN
+from tests.integration.conftest import ROOT, TINY, Run
+
+PROGRAM = """
+import sys
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.datasets.repeated import RepeatedDataset
+from deeplab_lightning.datasets.images import Sample
+import torch.distributed as distributed
+load = RepeatedDataset.__getitem__
+def recorded(self, key):
+    sample = load(self, key)
+    rank = distributed.get_rank() if distributed.is_initialized() else 0
+    with open(f"{sys.argv[1]}_{rank}", "a") as file:
+        file.write(f"{key[1]} {key[0]} {sample['image_id']}\\n")
+    return sample
+RepeatedDataset.__getitem__ = recorded
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.fixture
+def options(tmp_path: Path, voc_root: Path, sbd_root: Path) -> list[str]:
+    (tmp_path / "tiny.yaml").write_text(TINY.replace("batch_size: 4", "batch_size: 2"))
+    (tmp_path / "roots.yaml").write_text(f"data: {{init_args: {{root: {voc_root}, sbd_root: {sbd_root}}}}}\n")
+    (tmp_path / "hard.yaml").write_text("trainer: {callbacks+: {class_path: BootstrapHardImages}}\n")
+    configs = [ROOT / "experiments/base.yaml", ROOT / "experiments/data/voc2012_aug.yaml"]
+    configs += [tmp_path / name for name in ("roots.yaml", "tiny.yaml", "hard.yaml")]
+    return [option for config in configs for option in ("-c", str(config))]
+
+
+def trained_ids(options: list[str], out: Path, *more: str) -> list[list[str]]:
+    """What each rank loaded for training, in order."""
+    program = out.with_name("program.py")
+    program.write_text(PROGRAM)
+    command = [sys.executable, str(program), str(out), "fit", *options, "--trainer.default_root_dir", f"{out}_run"]
+    done = subprocess.run([*command, *more], capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [path.read_text().splitlines() for path in sorted(out.parent.glob(f"{out.name}_[0-9]"))]
+
+
+def test_one_and_two_processes_see_the_same_order(options: list[str], tmp_path: Path) -> None:
+    (alone,) = trained_ids(options, tmp_path / "one", "--trainer.max_steps", "12")
+    (again,) = trained_ids(options, tmp_path / "again", "--trainer.max_steps", "12")
+    first, second = trained_ids(
+        options, tmp_path / "two", "--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_steps", "6"
+    )
+    assert alone == again
+    together = [line for pair in zip(first, second, strict=True) for line in pair]
+    epoch = [line for line in alone if line.startswith("0 ")]
+    assert len(epoch) > 18  # some of the 18 images come twice
+    assert together[: len(epoch) // 2 * 2] == epoch[: len(epoch) // 2 * 2]
+    for run in ("one_run", "two_run"):
+        record = json.loads((tmp_path / run / "logs" / "fit_0" / "hard_images_epoch_0.json").read_text())
+        assert record == json.loads((tmp_path / "again_run/logs/fit_0/hard_images_epoch_0.json").read_text())
+        assert set(record["image_ids"]) < set(VOC_TRAIN + SBD_ONLY)
+
+
+def hard_ids(voc_root: Path, sbd_root: Path) -> list[str]:
+    dataset = VOCDataset(voc_root, "train_aug", None, sbd_root)  # type: ignore[arg-type]
+    hard = {2, 9, 11, 16, 18}
+    return [
+        image_id
+        for index, image_id in enumerate(dataset.image_ids)
+        if hard & {value for value, count in enumerate(dataset.mask(index).histogram()) if count}
+    ]
+
+
+def test_hard_classes_are_those_of_the_masks(
+    deeplab: Run, options: list[str], tmp_path: Path, voc_root: Path, sbd_root: Path
+) -> None:
+    run = tmp_path / "run"
+    deeplab("fit", *options, "--trainer.default_root_dir", run, "--trainer.max_steps", "3")
+    log = run / "logs" / "fit_0"
+    record = json.loads((log / "hard_images_epoch_0.json").read_text())
+    assert record["image_ids"] == hard_ids(voc_root, sbd_root)
+    assert record["multiplicity"] == 2
+    assert record["images_by_class"]["sofa"] + record["images_by_class"]["chair"] > 0
+    assert "bootstrap/bicycle" in (log / "metrics.csv").read_text()
+    state = torch.load(run / "last.ckpt", weights_only=True)["callbacks"]["BootstrapHardImages"]
+    assert len(state["extra"]) == len(record["image_ids"])
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming")
+def test_it_resumes_and_refuses_other_settings(deeplab: Run, options: list[str], tmp_path: Path) -> None:
+    run = ("--trainer.default_root_dir", tmp_path / "run")
+    deeplab("fit", *options, *run, "--trainer.max_steps", "3")
+    deeplab("fit", *options, *run, "--ckpt_path", "last")
+    (tmp_path / "hard.yaml").write_text(
+        "trainer: {callbacks+: {class_path: BootstrapHardImages, init_args: {multiplicity: 3}}}\n"
+    )
+    with pytest.raises(ValueError, match="repeats other images than in the checkpoint"):
+        deeplab("fit", *options, *run, "--ckpt_path", "last")
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming")
+def test_the_worst_images_are_found_anew(
+    deeplab: Run, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """18 images, batches of 2: nine steps in epoch 0; then two of the images come three times, thirteen... steps."""
+    (tmp_path / "hard.yaml").write_text(
+        "trainer: {callbacks+: {class_path: BootstrapHardImages, "
+        "init_args: {mode: worst, share: 0.1, multiplicity: 3, every_n_epochs: 1}}}\n"
+    )
+    sizes: list[int] = []
+    init = RepeatedDataset.__init__
+
+    def recorded(self: RepeatedDataset, *arguments: Any) -> None:
+        init(self, *arguments)
+        sizes.append(len(self))
+
+    monkeypatch.setattr(RepeatedDataset, "__init__", recorded)
+    run = ("--trainer.default_root_dir", tmp_path / "run")
+    deeplab("fit", *options, *run, "--trainer.max_steps", "22", "--trainer.val_check_interval", "5")
+    assert sizes == [18, 22, 22]
+    log = tmp_path / "run" / "logs" / "fit_0"
+    records = [json.loads((log / f"hard_images_epoch_{epoch}.json").read_text()) for epoch in (1, 2)]
+    assert [len(record["image_ids"]) for record in records] == [2, 2]
+    sizes.clear()
+    deeplab(
+        "fit", *options, *run, "--trainer.max_steps", "24", "--trainer.val_check_interval", "5", "--ckpt_path", "last"
+    )
+    assert sizes == [22]
