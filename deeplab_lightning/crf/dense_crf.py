@@ -92,7 +92,7 @@ class DenseCRF:
             return self._refine_by_pydensecrf(np.asarray(image), probabilities)
         import torch
 
-        on_cpu = probabilities.detach().cpu().numpy()
+        on_cpu = probabilities.detach().float().cpu().numpy()
         return torch.from_numpy(self._refine_by_pydensecrf(np.asarray(image), on_cpu)).to(probabilities.device)
 
     def alive(self, probabilities: NDArray[Any]) -> NDArray[np.bool_]:
