@@ -11,6 +11,7 @@ COMMANDS = {
     "validate": ("cli", "score a checkpoint on the validation split"),
     "test": ("cli", "score a checkpoint on the test split"),
     "predict": ("cli", "write label maps for a folder of images"),
+    "crf-search": ("commands.crf_search", "search the dense CRF's settings for a checkpoint"),
     "report": ("commands.report", "put what runs left behind into one table and one HTML page"),
 }
 HELP = """usage: deeplab COMMAND [OPTIONS]

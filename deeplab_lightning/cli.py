@@ -15,6 +15,7 @@ from deeplab_lightning.callbacks.checkpoint import Checkpoint
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.callbacks.log_predictions import LogPredictions
 from deeplab_lightning.callbacks.record_evaluation import RecordEvaluation
+from deeplab_lightning.callbacks.save_logits import SaveLogits
 from deeplab_lightning.callbacks.trimap_evaluation import TrimapEvaluation
 from deeplab_lightning.callbacks.write_predictions import WritePredictions
 from deeplab_lightning.datamodules.base import SegmentationDataModule
@@ -26,7 +27,16 @@ from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 
 # Imported so that their short names work in a config and on the command line.
-NAMED = (CRFEvaluation, LogPredictions, TrimapEvaluation, FolderDataModule, ShapesDataModule, DeepLabV3Module, DeepLabV3PlusModule)
+NAMED = (
+    CRFEvaluation,
+    LogPredictions,
+    SaveLogits,
+    TrimapEvaluation,
+    FolderDataModule,
+    ShapesDataModule,
+    DeepLabV3Module,
+    DeepLabV3PlusModule,
+)
 
 # Warnings that tell the user nothing to act on, each with its reason.
 NOISE = (

@@ -51,7 +51,7 @@ class CRFEvaluation(Callback):
         ranges = (bilateral_weight, bilateral_xy, bilateral_rgb, gaussian_weight, gaussian_xy)
         self.crf = DenseCRF(*ranges, iterations, engine, min_probability)
         if num_workers is not None and self.crf.uses_torch:
-            raise ValueError(f"num_workers is for engine 'pydensecrf'; with engine {engine!r} {num_workers} does nothing")
+            raise ValueError(f"num_workers {num_workers} does nothing with engine {engine!r}, only with 'pydensecrf'")
         self.num_workers = num_workers
         self.during_fit = during_fit
         self._active = False

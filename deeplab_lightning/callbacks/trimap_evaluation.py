@@ -18,8 +18,8 @@ Waiting = tuple[Future[Any], Tensor]
 class TrimapEvaluation(Callback):
     """Log mIoU and pixel accuracy in the bands of width 1 to `max_width`, and draw them as a curve.
 
-    They are logged as `val/trimap_miou/<width>` and `val/trimap_accuracy/<width>`; with `CRFEvaluation` before it in the
-    list of callbacks, as `val/trimap_miou_crf/<width>` and so on as well. The curve goes to `panels/` of the log folder.
+    They are logged as `val/trimap_miou/<width>` and `val/trimap_accuracy/<width>`, with `CRFEvaluation` beside it as
+    `val/trimap_miou_crf/<width>` and so on as well. The curve goes to `panels/` of the log folder.
 
     Args:
         max_width: width of the widest band in pixels; the papers show 40.
@@ -112,7 +112,7 @@ class TrimapEvaluation(Callback):
 
 
 def trimap_curves(matrices: Tensor) -> tuple[list[float], list[float]]:
-    """mIoU and pixel accuracy in each band, from the matrices (max_width, K, K) of `TrimapBands`."""
+    """The mIoU and pixel accuracy in each band, from the matrices (max_width, K, K) of `TrimapBands`."""
     return [mean_iou(matrix) for matrix in matrices], [pixel_accuracy(matrix) for matrix in matrices]
 
 

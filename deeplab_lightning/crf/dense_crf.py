@@ -38,10 +38,10 @@ class DenseCRF:
         gaussian_xy: its range in pixels (sigma gamma).
         iterations: of mean field.
         engine: "torch" runs on the device of the probabilities (numpy arrays: on the GPU where there is one);
-            "pydensecrf" is the C++ reference, which works on one core and needs that package. "auto" is "torch": it runs
-            on every device, and on the CPU it is the faster one too (experiments/benchmarks/crf.py measures both).
-        min_probability: labels that reach it nowhere in an image are left out of the iterations and get probability 0.
-            0 leaves none out.
+            "pydensecrf" is the C++ reference, which works on one core and needs that package. "auto" is "torch", which
+            runs on every device and is the faster of the two on the CPU as well (experiments/benchmarks/README.md).
+        min_probability: labels that reach it nowhere in an image are left out of the iterations and get probability
+            0; with 0 none is left out.
     """
 
     bilateral_weight: float = 4.0
@@ -84,16 +84,23 @@ class DenseCRF:
             ValueError: image and probabilities do not fit together, or they are no probabilities.
         """
         check_inputs(image, probabilities)
-        if self.uses_torch:
-            from deeplab_lightning.crf.mean_field import refine
-
-            return refine(self, image, probabilities)
-        if isinstance(probabilities, np.ndarray):
+        if isinstance(probabilities, np.ndarray) and not self.uses_torch:
             return self._refine_by_pydensecrf(np.asarray(image), probabilities)
         import torch
 
-        on_cpu = probabilities.detach().float().cpu().numpy()
-        return torch.from_numpy(self._refine_by_pydensecrf(np.asarray(image), on_cpu)).to(probabilities.device)
+        if isinstance(probabilities, np.ndarray):
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            refined: NDArray[np.float32] = self(image, torch.from_numpy(probabilities).to(device)).cpu().numpy()
+            return refined
+        if not self.uses_torch:
+            pixels, on_cpu = torch.as_tensor(image).cpu().numpy(), probabilities.detach().float().cpu().numpy()
+            return torch.from_numpy(self._refine_by_pydensecrf(pixels, on_cpu)).to(probabilities.device)
+        from deeplab_lightning.crf.mean_field import refine
+
+        images = torch.as_tensor(image, device=probabilities.device)
+        if images.ndim == 3:
+            return refine(self, images[None], probabilities[None])[0]
+        return refine(self, images, probabilities)
 
     def alive(self, probabilities: NDArray[Any]) -> NDArray[np.bool_]:
         """Which labels of one image's probabilities (K, H, W) are not left out (K,).
@@ -162,6 +169,6 @@ def check_inputs(image: Any, probabilities: Any) -> None:
     least, furthest = float(probabilities.min()), float(abs(probabilities.sum(-3) - 1).max())
     if not (least >= 0 and furthest <= SUM_TOLERANCE):
         raise ValueError(
-            "the CRF needs probabilities, at least 0 and summing to 1 over the labels (a softmax, no logits): the least "
-            f"is {least:g}, and a sum misses 1 by {furthest:g}"
+            "the CRF needs probabilities, at least 0 and summing to 1 over the labels (a softmax, no logits): "
+            f"the least is {least:g}, and a sum misses 1 by {furthest:g}"
         )

@@ -78,7 +78,7 @@ class _Filter(torch.autograd.Function):
         return lattice.sums(values.contiguous(), reverse)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return ctx.lattice.filter(gradient, not ctx.reverse), None, None
 
 

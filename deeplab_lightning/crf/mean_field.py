@@ -5,27 +5,24 @@ Letters as in `lattice`; values lie in rows of K labels, one row for each of the
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from deeplab_lightning.crf.dense_crf import LEAST_PROBABILITY, Array, DenseCRF
+from deeplab_lightning.crf.dense_crf import LEAST_PROBABILITY, DenseCRF
 from deeplab_lightning.crf.lattice import PermutohedralLattice, build_lattice
 
 
 def place_features(batch_size: int, height: int, width: int, xy: float, device: torch.device) -> Tensor:
-    """x and y of each pixel over their range `xy`, (B, H * W, 2)."""
-    y, x = torch.meshgrid(
-        torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
-    )
+    """Places (x, y) of all pixels, over their range `xy`: (B, H * W, 2)."""
+    y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
     return (torch.stack([x, y], -1).flatten(0, 1).float() / xy).expand(batch_size, -1, -1)
 
 
 def appearance_features(images: Tensor, xy: float, rgb: float) -> Tensor:
-    """x, y, red, green and blue of each pixel over their ranges, (B, H * W, 5), of images (B, H, W, 3) of 0..255."""
-    places = place_features(*images.shape[:3], xy, images.device)
+    """Places and colours of the pixels of images (B, H, W, 3) of 0..255, over their ranges: (B, H * W, 5)."""
+    batch_size, height, width, _ = images.shape
+    places = place_features(batch_size, height, width, xy, images.device)
     return torch.cat([places, images.flatten(1, 2).float() / rgb], -1)
 
 
@@ -60,15 +57,9 @@ def mean_field(log_probabilities: Tensor, kernels: Sequence[PermutohedralLattice
 
 
 @torch.no_grad()
-def refine(crf: DenseCRF, image: Any, probabilities: Array) -> Array:
-    """Refine as `DenseCRF` says, whose checks have been made, on the device of the probabilities."""
-    if isinstance(probabilities, np.ndarray):
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return refine(crf, image, torch.from_numpy(probabilities).to(device)).cpu().numpy()
-    if probabilities.ndim == 3:
-        return refine(crf, image[None], probabilities[None])[0]
-    images = torch.as_tensor(image, device=probabilities.device)
-    batch_size, num_classes, height, width = probabilities.shape
+def refine(crf: DenseCRF, images: Tensor, probabilities: Tensor) -> Tensor:
+    """What `DenseCRF` does with checked images (B, H, W, 3) and probabilities (B, K, H, W) of one device."""
+    batch_size, _, height, width = probabilities.shape
     alive = probabilities.amax((2, 3)) >= crf.min_probability
     if not alive.any(1).all():
         raise ValueError(f"no label of an image reaches min_probability {crf.min_probability:g} in any pixel")

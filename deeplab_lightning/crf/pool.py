@@ -85,7 +85,9 @@ class CRFPool:
 
     def _death(self, last: str) -> RuntimeError:
         begun = [image_id for future, image_id in self._waiting if not _succeeded(future)][: self.num_workers]
-        return RuntimeError(f"a CRF worker process died at image {' or '.join(begun or [last])}; was the memory enough?")
+        return RuntimeError(
+            f"a CRF worker process died at image {' or '.join(begun or [last])}; was the memory enough?"
+        )
 
 
 def _succeeded(future: Future[Any]) -> bool:

@@ -1,6 +1,6 @@
-"""The settings of the released models, for VOC-sized images.
+"""The CRF settings of the released models, for VOC-sized images.
 
-Those of v1 are in DeepLab-Context's SetupEnv.m, or on the authors' pages as quoted by third parties; v2's are the latter.
+DeepLab, -MSc and -COCO are in DeepLab-Context's SetupEnv.m; the others are third parties' quotations of the authors.
 """
 
 from deeplab_lightning.crf.dense_crf import DenseCRF

@@ -144,5 +144,5 @@ def test_no_worker_outlives_a_failure() -> None:
 
 
 def test_workers_of_an_engine_without_any_are_refused() -> None:
-    with pytest.raises(ValueError, match="with engine 'auto' 3 does nothing"):
+    with pytest.raises(ValueError, match="num_workers 3 does nothing with engine 'auto'"):
         CRFEvaluation(num_workers=3)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from deeplab_lightning.crf.crf_rnn import CRFRNN
 from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.losses import cross_entropy
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "bilateral_weight": 3.0, "bilateral_xy": 8.0, "bilateral_rgb": 20.0, "gaussian_weight": 1.0, "gaussian_xy": 1.5,
 }  # fmt: skip
 
@@ -51,7 +53,7 @@ def test_training_it_lowers_the_loss() -> None:
     for _ in range(20):
         optimizer.zero_grad()
         loss = cross_entropy(layer(logits, images), target)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     assert loss.item() < 0.5 * before
     assert (layer.bilateral_weights[:2] > 0).all()

@@ -87,7 +87,9 @@ def assert_equal_engines(crf: DenseCRF, image: NDArray[np.uint8], probabilities:
 
 
 @pytest.mark.parametrize("num_classes", [1, 2, 7, 21])
-@pytest.mark.parametrize("crf", [DenseCRF(), DenseCRF(5, 50, 10, 3, 3, 5), DenseCRF(4, 65, 3, 2, 2), DenseCRF(1, 9, 80)])
+@pytest.mark.parametrize(
+    "crf", [DenseCRF(), DenseCRF(5, 50, 10, 3, 3, 5), DenseCRF(4, 65, 3, 2, 2), DenseCRF(1, 9, 80)]
+)
 def test_the_engines_give_the_same(crf: DenseCRF, num_classes: int) -> None:
     assert_equal_engines(crf, *random_input(num_classes, 90, 70))
 

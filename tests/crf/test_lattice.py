@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -67,7 +69,7 @@ def test_weights_are_barycentric_and_the_transposed_tables_agree(dim: int) -> No
     ends = lattice.starts.tolist()
     pairs = sorted(zip(lattice.vertices.flatten().tolist(), lattice.weights.flatten().tolist(), strict=True))
     transposed = []
-    for vertex, (start, end) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    for vertex, (start, end) in enumerate(pairwise(ends)):
         assert end > start
         transposed += [(vertex, weight) for weight in lattice.point_weights[start:end].tolist()]
     assert sorted(transposed) == pairs

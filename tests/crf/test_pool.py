@@ -54,10 +54,11 @@ def test_a_worker_that_dies_is_named_with_its_image(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(pool, "predict", die_at_value_255)
     bright = np.full((20, 24, 3), 255, np.uint8)
     probabilities = image_and_probabilities(0)[1]
-    with CRFPool(CRF, 1) as workers, pytest.raises(RuntimeError, match="worker process died at image the bright one;"):
+    with CRFPool(CRF, 1) as workers:
         workers.submit(0 * bright, probabilities, "the dark one")
         future = workers.submit(bright, probabilities, "the bright one")
-        workers.result(future)
+        with pytest.raises(RuntimeError, match="worker process died at image the bright one;"):
+            workers.result(future)
     assert children() == 0
 
 
@@ -69,9 +70,8 @@ def die_at_value_255(crf: DenseCRF, image: NDArray[np.uint8], probabilities: NDA
 
 def test_an_error_of_one_image_is_raised_as_it_is() -> None:
     image, probabilities = image_and_probabilities(0)
-    with CRFPool(CRF, 1) as workers:
-        with pytest.raises(ValueError, match="summing to 1"):
-            workers.result(workers.submit(image, probabilities * 2, "wrong"))
+    with CRFPool(CRF, 1) as workers, pytest.raises(ValueError, match="summing to 1"):
+        workers.result(workers.submit(image, probabilities * 2, "wrong"))
     assert children() == 0
 
 
