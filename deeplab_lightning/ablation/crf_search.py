@@ -110,9 +110,13 @@ class Search:
             if crf in self.scores:
                 continue
             total, futures = torch.zeros(()), [executor.submit(confusion, crf, path) for path in self.images]
-            for done, future in enumerate(futures, 1):
-                total = total + future.result()
-                advance(crf, done, len(futures))
+            try:
+                for done, future in enumerate(futures, 1):
+                    total = total + future.result()
+                    advance(crf, done, len(futures))
+            finally:  # Ctrl-C need not wait for the images that have not begun
+                for future in futures:
+                    future.cancel()
             self.scores[crf] = mean_iou(total)
             _append(self.scores_file, crf, self.scores[crf])
 

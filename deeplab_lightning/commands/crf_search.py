@@ -16,8 +16,8 @@ from deeplab_lightning.crf.dense_crf import DenseCRF
 
 ROWS = 10
 EPILOG = """All other options are those of `deeplab validate`: -c experiments/data/X.yaml is the data, --model.scales
-the scales. The model's settings come from the newest logs/fit_*/config.yaml beside the checkpoint. The logits are computed
-once and kept; a search that was interrupted goes on where it stopped."""
+the scales. The model's settings come from the newest logs/fit_*/config.yaml beside the checkpoint. The logits are
+computed once and kept; a search that was interrupted goes on where it stopped."""
 
 
 def run(command: str, options: list[str]) -> int:
