@@ -9,10 +9,10 @@ from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from deeplab_lightning.callbacks.save_logits import load_logits
 from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.metrics import ConfusionMatrix, mean_iou
 
@@ -123,11 +123,9 @@ class Search:
 
 def confusion(crf: DenseCRF, path: Path) -> Tensor:
     """The confusion matrix (K, K) of one saved image after the CRF."""
-    with np.load(path) as saved:
-        logits, image, target = (torch.from_numpy(saved[name]) for name in ("logits", "image", "target"))
-    refined = crf(image, logits.float().softmax(0))
-    matrix = ConfusionMatrix(len(logits))
-    matrix.update(refined.argmax(0)[None], target[None])
+    image, probabilities, target = load_logits(path)
+    matrix = ConfusionMatrix(len(probabilities))
+    matrix.update(crf(image, probabilities).argmax(0)[None], target[None])
     return matrix.compute()
 
 

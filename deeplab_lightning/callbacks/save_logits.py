@@ -4,7 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning import Callback, LightningModule, Trainer
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def load_logits(path: Path) -> tuple[NDArray[np.uint8], Tensor, Tensor]:
+    """What `SaveLogits` wrote of one image: image (H, W, 3), probabilities (K, H, W), target (H, W)."""
+    with np.load(path) as saved:
+        probabilities = torch.from_numpy(saved["logits"]).float().softmax(0)
+        return saved["image"], probabilities, torch.from_numpy(saved["target"])
 
 
 class SaveLogits(Callback):

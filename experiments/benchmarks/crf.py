@@ -32,6 +32,8 @@ PRUNED = 0.05
 """The least probability of the pruned runs."""
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.float32]]
+Timed = tuple[float, list[NDArray[np.int64]]]
+"""Seconds per image, and the predictions."""
 
 
 def read(root: Path, image_ids: list[str], num_classes: int) -> list[Pair]:
@@ -49,7 +51,7 @@ def read(root: Path, image_ids: list[str], num_classes: int) -> list[Pair]:
     return pairs
 
 
-def seconds_per_image(crf: DenseCRF, pairs: list[Pair]) -> tuple[float, list[NDArray[np.int64]]]:
+def seconds_per_image(crf: DenseCRF, pairs: list[Pair]) -> Timed:
     """One image at a time, after one that is not counted; and the predictions."""
     crf(*pairs[0]).argmax(0)
     start = time.perf_counter()
@@ -57,9 +59,7 @@ def seconds_per_image(crf: DenseCRF, pairs: list[Pair]) -> tuple[float, list[NDA
     return (time.perf_counter() - start) / len(pairs), predictions
 
 
-def seconds_per_image_of_pool(
-    crf: DenseCRF, pairs: list[Pair], num_workers: int
-) -> tuple[float, list[NDArray[np.int64]]]:
+def seconds_per_image_of_pool(crf: DenseCRF, pairs: list[Pair], num_workers: int) -> Timed:
     """All images through worker processes that have started; and the predictions."""
     with CRFPool(crf, num_workers) as pool:
         for future in [pool.submit(*pairs[0], "first") for _ in range(num_workers)]:
@@ -73,26 +73,24 @@ def seconds_per_image_of_pool(
 def compare(name: str, pairs: list[Pair], num_cores: int) -> list[dict[str, object]]:
     """Every way of running the CRF against plain pydensecrf calls, one image at a time."""
     plain, pruned = DEEPLAB_V2_RESNET101, replace(DEEPLAB_V2_RESNET101, min_probability=PRUNED)
-    on_one, on_all = 1, num_cores
 
-    def by_torch(crf: DenseCRF, num_threads: int) -> Callable[[], tuple[float, list[NDArray[np.int64]]]]:
-        def timed() -> tuple[float, list[NDArray[np.int64]]]:
+    def by_torch(crf: DenseCRF, num_threads: int) -> Callable[[], Timed]:
+        def timed() -> Timed:
             torch.set_num_threads(num_threads)
             return seconds_per_image(crf, pairs)
 
         return timed
 
     reference, pruned_reference = (replace(crf, engine="pydensecrf") for crf in (plain, pruned))
-    ways: dict[str, Callable[[], tuple[float, list[NDArray[np.int64]]]]] = {
+    pool, pruned_pool = f"pydensecrf, pool of {num_cores}", f"pydensecrf, pruned, pool of {num_cores}"
+    ways: dict[str, Callable[[], Timed]] = {
         "pydensecrf, plain calls": lambda: seconds_per_image(reference, pairs),
-        f"pydensecrf, pool of {num_cores}": lambda: seconds_per_image_of_pool(reference, pairs, num_cores),
+        pool: lambda: seconds_per_image_of_pool(reference, pairs, num_cores),
         "pydensecrf, pruned": lambda: seconds_per_image(pruned_reference, pairs),
-        f"pydensecrf, pruned, pool of {num_cores}": lambda: seconds_per_image_of_pool(
-            pruned_reference, pairs, num_cores
-        ),
-        "torch, 1 thread": by_torch(plain, on_one),
-        f"torch, {num_cores} threads": by_torch(plain, on_all),
-        f"torch, pruned, {num_cores} threads": by_torch(pruned, on_all),
+        pruned_pool: lambda: seconds_per_image_of_pool(pruned_reference, pairs, num_cores),
+        "torch, 1 thread": by_torch(plain, 1),
+        f"torch, {num_cores} threads": by_torch(plain, num_cores),
+        f"torch, pruned, {num_cores} threads": by_torch(pruned, num_cores),
     }
     rows: list[dict[str, object]] = []
     expected: list[NDArray[np.int64]] = []
