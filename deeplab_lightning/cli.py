@@ -43,6 +43,7 @@ NOISE = (
     ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning calls torch by an old name
     ".*does not have many workers",  # the number of workers is a setting
     "Checkpoint directory .* exists and is not empty",  # `Checkpoint` warns where something gets lost
+    "The dirpath has changed from",  # an evaluation may keep its records elsewhere than the training did
     "Precision .* is not supported by the model summary",  # sizes in float32 are what the summary should say
 )
 
