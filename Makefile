@@ -6,7 +6,7 @@ DEEPLAB := $(BIN)/deeplab
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock demo test lint format clean
+.PHONY: help env lock demo test bench lint format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-18s%s\n' "$$name" "$$text"; done
@@ -36,6 +36,10 @@ demo: .venv/stamp  ## train on generated Shapes, evaluate three ways, write runs
 
 test: .venv/stamp  ## the tests
 	$(BIN)/python -m pytest
+
+bench: .venv/stamp  ## measure speeds and ratios (experiments/benchmarks)
+	$(BIN)/python experiments/benchmarks/crf.py
+	$(BIN)/python experiments/benchmarks/crf.py --large
 
 lint: .venv/stamp  ## ruff, ruff format --check, mypy --strict
 	$(BIN)/ruff check .
