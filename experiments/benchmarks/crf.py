@@ -37,16 +37,16 @@ Timed = tuple[float, list[NDArray[np.int64]]]
 
 
 def read(root: Path, image_ids: list[str], num_classes: int) -> list[Pair]:
-    """Images (H, W, 3), and probabilities (K, H, W) of their smoothed masks with noise of stride 8."""
+    """Images (H, W, 3), and probabilities (K, H, W) of their smoothed masks with noise of stride 8; void is class 0."""
     pairs = []
     for seed, image_id in enumerate(image_ids):
         image = np.array(Image.open(root / "JPEGImages" / f"{image_id}.jpg").convert("RGB"))
         target = torch.from_numpy(np.array(Image.open(root / "SegmentationClass" / f"{image_id}.png"))).long()
-        labels = F.one_hot(target.clamp(max=num_classes), num_classes + 1)[..., :num_classes].float()
-        scores = 8 * F.avg_pool2d(labels.permute(2, 0, 1)[None], 17, 1, 8)
+        labels = F.one_hot(target.where(target < num_classes, 0), num_classes).float()
+        scores = 10 * F.avg_pool2d(labels.permute(2, 0, 1)[None], 17, 1, 8)
         grid = (len(target) // 8 + 1, target.shape[1] // 8 + 1)
         noise = torch.randn(1, num_classes, *grid, generator=torch.Generator().manual_seed(seed))
-        noise = F.interpolate(noise, target.shape, mode="bilinear")
+        noise = 0.7 * F.interpolate(noise, target.shape, mode="bilinear")
         pairs.append((image, (scores + noise).softmax(1)[0].numpy()))
     return pairs
 
