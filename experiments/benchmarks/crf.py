@@ -46,7 +46,7 @@ def read(root: Path, image_ids: list[str], num_classes: int) -> list[Pair]:
         scores = 10 * F.avg_pool2d(labels.permute(2, 0, 1)[None], 17, 1, 8)
         grid = (len(target) // 8 + 1, target.shape[1] // 8 + 1)
         noise = torch.randn(1, num_classes, *grid, generator=torch.Generator().manual_seed(seed))
-        noise = 0.7 * F.interpolate(noise, target.shape, mode="bilinear")
+        noise = 0.5 * F.interpolate(noise, target.shape, mode="bilinear")
         pairs.append((image, (scores + noise).softmax(1)[0].numpy()))
     return pairs
 
