@@ -28,7 +28,7 @@ from deeplab_lightning.crf.mean_field import appearance_kernel, smoothness_kerne
 from deeplab_lightning.crf.pool import CRFPool
 from deeplab_lightning.crf.published import DEEPLAB_V2_RESNET101
 
-PRUNED = 0.05
+PRUNED = 0.1
 """The least probability of the pruned runs."""
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.float32]]
