@@ -37,8 +37,10 @@ demo: .venv/stamp  ## train on generated Shapes, evaluate three ways, write runs
 test: .venv/stamp  ## the tests
 	$(BIN)/python -m pytest
 
-bench: .venv/stamp  ## the benchmarks (see experiments/benchmarks/README.md)
+bench: .venv/stamp  ## measure speeds and ratios, into the tables of experiments/benchmarks
 	$(BIN)/python experiments/benchmarks/loading.py
+	$(BIN)/python experiments/benchmarks/crf.py
+	$(BIN)/python experiments/benchmarks/crf.py --large
 
 lint: .venv/stamp  ## ruff, ruff format --check, mypy --strict
 	$(BIN)/ruff check .

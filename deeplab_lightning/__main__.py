@@ -13,6 +13,7 @@ COMMANDS = {
     "predict": ("cli", "write label maps for a folder of images"),
     "describe": ("commands.describe", "parameters, multiply-adds and fields of view of a network"),
     "data": ("commands.data", "fetch data sets, check them, look at samples"),
+    "crf-search": ("commands.crf_search", "search the dense CRF's settings for a checkpoint"),
     "report": ("commands.report", "put what runs left behind into one table and one HTML page"),
 }
 HELP = """usage: deeplab COMMAND [OPTIONS]

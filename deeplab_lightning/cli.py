@@ -16,6 +16,8 @@ from deeplab_lightning.callbacks.checkpoint import Checkpoint
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.callbacks.log_predictions import LogPredictions
 from deeplab_lightning.callbacks.record_evaluation import RecordEvaluation
+from deeplab_lightning.callbacks.save_logits import SaveLogits
+from deeplab_lightning.callbacks.trimap_evaluation import TrimapEvaluation
 from deeplab_lightning.callbacks.write_predictions import WritePredictions
 from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.datamodules.coco import COCODataModule
@@ -32,7 +34,7 @@ from deeplab_lightning.modules.deeplab_v3_cascade import DeepLabV3CascadeModule
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 
 # Imported so that their short names work in a config and on the command line.
-CALLBACKS = (BootstrapHardImages, CRFEvaluation, LogPredictions)
+CALLBACKS = (BootstrapHardImages, CRFEvaluation, LogPredictions, SaveLogits, TrimapEvaluation)
 DATAMODULES = (COCODataModule, COCOStuffDataModule, FolderDataModule, ShapesDataModule, VOCDataModule)
 MODULES = (DeepLabV1Module, DeepLabV2Module, DeepLabV3Module, DeepLabV3CascadeModule, DeepLabV3PlusModule)
 
@@ -42,6 +44,7 @@ NOISE = (
     ".*does not have many workers",  # the number of workers is a setting
     "Checkpoint directory .* exists and is not empty",  # `Checkpoint` warns where something gets lost
     "Found .* in eval mode at the start of training",  # frozen batch norms are meant to be
+    "The dirpath has changed from",  # an evaluation may keep its records elsewhere than the training did
     "Precision .* is not supported by the model summary",  # sizes in float32 are what the summary should say
 )
 

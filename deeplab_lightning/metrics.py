@@ -1,9 +1,8 @@
-"""Scores from one confusion matrix over the whole split, and the trimap band around the void borders."""
+"""Scores from one confusion matrix over the whole split, and those in trimap bands along the void borders."""
 
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric, SumMetric
 
@@ -50,19 +49,63 @@ def pixel_accuracy(matrix: Tensor) -> float:
     return float(matrix.diagonal().sum().double() / matrix.sum())
 
 
-def trimap_band(target: Tensor, width: int) -> Tensor:
-    """The labelled pixels near void: the void dilated by a square of side 2 width + 1, less the void.
+def void_distance(target: Tensor, limit: int) -> Tensor:
+    """Chebyshev distance of each pixel to the nearest void one of its image, from a single pass.
 
     Args:
         target: (B, H, W) with 255 as void.
-        width: of the band in pixels, at least 1 (v1, section 5.3; the authors' MyVOCevalsegBoundary.m).
+        limit: distances above it come out as limit + 1; at most 254.
 
     Returns:
-        bool (B, H, W).
+        uint8 (B, H, W), 0 on void.
     """
-    void = target == IGNORE_INDEX
-    dilated = F.max_pool2d(void.float().unsqueeze(1), 2 * width + 1, 1, width).squeeze(1) > 0
-    return dilated & ~void
+    height, width = target.shape[1:]
+    rows = torch.arange(height, dtype=torch.int32, device=target.device)[:, None].expand_as(target)
+    far, is_void = height + limit + 1, target == IGNORE_INDEX
+    above = rows.where(is_void, -far).cummax(1).values
+    below = rows.where(is_void, height + far).flip(1).cummin(1).values.flip(1)
+    vertical = torch.minimum(rows - above, below - rows).clamp(max=limit + 1).byte()
+    distance, nearest = vertical, vertical.clone()
+    for shift in range(1, min(limit, width - 1) + 1):  # the nearest void of the columns up to `shift` away
+        nearest[..., shift:] = torch.minimum(nearest[..., shift:], vertical[..., :-shift])
+        nearest[..., :-shift] = torch.minimum(nearest[..., :-shift], vertical[..., shift:])
+        distance = torch.minimum(distance, nearest.clamp(min=shift))
+    return distance
+
+
+class TrimapBands(Metric):
+    """Confusion matrices in the bands of width 1 to `max_width` along void borders, int64, ranks summed.
+
+    The band of width w is the void dilated by a square of side 2 w + 1, less the void: the labelled pixels at a
+    Chebyshev distance of at most w (v1, section 5.3; the authors' MyVOCevalsegBoundary.m).
+
+    Args:
+        num_classes: K.
+        max_width: of a band, in pixels, 1 to 254.
+    """
+
+    full_state_update = False
+    rings: Tensor
+
+    def __init__(self, num_classes: int, max_width: int) -> None:
+        super().__init__()
+        if not 1 <= max_width <= 254:
+            raise ValueError(f"the width of a trimap band must be 1 to 254 pixels, got {max_width}")
+        self.num_classes, self.max_width = num_classes, max_width
+        rings = torch.zeros(max_width, num_classes, num_classes, dtype=torch.int64)
+        self.add_state("rings", rings, dist_reduce_fx="sum")
+
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        """Count a batch: prediction and target (B, H, W), class indices; 255 in the target is void."""
+        distance = void_distance(target, self.max_width)
+        inside = (distance > 0) & (distance <= self.max_width)
+        ring = distance[inside].long() - 1
+        cells = (ring * self.num_classes + target[inside].long()) * self.num_classes + prediction[inside].long()
+        self.rings += torch.bincount(cells, minlength=self.rings.numel()).view_as(self.rings)
+
+    def compute(self) -> Tensor:
+        """The matrices (max_width, K, K), the narrowest band first."""
+        return self.rings.cumsum(0)
 
 
 class SegmentationScores(nn.Module):
@@ -70,17 +113,15 @@ class SegmentationScores(nn.Module):
 
     Args:
         class_names: K names, by which the IoUs are reported.
-        trimap_width: of the band, in pixels.
+        trimap_width: of the band, in pixels; `TrimapEvaluation` scores all widths.
         suffix: ends the name of every score, "_crf" for what a CRF refined.
     """
 
     def __init__(self, class_names: Sequence[str], trimap_width: int = 3, suffix: str = "") -> None:
         super().__init__()
-        if trimap_width < 1:
-            raise ValueError(f"trimap_width must be at least 1, got {trimap_width}")
         self.class_names, self.trimap_width, self.suffix = list(class_names), trimap_width, suffix
         self.whole = ConfusionMatrix(len(class_names))
-        self.band = ConfusionMatrix(len(class_names))
+        self.bands = TrimapBands(len(class_names), trimap_width)
         self.images = SumMetric()
         self.num_images = 0
 
@@ -88,7 +129,7 @@ class SegmentationScores(nn.Module):
         """Count a batch: prediction and target (B, H, W)."""
         self.whole.update(prediction, target)
         self.images.update(len(target))
-        self.band.update(prediction, target.where(trimap_band(target, self.trimap_width), IGNORE_INDEX))
+        self.bands.update(prediction, target)
 
     def compute(self) -> dict[str, float]:
         """All scores by name, over all ranks; NaN for a score of nothing (an absent class, no void border).
@@ -98,12 +139,12 @@ class SegmentationScores(nn.Module):
         self.num_images = int(self.images.compute())
         matrix = self.whole.compute()
         scores = {f"miou{self.suffix}": mean_iou(matrix), f"pixel_accuracy{self.suffix}": pixel_accuracy(matrix)}
-        scores[f"trimap_miou{self.suffix}/{self.trimap_width}"] = mean_iou(self.band.compute())
+        scores[f"trimap_miou{self.suffix}/{self.trimap_width}"] = mean_iou(self.bands.compute()[-1])
         for name, iou in zip(self.class_names, iou_per_class(matrix).tolist(), strict=True):
             scores[f"iou{self.suffix}/{name}"] = iou
         return scores
 
     def reset(self) -> None:
         """Start anew."""
-        for metric in (self.whole, self.band, self.images):
+        for metric in (self.whole, self.bands, self.images):
             metric.reset()

@@ -27,5 +27,5 @@ def test_links_and_files_exist(page: Path) -> None:
 def test_commands_and_targets_exist(page: Path) -> None:
     text = page.read_text()
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"^deeplab ([a-z]+)", text, re.MULTILINE)) <= set(COMMANDS)
+    assert set(re.findall(r"^deeplab ([a-z-]+)", text, re.MULTILINE)) <= set(COMMANDS)
     assert set(re.findall(r"make ([a-z]+)\b(?=`|  )", text)) <= targets

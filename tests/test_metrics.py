@@ -1,18 +1,19 @@
 import math
 
-import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from deeplab_lightning.metrics import (
     ConfusionMatrix,
     SegmentationScores,
+    TrimapBands,
     iou_per_class,
     mean_iou,
     pixel_accuracy,
-    trimap_band,
+    void_distance,
 )
 
 
@@ -60,18 +61,42 @@ def test_a_class_that_never_occurs_is_left_out() -> None:
     assert pixel_accuracy(matrix) == pytest.approx(5 / 6)
 
 
-@pytest.mark.parametrize("width", [1, 3, 40])
-def test_trimap_band_equals_its_definition(width: int) -> None:
-    target = torch.zeros(1, 30, 31, dtype=torch.int64)
-    target[0, 10, 5:9] = 255
-    target[0, 29, 30] = 255
-    void = np.argwhere(target[0].numpy() == 255)
-    expected = np.zeros((30, 31), bool)
-    for y in range(30):
-        for x in range(31):
-            near = np.abs(void - np.array([y, x])).max(1).min() <= width
-            expected[y, x] = near and target[0, y, x] != 255
-    assert np.array_equal(trimap_band(target, width)[0].numpy(), expected)
+def trimap_by_definition(target: Tensor, width: int) -> Tensor:
+    """v1's protocol: the void dilated by a square of side 2 width + 1, less the void."""
+    void = target == 255
+    dilated = F.max_pool2d(void[:, None].float(), 2 * width + 1, 1, width)[:, 0] > 0
+    return dilated & ~void
+
+
+@pytest.mark.parametrize("size", [(30, 31), (1, 50), (50, 1), (90, 70)])
+def test_void_distance_gives_all_trimap_bands(size: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(1)
+    target = torch.randint(0, 5, (3, *size), generator=generator)
+    target[0][torch.rand(size, generator=generator) < 0.01] = 255
+    target[1, -1, -1] = 255  # and no void at all in the third image
+    distance = void_distance(target, 40)
+    for width in range(1, 41):
+        assert torch.equal((distance > 0) & (distance <= width), trimap_by_definition(target, width)), width
+    assert torch.equal(distance == 0, target == 255)
+    assert (distance[2] == 41).all()
+
+
+def test_every_band_has_its_confusion_matrix() -> None:
+    prediction, target = random_maps()
+    target[target == 255] = 0
+    target[0, 3, 4] = target[1, 19, 0] = 255
+    bands = TrimapBands(5, 12)
+    for index in range(3):
+        bands.update(prediction[index : index + 1], target[index : index + 1])
+    matrices = bands.compute()
+    assert matrices.dtype == torch.int64
+    for width in (1, 2, 7, 12):
+        expected = ConfusionMatrix(5)
+        expected.update(prediction, target.where(trimap_by_definition(target, width), 255))
+        assert torch.equal(matrices[width - 1], expected.compute())
+    for width in (0, 255):
+        with pytest.raises(ValueError, match=f"1 to 254 pixels, got {width}"):
+            TrimapBands(5, width)
 
 
 def test_scores_have_names_and_are_nan_where_nothing_was_measured() -> None:
@@ -88,6 +113,7 @@ def test_scores_have_names_and_are_nan_where_nothing_was_measured() -> None:
     assert math.isnan(without_void.compute()["trimap_miou/3"])
     scores.reset()
     assert math.isnan(mean_iou(scores.whole.matrix))
+    assert not scores.bands.rings.any()
 
 
 def test_scores_leave_nothing_in_a_checkpoint() -> None:
@@ -97,5 +123,5 @@ def test_scores_leave_nothing_in_a_checkpoint() -> None:
 def test_wrong_shapes() -> None:
     with pytest.raises(ValueError, match="differ in shape"):
         ConfusionMatrix(2).update(torch.zeros(1, 4, 4), torch.zeros(1, 4, 5))
-    with pytest.raises(ValueError, match="trimap_width"):
+    with pytest.raises(ValueError, match="width of a trimap band"):
         SegmentationScores(["a", "b"], 0)

@@ -11,8 +11,10 @@ from deeplab_lightning.identity import Record, describe_identity
 
 METRIC_NAMES = {
     "miou": "mIoU",
+    "miou_gain": "mIoU gain",
     "pixel_accuracy": "pixel accuracy",
     "trimap_miou": "trimap mIoU, band of {} px",
+    "trimap_accuracy": "trimap pixel accuracy, band of {} px",
     "iou": "IoU {}",
     "loss": "loss",
     "seconds_per_image": "seconds per image",

@@ -1,25 +1,26 @@
 """Score the dense CRF's refinement of whatever logits the evaluation step returned."""
 
 import os
+import time
 from collections import deque
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from concurrent.futures import Future
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
 
-from deeplab_lightning.crf.dense_crf import DenseCRF
-from deeplab_lightning.crf.worker import Refined, refine, start_worker
+from deeplab_lightning.crf.dense_crf import DenseCRF, Engine
+from deeplab_lightning.crf.pool import CRFPool, Refined
 from deeplab_lightning.metrics import SegmentationScores
 
 
 class CRFEvaluation(Callback):
-    """Refine every scored image in worker processes and log the scores again, as `val/miou_crf` beside `val/miou`.
+    """Refine every scored image and log the scores again, as `val/miou_crf` beside `val/miou`, and the gain.
 
-    The CRF of one image runs while the network computes the next. The step's `outputs` get one more entry: "crf", a
-    list of futures, one for each image of the batch, that give the refined prediction (H, W) and its seconds.
+    The torch engine refines a batch on the device of its logits, at once. With pydensecrf worker processes do it: the
+    CRF of one image runs while the network computes the next. The step's `outputs` get one more entry: "crf", a list of
+    futures, one for each image of the batch, that give the refined prediction (H, W) and its seconds.
 
     Args:
         bilateral_weight: of the appearance kernel.
@@ -28,7 +29,9 @@ class CRFEvaluation(Callback):
         gaussian_weight: of the smoothness kernel.
         gaussian_xy: its range in pixels.
         iterations: of mean field.
-        num_workers: processes; when not given, the processors shared out among the ranks of this machine.
+        engine: "torch" or "pydensecrf"; "auto" is "torch".
+        min_probability: labels that reach it nowhere in an image are left out; 0 leaves none out.
+        num_workers: pydensecrf's processes; when not given, the processors shared out among the ranks of this machine.
         during_fit: refine at every validation of a training run too, not only in `validate` and `test`.
     """
 
@@ -40,13 +43,19 @@ class CRFEvaluation(Callback):
         gaussian_weight: float = 3.0,
         gaussian_xy: float = 1.0,
         iterations: int = 10,
+        engine: Engine = "auto",
+        min_probability: float = 0.0,
         num_workers: int | None = None,
         during_fit: bool = False,
     ) -> None:
-        self.crf = DenseCRF(bilateral_weight, bilateral_xy, bilateral_rgb, gaussian_weight, gaussian_xy, iterations)
+        ranges = (bilateral_weight, bilateral_xy, bilateral_rgb, gaussian_weight, gaussian_xy)
+        self.crf = DenseCRF(*ranges, iterations, engine, min_probability)
+        if num_workers is not None and self.crf.uses_torch:
+            raise ValueError(f"num_workers {num_workers} does nothing with engine {engine!r}, only with 'pydensecrf'")
         self.num_workers = num_workers
         self.during_fit = during_fit
-        self._pool: ProcessPoolExecutor | None = None
+        self._active = False
+        self._pool: CRFPool | None = None
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the scores and the workers."""
@@ -59,14 +68,14 @@ class CRFEvaluation(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        """Hand the batch to the workers."""
-        self._submit(trainer, outputs, batch)
+        """Refine the batch, or hand it to the workers."""
+        self._refine(trainer, outputs, batch)
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        """Hand the batch to the workers."""
-        self._submit(trainer, outputs, batch)
+        """Refine the batch, or hand it to the workers."""
+        self._refine(trainer, outputs, batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Wait for the workers and log."""
@@ -81,61 +90,65 @@ class CRFEvaluation(Callback):
         self._stop_workers()
 
     def _start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking or (trainer.state.fn == "fit" and not self.during_fit):
+        self._active = not trainer.sanity_checking and (self.during_fit or trainer.state.fn != "fit")
+        if not self._active:
             return
         scores = pl_module.scores
         assert isinstance(scores, SegmentationScores)
         self._scores = SegmentationScores(scores.class_names, scores.trimap_width, "_crf").to(pl_module.device)
         self._seconds, self._own_images = 0.0, 0
-        self._waiting: deque[tuple[Future[Refined], torch.Tensor, str]] = deque()
-        num_workers = self.num_workers or max(1, (os.cpu_count() or 1) // trainer.num_devices)
-        self._most_waiting = 2 * num_workers
-        self._pool = ProcessPoolExecutor(num_workers, get_context("spawn"), start_worker)
+        self._waiting: deque[tuple[Future[Refined], Tensor]] = deque()
+        if not self.crf.uses_torch:
+            self._pool = CRFPool(self.crf, self.num_workers or max(1, (os.cpu_count() or 1) // trainer.num_devices))
 
-    def _submit(self, trainer: Trainer, outputs: Any, batch: Any) -> None:
-        if self._pool is None:
+    def _refine(self, trainer: Trainer, outputs: Any, batch: Any) -> None:
+        if not self._active:
             return
         transform = trainer.datamodule.eval_transform  # type: ignore[attr-defined]
-        probabilities = outputs["logits"].softmax(1).cpu().numpy()
-        outputs["crf"] = []
-        for image, target, image_id, own in zip(
-            batch["image"], batch["mask"], batch["image_id"], probabilities, strict=True
-        ):
-            while len(self._waiting) >= self._most_waiting:
-                self._collect()
-            try:
-                future = self._pool.submit(refine, self.crf, transform.denormalize(image).numpy(), own)
-            except BrokenProcessPool as error:
-                raise _worker_death(self._waiting[0][2] if self._waiting else image_id) from error
-            self._waiting.append((future, target, image_id))
-            outputs["crf"].append(future)
+        images = [transform.denormalize(image) for image in batch["image"]]
+        probabilities = outputs["logits"].float().softmax(1)
+        if self._pool is None:
+            outputs["crf"] = _refine_by_torch(self.crf, images, probabilities)
+        else:
+            outputs["crf"] = [
+                self._pool.submit(image.numpy(), own, image_id)
+                for image, own, image_id in zip(images, probabilities.cpu().numpy(), batch["image_id"], strict=True)
+            ]
+        self._waiting += zip(outputs["crf"], batch["mask"], strict=True)
+        while self._waiting and self._waiting[0][0].done():
+            self._collect()
 
     def _collect(self) -> None:
-        future, target, image_id = self._waiting[0]
-        try:
-            prediction, seconds = future.result()
-        except BrokenProcessPool as error:
-            raise _worker_death(image_id) from error
-        self._waiting.popleft()
+        future, target = self._waiting.popleft()
+        prediction, seconds = future.result() if self._pool is None else self._pool.result(future)
         self._seconds += seconds
         self._own_images += 1
         self._scores.update(torch.from_numpy(prediction).to(target.device)[None], target[None])
 
     def _finish(self, pl_module: LightningModule, split: str) -> None:
-        if self._pool is None:
+        if not self._active:
             return
         while self._waiting:
             self._collect()
         self._stop_workers()
-        for name, value in self._scores.compute().items():
+        refined, plain = self._scores.compute(), pl_module.scores.compute()  # type: ignore[operator, union-attr]
+        refined["miou_gain_crf"] = refined["miou_crf"] - plain["miou"]
+        for name, value in refined.items():
             pl_module.log(f"{split}/{name}", value, sync_dist=True)
         pl_module.log(f"{split}/seconds_per_image_crf", self._seconds / max(1, self._own_images), sync_dist=True)
 
     def _stop_workers(self) -> None:
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.close()
             self._pool = None
 
 
-def _worker_death(image_id: str) -> RuntimeError:
-    return RuntimeError(f"a CRF worker process died at image {image_id} or just after it; was the memory enough?")
+def _refine_by_torch(crf: DenseCRF, images: list[Tensor], probabilities: Tensor) -> list[Future[Refined]]:
+    start = time.perf_counter()
+    predictions = crf(torch.stack(images), probabilities).argmax(1).byte().cpu().numpy()
+    seconds = (time.perf_counter() - start) / len(images)
+    futures: list[Future[Refined]] = []
+    for prediction in predictions:
+        futures.append(Future())
+        futures[-1].set_result((prediction, seconds))
+    return futures

@@ -12,6 +12,7 @@ from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.identity import Record, describe_identity
 
 FILE_NAME = "evaluation.json"
+PRINTED_BANDS = (1, 3, 5, 10, 20, 40)
 
 
 class RecordEvaluation(Callback):
@@ -61,13 +62,18 @@ class RecordEvaluation(Callback):
 def _rank(name: str, class_names: list[str]) -> tuple[int, bool, int]:
     """Sort key: whole-split scores first, then the IoUs in the order of the classes, then loss and cost."""
     _, kind, *detail = name.split("/", 2)
-    kinds = ["miou", "pixel_accuracy", "trimap_miou", "iou"]
+    kinds = ["miou", "miou_gain", "pixel_accuracy", "trimap_miou", "trimap_accuracy", "iou"]
     plain = kind.removesuffix("_crf")
-    return (
-        kinds.index(plain) if plain in kinds else len(kinds),
-        kind != plain,
-        class_names.index(detail[0]) if plain == "iou" else 0,
-    )
+    position = 0
+    if detail:
+        position = class_names.index(detail[0]) if plain == "iou" else int(detail[0])
+    return kinds.index(plain) if plain in kinds else len(kinds), kind != plain, position
+
+
+def _is_printed(name: str) -> bool:
+    """Of the many trimap bands only a few; `evaluation.json` and the curve hold them all."""
+    _, kind, *detail = name.split("/", 2)
+    return not kind.startswith("trimap_") or int(detail[0]) in PRINTED_BANDS
 
 
 def _print(records: list[Record]) -> None:
@@ -75,7 +81,7 @@ def _print(records: list[Record]) -> None:
     identities = list(dict.fromkeys(describe_identity(record["identity"]) for record in records))
     for heading in ("metric", "value", "measured as"):
         table.add_column(heading, justify="right" if heading == "value" else "left")
-    for record in records:
+    for record in (record for record in records if _is_printed(record["metric"])):
         number = identities.index(describe_identity(record["identity"])) + 1
         table.add_row(record["metric"], f"{record['value']:.4f}", f"[{number}]")
     console = Console()

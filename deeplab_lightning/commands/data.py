@@ -57,9 +57,9 @@ def read_datamodule(configs: list[str], root: str | None) -> SegmentationDataMod
     """
     from jsonargparse import ArgumentParser as ConfigParser
 
-    from deeplab_lightning.cli import NAMED
+    from deeplab_lightning.cli import DATAMODULES
 
-    assert NAMED  # imported so that short names of classes work
+    assert DATAMODULES  # imported so that short names of classes work
     section: dict[str, Any] = {}
     for config in configs:
         try:

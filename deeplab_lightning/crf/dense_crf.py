@@ -1,9 +1,25 @@
-"""The fully connected CRF that DeepLab v1 and v2 end in (arXiv:1412.7062, 2.3; Kraehenbuehl and Koltun, 2011)."""
+"""The fully connected CRF that DeepLab v1 and v2 end in (arXiv:1412.7062, 2.3; Kraehenbuehl and Koltun, 2011).
+
+Nothing here imports torch before its engine is called, so that a worker process that runs pydensecrf starts at once.
+"""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = TypeVar("Array", NDArray[Any], "Tensor")
+Engine = Literal["auto", "torch", "pydensecrf"]
+
+LEAST_PROBABILITY = 1e-5
+"""Probabilities are raised to it before their logarithm is taken, as pydensecrf does."""
+
+SUM_TOLERANCE = 1e-2
+"""By how much the sum of a pixel's probabilities may miss 1; those of a softmax in half precision do."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +37,11 @@ class DenseCRF:
         gaussian_weight: of the smoothness kernel (w2).
         gaussian_xy: its range in pixels (sigma gamma).
         iterations: of mean field.
+        engine: "torch" runs on the device of the probabilities (numpy arrays: on the GPU where there is one);
+            "pydensecrf" is the C++ reference, which works on one core and needs that package. "auto" is "torch", which
+            runs on every device and is the faster of the two on the CPU as well (experiments/benchmarks/README.md).
+        min_probability: labels that reach it nowhere in an image are left out of the iterations and get probability
+            0; with 0 none is left out.
     """
 
     bilateral_weight: float = 4.0
@@ -29,6 +50,8 @@ class DenseCRF:
     gaussian_weight: float = 3.0
     gaussian_xy: float = 1.0
     iterations: int = 10
+    engine: Engine = "auto"
+    min_probability: float = 0.0
 
     def __post_init__(self) -> None:
         ranges = {name: getattr(self, name) for name in ("bilateral_xy", "bilateral_rgb", "gaussian_xy")}
@@ -36,34 +59,76 @@ class DenseCRF:
         if min(ranges.values()) <= 0 or min(weights.values()) < 0 or self.iterations < 1:
             settings = f"{ranges}, {weights}, iterations {self.iterations}"
             raise ValueError(f"a CRF needs positive ranges, weights of at least 0, and an iteration: {settings}")
+        if self.engine not in ("auto", "torch", "pydensecrf"):
+            raise ValueError(f"engine must be 'auto', 'torch' or 'pydensecrf', got {self.engine!r}")
+        if not 0 <= self.min_probability < 1:
+            raise ValueError(f"min_probability must be in [0, 1), got {self.min_probability}")
 
-    def __call__(self, image: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Refine the probabilities of one image.
+    @property
+    def uses_torch(self) -> bool:
+        """Whether the torch engine does the work."""
+        return self.engine != "pydensecrf"
+
+    def __call__(self, image: Any, probabilities: Array) -> Array:
+        """Refine the probabilities of one image or of a batch of images.
 
         Args:
-            image: (H, W, 3), 8-bit RGB.
-            probabilities: (K, H, W), summing to 1 over K.
+            image: (H, W, 3) or (B, H, W, 3), 8-bit RGB, numpy or torch.
+            probabilities: (K, H, W) or (B, K, H, W), summing to 1 over K, numpy or torch.
 
         Returns:
-            (K, H, W).
+            float32 probabilities of the same kind, shape and device.
 
         Raises:
-            ModuleNotFoundError: pydensecrf is not installed.
-            ValueError: image and probabilities do not fit together.
+            ModuleNotFoundError: pydensecrf is asked for and not installed.
+            ValueError: image and probabilities do not fit together, or they are no probabilities.
         """
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape != (*probabilities.shape[1:], 3):
-            raise ValueError(
-                f"the CRF needs a uint8 image (H, W, 3) and probabilities (K, H, W), got {image.dtype} {image.shape} "
-                f"and {probabilities.shape}"
-            )
+        check_inputs(image, probabilities)
+        if isinstance(probabilities, np.ndarray) and not self.uses_torch:
+            return self._refine_by_pydensecrf(np.asarray(image), probabilities)
+        import torch
+
+        if isinstance(probabilities, np.ndarray):
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            refined: NDArray[np.float32] = self(image, torch.from_numpy(probabilities).to(device)).cpu().numpy()
+            return refined
+        if not self.uses_torch:
+            pixels, on_cpu = torch.as_tensor(image).cpu().numpy(), probabilities.detach().float().cpu().numpy()
+            return torch.from_numpy(self._refine_by_pydensecrf(pixels, on_cpu)).to(probabilities.device)
+        from deeplab_lightning.crf.mean_field import refine
+
+        images = torch.as_tensor(image, device=probabilities.device)
+        if images.ndim == 3:
+            return refine(self, images[None], probabilities[None])[0]
+        return refine(self, images, probabilities)
+
+    def alive(self, probabilities: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which labels of one image's probabilities (K, H, W) are not left out (K,).
+
+        Raises:
+            ValueError: every label would be left out.
+        """
+        alive: NDArray[np.bool_] = probabilities.max((1, 2)) >= self.min_probability
+        if not alive.any():
+            raise ValueError(f"no label of the image reaches min_probability {self.min_probability:g} in any pixel")
+        return alive
+
+    def _refine_by_pydensecrf(self, image: NDArray[np.uint8], probabilities: NDArray[Any]) -> NDArray[np.float32]:
+        if image.ndim == 4:
+            return np.stack([self._refine_by_pydensecrf(*pair) for pair in zip(image, probabilities, strict=True)])
         try:
             from pydensecrf.densecrf import DenseCRF2D
             from pydensecrf.utils import unary_from_softmax
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("the dense CRF needs pydensecrf: pip install pydensecrf2") from error
-        num_classes, height, width = probabilities.shape
-        field = DenseCRF2D(width, height, num_classes)
-        field.setUnaryEnergy(unary_from_softmax(np.ascontiguousarray(probabilities, np.float32)))
+            raise ModuleNotFoundError(
+                "engine 'pydensecrf' needs that package: pip install pydensecrf2, or choose engine 'torch'"
+            ) from error
+        alive = self.alive(probabilities)
+        _, height, width = probabilities.shape
+        field = DenseCRF2D(width, height, int(alive.sum()))
+        field.setUnaryEnergy(
+            unary_from_softmax(np.ascontiguousarray(probabilities[alive], np.float32), clip=LEAST_PROBABILITY)
+        )
         field.addPairwiseGaussian(sxy=self.gaussian_xy, compat=self.gaussian_weight)
         field.addPairwiseBilateral(
             sxy=self.bilateral_xy,
@@ -71,11 +136,39 @@ class DenseCRF:
             rgbim=np.ascontiguousarray(image),
             compat=self.bilateral_weight,
         )
-        refined: NDArray[np.float32] = np.array(field.inference(self.iterations), np.float32)
-        return refined.reshape(num_classes, height, width)
+        refined = np.zeros(probabilities.shape, np.float32)
+        refined[alive] = np.array(field.inference(self.iterations)).reshape(-1, height, width)
+        return refined
 
     def __str__(self) -> str:
+        pruning = f", labels that reach {self.min_probability:g}" if self.min_probability else ""
         return (
             f"bilateral {self.bilateral_weight:g} xy {self.bilateral_xy:g} rgb {self.bilateral_rgb:g}, "
-            f"gaussian {self.gaussian_weight:g} xy {self.gaussian_xy:g}, {self.iterations} iterations"
+            f"gaussian {self.gaussian_weight:g} xy {self.gaussian_xy:g}, {self.iterations} iterations{pruning}, "
+            f"{'torch' if self.uses_torch else 'pydensecrf'}"
+        )
+
+
+def check_inputs(image: Any, probabilities: Any) -> None:
+    """Refuse what cannot be refined.
+
+    Raises:
+        ValueError: the image is not uint8 RGB, its size is not that of the probabilities, there are no labels, or the
+            probabilities hold NaN, are negative, or do not sum to 1.
+    """
+    shape, size = tuple(probabilities.shape), tuple(image.shape)
+    if str(image.dtype).removeprefix("torch.") != "uint8":
+        raise ValueError(f"the CRF needs a uint8 image (H, W, 3) of 0..255, got {image.dtype}")
+    if len(shape) not in (3, 4) or size != (*shape[:-3], *shape[-2:], 3) or 0 in size:
+        raise ValueError(
+            "the CRF needs an image (H, W, 3) and probabilities (K, H, W) of one size, or a batch of both, "
+            f"got {size} and {shape}"
+        )
+    if shape[-3] == 0:
+        raise ValueError(f"the CRF needs at least one label, got probabilities {shape}")
+    least, furthest = float(probabilities.min()), float(abs(probabilities.sum(-3) - 1).max())
+    if not (least >= 0 and furthest <= SUM_TOLERANCE):
+        raise ValueError(
+            "the CRF needs probabilities, at least 0 and summing to 1 over the labels (a softmax, no logits): "
+            f"the least is {least:g}, and a sum misses 1 by {furthest:g}"
         )

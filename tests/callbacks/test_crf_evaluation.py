@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from deeplab_lightning.callbacks import crf_evaluation
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
+from deeplab_lightning.crf import pool
 from deeplab_lightning.datasets.transforms import EvaluationTransform
 from deeplab_lightning.metrics import SegmentationScores
 
@@ -62,6 +62,7 @@ def evaluate(callback: CRFEvaluation, module: Any, number_of_batches: int = 5) -
     kept = []
     for number in range(number_of_batches):
         outputs, own = batch(number)
+        module.scores.update(outputs["logits"].argmax(1), own["mask"])
         callback.on_validation_batch_end(trainer(), module, outputs, own, number)
         kept.append(outputs)
     callback.on_validation_epoch_end(trainer(), module)
@@ -75,8 +76,9 @@ def children() -> int:
     return len(multiprocessing.active_children())
 
 
-def test_scores_are_those_of_the_crf_image_by_image() -> None:
-    callback, module = CRFEvaluation(4, 20, 20, 1, 1, num_workers=1), FakeModule()
+@pytest.mark.parametrize("engine", ["torch", "pydensecrf"])
+def test_scores_are_those_of_the_crf_image_by_image(engine: Any) -> None:
+    callback, module = CRFEvaluation(4, 20, 20, 1, 1, engine=engine), FakeModule()
     outputs = evaluate(callback, module)
     expected = SegmentationScores(["background", "object"], suffix="_crf")
     for number, kept in enumerate(outputs):
@@ -88,14 +90,34 @@ def test_scores_are_those_of_the_crf_image_by_image() -> None:
     for name, value in expected.compute().items():
         assert module.logged[f"val/{name}"] == pytest.approx(value, nan_ok=True)  # no void here, so no trimap score
     assert module.logged["val/miou_crf"] > 0.95
+    plain = module.scores.compute()["miou"]
+    assert module.logged["val/miou_gain_crf"] == pytest.approx(module.logged["val/miou_crf"] - plain)
+    assert module.logged["val/miou_gain_crf"] > 0.1
     assert module.logged["val/seconds_per_image_crf"] > 0
     assert children() == 0
 
 
+def test_a_batch_of_images_is_refined_image_by_image() -> None:
+    callback, module = CRFEvaluation(4, 20, 20, 1, 1), FakeModule()
+    pairs = [batch(number) for number in range(3)]
+    outputs = {"logits": torch.cat([outputs["logits"] for outputs, _ in pairs])}
+    together = {key: torch.cat([own[key] for _, own in pairs]) for key in ("image", "mask")}
+    module.scores.update(outputs["logits"].argmax(1), together["mask"])
+    callback.on_validation_epoch_start(trainer(), module)  # type: ignore[arg-type]
+    callback.on_validation_batch_end(trainer(), module, outputs, together | {"image_id": ["a", "b", "c"]}, 0)  # type: ignore[arg-type]
+    callback.on_validation_epoch_end(trainer(), module)  # type: ignore[arg-type]
+    alone = FakeModule()
+    evaluate(CRFEvaluation(4, 20, 20, 1, 1), alone, 3)
+    assert module.logged["val/miou_crf"] == alone.logged["val/miou_crf"]
+
+
 def test_a_worker_that_dies_is_named_with_its_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crf_evaluation, "refine", die)
+    monkeypatch.setattr(pool, "predict", die)
+    callback = CRFEvaluation(engine="pydensecrf", num_workers=1)
     with pytest.raises(RuntimeError, match="a CRF worker process died at image image 0"):
-        evaluate(CRFEvaluation(num_workers=1), FakeModule())
+        evaluate(callback, FakeModule())
+    callback.on_exception(trainer(), FakeModule(), RuntimeError())  # type: ignore[arg-type]
+    assert children() == 0
 
 
 def die(*_: Any) -> None:
@@ -103,7 +125,7 @@ def die(*_: Any) -> None:
 
 
 def test_it_stays_out_of_a_training_run_unless_asked() -> None:
-    callback, module = CRFEvaluation(num_workers=1), FakeModule()
+    callback, module = CRFEvaluation(), FakeModule()
     callback.on_validation_epoch_start(trainer("fit"), module)  # type: ignore[arg-type]
     outputs, own = batch(0)
     callback.on_validation_batch_end(trainer("fit"), module, outputs, own, 0)  # type: ignore[arg-type]
@@ -113,9 +135,14 @@ def test_it_stays_out_of_a_training_run_unless_asked() -> None:
 
 
 def test_no_worker_outlives_a_failure() -> None:
-    callback, module = CRFEvaluation(num_workers=2), FakeModule()
+    callback, module = CRFEvaluation(engine="pydensecrf", num_workers=2), FakeModule()
     callback.on_validation_epoch_start(trainer(), module)  # type: ignore[arg-type]
     outputs, own = batch(0)
     callback.on_validation_batch_end(trainer(), module, outputs, own, 0)  # type: ignore[arg-type]
     callback.on_exception(trainer(), module, KeyboardInterrupt())  # type: ignore[arg-type]
     assert children() == 0
+
+
+def test_workers_of_an_engine_without_any_are_refused() -> None:
+    with pytest.raises(ValueError, match="num_workers 3 does nothing with engine 'auto'"):
+        CRFEvaluation(num_workers=3)

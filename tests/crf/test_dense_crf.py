@@ -1,41 +1,38 @@
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from deeplab_lightning.crf.dense_crf import DenseCRF
-from deeplab_lightning.crf.worker import refine, start_worker
+from deeplab_lightning.crf.lattice import gaussian_sums
+from deeplab_lightning.crf.mean_field import appearance_features, place_features
+
+ENGINES: list[Any] = ["torch", "pydensecrf"]
 
 
 def exact_mean_field(
     crf: DenseCRF, image: NDArray[np.uint8], probabilities: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """The same mean field with every pair of pixels summed, O(N^2); kernels normalised as Kraehenbuehl's code does."""
+    """The same mean field with every pair of pixels summed; kernels normalised as Kraehenbuehl's code does."""
     classes, height, width = probabilities.shape
-    place = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).reshape(-1, 2).astype(float)
-    colour = image.reshape(-1, 3).astype(float)
+    places = place_features(1, height, width, crf.gaussian_xy, torch.device("cpu"))
+    colours = appearance_features(torch.from_numpy(image)[None], crf.bilateral_xy, crf.bilateral_rgb)
 
-    def kernel(features: NDArray[np.float64]) -> NDArray[np.float64]:
-        distance = np.square(features[:, None] - features[None]).sum(-1)
-        weights = np.exp(-distance / 2)
-        norm = 1 / np.sqrt(weights.sum(1))
-        scaled: NDArray[np.float64] = norm[:, None] * weights * norm[None]
-        return scaled
+    def matrix(features: torch.Tensor) -> torch.Tensor:
+        weights = gaussian_sums(features.double(), torch.eye(height * width, dtype=torch.float64))
+        return weights / (weights.sum(1, keepdim=True) * weights.sum(1)).sqrt()
 
-    smoothness = kernel(place / crf.gaussian_xy)
-    appearance = kernel(np.concatenate([place / crf.bilateral_xy, colour / crf.bilateral_rgb], 1))
-    unary = -np.log(np.clip(probabilities.reshape(classes, -1).astype(float), 1e-5, 1))
-    current = np.exp(-unary) / np.exp(-unary).sum(0)
+    kernel = crf.gaussian_weight * matrix(places) + crf.bilateral_weight * matrix(colours)
+    unary = torch.from_numpy(probabilities).double().clamp(1e-5, 1).log().flatten(1).T
+    current = unary.softmax(1)
     for _ in range(crf.iterations):
-        message = crf.gaussian_weight * current @ smoothness + crf.bilateral_weight * current @ appearance
-        current = np.exp(message - unary)
-        current /= current.sum(0)
-    result: NDArray[np.float64] = current.reshape(classes, height, width)
-    return result
+        current = (unary + kernel @ current).softmax(1)
+    exact: NDArray[np.float64] = current.T.reshape(classes, height, width).numpy()
+    return exact
 
 
 def two_halves(noise: float) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
@@ -49,53 +46,173 @@ def two_halves(noise: float) -> tuple[NDArray[np.uint8], NDArray[np.float32], ND
     return image.astype(np.uint8), np.stack([1 - second, second]).astype(np.float32), target
 
 
-def test_it_cleans_up_noise_along_the_edges_of_the_image() -> None:
+def random_input(num_classes: int, height: int, width: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Smooth colours with noise, and unrelated smooth probabilities."""
+    rng = np.random.default_rng(num_classes)
+    y, x = np.mgrid[:height, :width]
+    image = np.stack([128 + 100 * np.sin(x / 9 + y / (5 + channel)) for channel in range(3)], -1)
+    image = (image + rng.integers(0, 20, image.shape)).astype(np.uint8)
+    scores = np.stack([2 * np.cos(x / (4 + k) + k * y / 30) for k in range(num_classes)])
+    powers = np.exp(scores + rng.normal(0, 0.5, scores.shape))
+    return image, (powers / powers.sum(0)).astype(np.float32)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_it_cleans_up_noise_along_the_edges_of_the_image(engine: Any) -> None:
     image, probabilities, target = two_halves(noise=0.2)
-    refined = DenseCRF(5, 20, 20, 1, 1)(image, probabilities)
+    refined = DenseCRF(5, 20, 20, 1, 1, engine=engine)(image, probabilities)
     assert np.mean(probabilities.argmax(0) == target) < 0.85
     assert np.mean(refined.argmax(0) == target) == 1
     np.testing.assert_allclose(refined.sum(0), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("crf", [DenseCRF(4, 20, 15, 3, 1), DenseCRF(3, 8, 30, 0, 1, 5), DenseCRF(0, 8, 30, 2, 3)])
-def test_it_approximates_the_exact_sum(crf: DenseCRF) -> None:
+def test_it_approximates_the_exact_sum(crf: DenseCRF, engine: Any) -> None:
     """The permutohedral lattice is an approximation; the settings must mean what the energy says."""
     image, probabilities, _ = two_halves(noise=0.1)
-    refined, exact = crf(image, probabilities), exact_mean_field(crf, image, probabilities)
+    refined = replace(crf, engine=engine)(image, probabilities)
+    exact = exact_mean_field(crf, image, probabilities)
     assert np.mean(refined.argmax(0) == exact.argmax(0)) > 0.97
     assert np.abs(refined - exact).mean() < 0.05
 
 
-def test_without_kernels_it_returns_what_it_got() -> None:
+def assert_equal_engines(crf: DenseCRF, image: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> None:
+    ours = replace(crf, engine="torch")(image, probabilities)
+    theirs = replace(crf, engine="pydensecrf")(image, probabilities)
+    assert ours.dtype == theirs.dtype == np.float32
+    assert np.mean(ours.argmax(0) == theirs.argmax(0)) >= 0.9999
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=5e-3)
+    assert np.abs(ours - theirs).mean() <= 1e-6
+
+
+@pytest.mark.parametrize("num_classes", [1, 2, 7, 21])
+@pytest.mark.parametrize(
+    "crf", [DenseCRF(), DenseCRF(5, 50, 10, 3, 3, 5), DenseCRF(4, 65, 3, 2, 2), DenseCRF(1, 9, 80)]
+)
+def test_the_engines_give_the_same(crf: DenseCRF, num_classes: int) -> None:
+    assert_equal_engines(crf, *random_input(num_classes, 90, 70))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2, 2)])
+def test_the_engines_give_the_same_at_the_smallest_sizes(size: tuple[int, int]) -> None:
+    assert_equal_engines(DenseCRF(), *random_input(3, *size))
+
+
+def test_the_engines_give_the_same_on_one_colour() -> None:
+    image, probabilities = random_input(4, 30, 50)
+    assert_equal_engines(DenseCRF(), np.full_like(image, 77), probabilities)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_certain_label_stays(engine: Any) -> None:
+    """A label map with a single class, probability 1 everywhere."""
+    image, _ = random_input(3, 20, 30)
+    probabilities = np.zeros((3, 20, 30), np.float32)
+    probabilities[1] = 1
+    refined = DenseCRF(engine=engine)(image, probabilities)
+    assert (refined.argmax(0) == 1).all()
+    assert refined[1].min() > 0.999
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("min_probability", [0.0, 0.3])
+def test_a_batch_equals_its_images_one_by_one(engine: Any, min_probability: float) -> None:
+    pairs = [random_input(num_classes, 24, 31) for num_classes in (5, 6)]
+    images = np.stack([image for image, _ in pairs])
+    probabilities = np.stack([np.pad(own, ((0, 6 - len(own)), (0, 0), (0, 0))) for _, own in pairs])
+    crf = DenseCRF(engine=engine, min_probability=min_probability)
+    together = crf(images, probabilities)
+    for image, own, refined in zip(images, probabilities, together, strict=True):
+        np.testing.assert_allclose(crf(image, own), refined, rtol=0, atol=1e-6)
+    assert (together[0, 5] == 0).all() == bool(min_probability)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_kind_and_shape_come_back(engine: Any) -> None:
+    image, probabilities = random_input(3, 12, 13)
+    crf = DenseCRF(engine=engine)
+    as_array = crf(image, probabilities)
+    as_tensor = crf(torch.from_numpy(image), torch.from_numpy(probabilities))
+    assert isinstance(as_tensor, torch.Tensor)
+    assert isinstance(as_array, np.ndarray)
+    assert as_tensor.shape == as_array.shape == probabilities.shape
+    assert np.array_equal(as_tensor.numpy(), as_array)
+    halves = crf(image, torch.from_numpy(probabilities).bfloat16())
+    assert halves.dtype == torch.float32
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_pruning_leaves_out_labels_that_are_nowhere_likely(engine: Any) -> None:
+    image, probabilities = random_input(3, 40, 50)
+    unlikely = np.full((18, 40, 50), 1e-4, np.float32)
+    probabilities = np.concatenate([unlikely, probabilities * (1 - unlikely.sum(0))])
+    plain = DenseCRF(engine=engine)(image, probabilities)
+    pruned = DenseCRF(engine=engine, min_probability=0.01)(image, probabilities)
+    assert (pruned[:18] == 0).all()
+    assert np.mean(pruned.argmax(0) == plain.argmax(0)) >= 0.999
+    assert np.abs(pruned - plain).mean() < 1e-3
+    with pytest.raises(ValueError, match=r"reaches min_probability 0\.999"):
+        DenseCRF(engine=engine, min_probability=0.999)(image, probabilities)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_without_kernels_it_returns_what_it_got(engine: Any) -> None:
     image, probabilities, _ = two_halves(noise=0.1)
-    refined = DenseCRF(0, 20, 20, 0, 1)(image, probabilities)
+    refined = DenseCRF(0, 20, 20, 0, 1, engine=engine)(image, probabilities)
     np.testing.assert_allclose(refined, probabilities, atol=1e-5)
 
 
-def test_inputs_that_do_not_fit() -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_inputs_that_do_not_fit(engine: Any) -> None:
     image, probabilities, _ = two_halves(noise=0.1)
-    wrongs: list[Any] = [image.astype(np.float32), image[:-1], image[..., 0]]
-    for wrong in wrongs:
-        with pytest.raises(ValueError, match="the CRF needs a uint8 image"):
-            DenseCRF()(wrong, probabilities)
+    holed = probabilities.copy()
+    holed[0, 3, 4] = np.nan
+    wrongs: list[tuple[Any, Any, str]] = [
+        (image.astype(np.float32), probabilities, "needs a uint8 image .* got float32"),
+        (image[:-1], probabilities, r"of one size, .* got \(19, 24, 3\) and \(2, 20, 24\)"),
+        (image[..., 0], probabilities, "of one size"),
+        (image[None], probabilities, "of one size"),
+        (image[:0], probabilities[:, :0], "of one size"),
+        (image, probabilities[:0], "at least one label"),
+        (image, probabilities * 2, "summing to 1 .* misses 1 by 1"),
+        (image, np.log(probabilities), "summing to 1"),
+        (image, holed, "misses 1 by nan"),
+    ]
+    for wrong_image, wrong_probabilities, sentence in wrongs:
+        with pytest.raises(ValueError, match=sentence):
+            DenseCRF(engine=engine)(wrong_image, wrong_probabilities)
 
 
 def test_settings_that_cannot_work() -> None:
     for arguments in ({"bilateral_xy": 0.0}, {"gaussian_weight": -1.0}, {"iterations": 0}):
         with pytest.raises(ValueError, match="a CRF needs positive ranges"):
             DenseCRF(**arguments)
+    with pytest.raises(ValueError, match="engine must be .* got 'cuda'"):
+        DenseCRF(engine="cuda")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="min_probability"):
+        DenseCRF(min_probability=1)
 
 
 def test_a_machine_without_pydensecrf_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
     image, probabilities, _ = two_halves(noise=0.1)
-    with pytest.raises(ModuleNotFoundError, match="pip install pydensecrf2"):
-        DenseCRF()(image, probabilities)
+    with pytest.raises(ModuleNotFoundError, match="pip install pydensecrf2, or choose engine 'torch'"):
+        DenseCRF(engine="pydensecrf")(image, probabilities)
+    assert DenseCRF()(image, probabilities).shape == probabilities.shape
 
 
-def test_worker_processes_load_neither_torch_nor_lightning() -> None:
-    with ProcessPoolExecutor(1, get_context("spawn"), start_worker) as pool:
-        image, probabilities, _ = two_halves(noise=0.1)
-        assert pool.submit(refine, DenseCRF(), image, probabilities).result()[0].shape == (20, 24)
-        loaded = pool.submit(eval, "{'torch', 'lightning'} & set(__import__('sys').modules)").result()
-    assert loaded == set()
+def test_it_says_what_it_does() -> None:
+    assert str(DenseCRF()).endswith("10 iterations, torch")
+    assert str(DenseCRF(engine="pydensecrf", min_probability=0.01)).endswith("labels that reach 0.01, pydensecrf")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_same() -> None:
+    image, probabilities = random_input(7, 90, 70)
+    expected = DenseCRF(engine="pydensecrf")(image, probabilities)
+    refined = DenseCRF()(torch.from_numpy(image).cuda(), torch.from_numpy(probabilities).cuda())
+    assert refined.is_cuda
+    assert np.mean(refined.cpu().numpy().argmax(0) == expected.argmax(0)) >= 0.9999
+    np.testing.assert_allclose(refined.cpu().numpy(), expected, rtol=0, atol=5e-3)

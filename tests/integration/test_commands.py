@@ -11,7 +11,7 @@ from PIL import Image
 from deeplab_lightning.datasets.folder import FolderDataset
 from deeplab_lightning.datasets.images import Sample
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
-from tests.integration.conftest import Run
+from tests.integration.conftest import ROOT, Run
 
 
 def records(log: Path) -> dict[str, dict[str, object]]:
@@ -164,3 +164,44 @@ def test_every_epoch_has_its_own_order_and_augmentation(
     first, second = ([index for index, own in keys if own == epoch] for epoch in (0, 1))
     assert sorted(first) == sorted(second) == list(range(12))
     assert first != second
+
+
+def test_crf_search_finds_a_setting_that_a_validation_can_use(
+    deeplab: Run, experiment: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deeplab("fit", *experiment)
+    run = tmp_path / "run"
+    grid = ["--bilateral_weight", "1", "3", "--bilateral_xy", "10", "--bilateral_rgb", "10", "--rounds", "1"]
+    search = ["crf-search", run / "best.ckpt", *grid, "--gaussian_weight", "1", "--gaussian_xy", "1", "--images", "4"]
+    deeplab(*search, "--workers", "1")
+    written = run / "crf_search"
+    rows = (written / "search.csv").read_text()
+    assert len(rows.splitlines()) >= 1 + 3
+    assert len(list((written / "logits").glob("*.npz"))) == 4
+    assert {path.name for path in written.iterdir()} >= {"best.yaml", "heat_map.png"}
+    saved = (written / "logits" / "val_00000.npz").stat().st_mtime_ns
+    deeplab(*search, "--workers", "1")
+    assert (written / "search.csv").read_text() == rows  # a second start finds all done
+    assert (written / "logits" / "val_00000.npz").stat().st_mtime_ns == saved
+    assert "on 4 validation images: mIoU" in capsys.readouterr().out
+    fragments = ["-c", written / "best.yaml", "-c", ROOT / "experiments" / "crf" / "trimap.yaml"]
+    config = run / "logs" / "fit_0" / "config.yaml"
+    deeplab("validate", "-c", config, *fragments, "--ckpt_path", run / "best.ckpt", "--trainer.limit_val_batches", 4)
+    scores = records(run / "logs" / "validate_0")
+    best = max(float(row.split(",")[-1]) for row in rows.splitlines()[1:])
+    assert scores["val/miou_crf"]["value"] == pytest.approx(best, abs=1e-3)  # the saved logits are float16
+    assert scores["val/miou_gain_crf"]["value"] == pytest.approx(
+        float(str(scores["val/miou_crf"]["value"])) - float(str(scores["val/miou"]["value"])), abs=1e-6
+    )
+    assert all(f"val/trimap_accuracy{suffix}/{width}" in scores for suffix in ("", "_crf") for width in (1, 20, 40))
+    assert (run / "logs" / "validate_0" / "panels" / "val" / "trimap.png").is_file()
+
+
+def test_crf_search_says_what_is_missing(deeplab: Run, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+        deeplab("crf-search", tmp_path / "none.ckpt")
+    (tmp_path / "some.ckpt").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"no logs/fit_\*/config.yaml beside the checkpoint"):
+        deeplab("crf-search", tmp_path / "some.ckpt")
+    with pytest.raises(ValueError, match="images, iterations and workers"):
+        deeplab("crf-search", tmp_path / "some.ckpt", "--images", "0")

@@ -9,6 +9,9 @@ from tests.integration.conftest import Run
 
 
 def test_two_processes_score_each_image_once(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
+    experiment = [*experiment]
+    for name in ("CRFEvaluation", "TrimapEvaluation"):
+        experiment += ["--trainer.callbacks+", name, "--trainer.callbacks.during_fit", "true"]
     two = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
     command = [sys.executable, "-m", "deeplab_lightning", "fit", *experiment, *two]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
@@ -24,4 +27,5 @@ def test_two_processes_score_each_image_once(deeplab: Run, experiment: list[str]
         if "iou" in metric or "accuracy" in metric:
             assert record["value"] == trained[metric]["value"], metric
             assert record["identity"] == trained[metric]["identity"]
+    assert {"val/miou_crf", "val/trimap_miou_crf/40"} < set(alone)
     assert trained["val/miou"]["identity"]["num_images"] == 5  # an odd number, on two processes

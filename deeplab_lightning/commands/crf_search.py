@@ -1,0 +1,120 @@
+"""`deeplab crf-search`: the best CRF setting for a checkpoint, by the papers' protocol."""
+
+import json
+import os
+from argparse import ArgumentParser, Namespace
+from dataclasses import fields
+from pathlib import Path
+from shutil import rmtree
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from deeplab_lightning.ablation.crf_search import AXES, NO_CRF, Grid, Search, draw_heat_map, fragment
+from deeplab_lightning.crf.dense_crf import DenseCRF
+
+ROWS = 10
+EPILOG = """All other options are those of `deeplab validate`: -c experiments/data/X.yaml is the data, --model.scales
+the scales. The model's settings come from the newest logs/fit_*/config.yaml beside the checkpoint. The logits are
+computed once and kept; a search that was interrupted goes on where it stopped."""
+
+
+def run(command: str, options: list[str]) -> int:
+    """Compute and keep the logits, search, print, and write what was found."""
+    arguments, rest = parse(command, options)
+    output = arguments.output or arguments.checkpoint.parent / "crf_search"
+    grid = Grid(**{axis: tuple(getattr(arguments, axis)) for axis in AXES})
+    images = _save_logits(arguments, rest, output)
+    search = Search(images, output / "search.csv", arguments.workers)
+    console = Console()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("", total=len(images))
+
+        def advance(crf: DenseCRF, done: int, total: int) -> None:
+            best = f"best {max(search.scores.values(), default=0):.4f}"
+            title = f"{len(search.scores) + 1}: {_describe(crf)} ({best})"
+            progress.update(bar, description=title, completed=done, total=total)
+
+        best = search.run(grid, arguments.iterations, arguments.rounds, advance)
+    heading = (
+        f"The best of {len(search.scores)} CRF settings on {len(images)} validation images: mIoU "
+        f"{search.scores[best]:.4f}, {search.scores[NO_CRF]:.4f} without CRF."
+    )
+    (output / "best.yaml").write_text(fragment(best, heading))
+    draw_heat_map(search.scores, best, output / "heat_map.png")
+    _print(console, search)
+    console.print(f"{heading}\nwrote best.yaml (for -c), heat_map.png and search.csv into {output}", highlight=False)
+    return 0
+
+
+def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:
+    """This command's own arguments, and those that go on to `validate`."""
+    parser = ArgumentParser(
+        prog=f"deeplab {command}",
+        description="Search the dense CRF's settings on validation images: a coarse grid, then refinement.",
+        epilog=EPILOG,
+        allow_abbrev=False,
+    )
+    parser.add_argument("checkpoint", type=Path)
+    for axis in fields(Grid):
+        values = " ".join(f"{value:g}" for value in axis.default)  # type: ignore[union-attr]
+        parser.add_argument(
+            f"--{axis.name}", type=float, nargs="+", default=axis.default, help=f"values of the grid; default: {values}"
+        )
+    parser.add_argument("--images", type=int, default=100, help="of the validation split, its first; default: 100")
+    parser.add_argument("--iterations", type=int, default=10, help="of mean field; default: 10")
+    parser.add_argument("--rounds", type=int, default=2, help="of refinement, each at half the step; default: 2")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; default: one a core")
+    parser.add_argument("--output", type=Path, help="folder; default: crf_search beside the checkpoint")
+    arguments, rest = parser.parse_known_args(options)
+    if min(arguments.images, arguments.iterations, arguments.workers) < 1 or arguments.rounds < 0:
+        raise ValueError(
+            f"images, iterations and workers must be at least 1, rounds at least 0, got {arguments.images}, "
+            f"{arguments.iterations}, {arguments.workers} and {arguments.rounds}"
+        )
+    return arguments, rest
+
+
+def _save_logits(arguments: Namespace, rest: list[str], output: Path) -> list[Path]:
+    """The images with their logits, computed unless they are there from the same checkpoint and options."""
+    if not arguments.checkpoint.is_file():
+        raise FileNotFoundError(f"{arguments.checkpoint}: no such checkpoint")
+    key = {
+        "checkpoint": [str(arguments.checkpoint.resolve()), arguments.checkpoint.stat().st_mtime],
+        "images": arguments.images,
+        "options": rest,
+    }
+    folder, key_file = output / "logits", output / "logits.json"
+    if not key_file.is_file() or json.loads(key_file.read_text()) != key:
+        rmtree(output, ignore_errors=True)  # scores of other logits are worth nothing
+        from deeplab_lightning.cli import DeepLabCLI
+
+        configs = sorted((arguments.checkpoint.parent / "logs").glob("fit_*/config.yaml"), key=_time)
+        if not configs:
+            raise FileNotFoundError(f"{arguments.checkpoint.parent}: no logs/fit_*/config.yaml beside the checkpoint")
+        options = ["-c", str(configs[-1]), *rest, "--ckpt_path", str(arguments.checkpoint)]
+        options += ["--trainer.default_root_dir", str(output), "--wandb.mode", "disabled"]
+        options += ["--trainer.limit_val_batches", str(arguments.images), "--data.eval_batch_size", "1"]
+        options += ["--trainer.devices", "1", "--trainer.callbacks+", "SaveLogits"]
+        DeepLabCLI("validate", [*options, "--trainer.callbacks.folder", str(folder)])
+        key_file.write_text(json.dumps(key))
+    return sorted(folder.glob("*.npz"))
+
+
+def _time(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _describe(crf: DenseCRF) -> str:
+    return "no CRF" if crf == NO_CRF else " ".join(f"{getattr(crf, axis):g}" for axis in AXES)
+
+
+def _print(console: Console, search: Search) -> None:
+    table = Table(*AXES, "mIoU", "gain")
+    ranking = sorted(search.scores, key=lambda crf: -search.scores[crf])
+    for crf in dict.fromkeys([*ranking[:ROWS], NO_CRF]):
+        values = ["no CRF", *[""] * 4] if crf == NO_CRF else [f"{getattr(crf, axis):g}" for axis in AXES]
+        table.add_row(*values, f"{search.scores[crf]:.4f}", f"{search.scores[crf] - search.scores[NO_CRF]:+.4f}")
+    console.print(table)

@@ -1,0 +1,205 @@
+"""The permutohedral lattice (Adams, Baek and Davis, Computer Graphics Forum 2010): Gaussian filtering in linear time.
+
+Letters: B images, N points of an image, P = B * N points in all, d features of a point, M lattice points, C channels.
+The lattice, its blur and its normalisation are those of Kraehenbuehl and Koltun's densecrf (NIPS 2011), so that equal
+settings mean equal results.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LARGEST_KEY = 2**62
+
+
+@dataclass(frozen=True)
+class PermutohedralLattice:
+    """Approximates the sum over j of `exp(-|f_i - f_j|^2 / 2) v_j`, for every point i over the points j of its image.
+
+    Every point lies in a simplex of d + 1 lattice points. Values are splatted onto those, blurred with (1/2, 1, 1/2)
+    along each of the d + 1 axes of the lattice, and sliced back. All three are products with matrices of few entries a
+    row, computed as embedding bags: whole rows of C neighbouring values are read, and each row is summed in an order of
+    its own, so that a batch gives exactly what its images give one by one. `build_lattice` makes one.
+
+    Args:
+        vertices: (P, d + 1) int32, the lattice points around each point.
+        weights: (P, d + 1) float32, its barycentric coordinates.
+        points: (P * (d + 1),) int32, the points around each lattice point, those of the first lattice point first.
+        point_weights: (P * (d + 1),) float32, their weights.
+        starts: (M + 1,) int32, where in `points` each lattice point begins; the last, beyond all, has no point and the
+            value 0, and stands for all lattice points that are not in use.
+        neighbours: (d + 1, M + 1, 3) int32, each lattice point itself, the next one and the last one on each axis.
+    """
+
+    vertices: Tensor
+    weights: Tensor
+    points: Tensor
+    point_weights: Tensor
+    starts: Tensor
+    neighbours: Tensor
+
+    def filter(self, values: Tensor, reverse: bool = False) -> Tensor:
+        """The sums (P, C) for values (P, C) of any float type; differentiable with respect to the values.
+
+        Args:
+            values: (P, C), the points of the first image first.
+            reverse: take the axes of the blur in reverse order, which makes this the transposed linear map.
+        """
+        filtered: Tensor = _Filter.apply(values, self, reverse)
+        return filtered
+
+    def normalized(self, weight: float = 1.0) -> "PermutohedralLattice":
+        """The lattice whose filter is `weight D K D` with `D = diag(K 1) ** -0.5`: symmetric normalisation."""
+        sums = self.filter(self.weights.new_ones(len(self.weights), 1)).squeeze(1)
+        scale = (weight / (sums + 1e-20)).sqrt()
+        own_scale = scale.index_select(0, self.points)
+        return replace(self, weights=self.weights * scale[:, None], point_weights=self.point_weights * own_scale)
+
+    def sums(self, values: Tensor, reverse: bool = False) -> Tensor:
+        """Splat, blur and slice, without a record for gradients."""
+        table = F.embedding_bag(
+            self.points, values, self.starts, mode="sum", per_sample_weights=self.point_weights.to(values.dtype)
+        )
+        blur = values.new_tensor([1.0, 0.5, 0.5]).repeat(len(table), 1)
+        for neighbours in self.neighbours.flip(0) if reverse else self.neighbours:
+            table = F.embedding_bag(neighbours, table, mode="sum", per_sample_weights=blur)
+        return F.embedding_bag(self.vertices, table, mode="sum", per_sample_weights=self.weights.to(values.dtype))
+
+
+class _Filter(torch.autograd.Function):
+    """The filter is linear: the gradient of its values is the transposed filter of the gradient of its sums."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, lattice: PermutohedralLattice, reverse: bool) -> Tensor:
+        ctx.lattice, ctx.reverse = lattice, reverse
+        return lattice.sums(values.contiguous(), reverse)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.lattice.filter(gradient, not ctx.reverse), None, None
+
+
+def build_lattice(features: Tensor) -> PermutohedralLattice:
+    """The lattice of the points of a batch of images.
+
+    Args:
+        features: (B, N, d) float32, each divided by the range of its Gaussian.
+
+    Raises:
+        ValueError: the features span more lattice points than 62 bits can number.
+    """
+    batch_size, _, dim = features.shape
+    corner, rank, weights = _enclosing_simplices(features.flatten(0, 1).T)
+    base, strides = _pack(corner, batch_size)
+    steps = torch.zeros_like(base).repeat(dim + 1, 1).scatter_(0, rank, strides[:, None].expand_as(rank))
+    keys = base + torch.arange(dim + 1, device=base.device)[:, None]
+    keys[1:] -= steps.flip(0)[:-1].cumsum(0)  # the r-th corner is one step back along the r axes of the highest ranks
+    ordered, order = torch.sort(keys.T.flatten(), stable=True)
+    del keys, steps, base, corner, rank
+    is_first = torch.cat([ordered.new_ones(1, dtype=torch.bool), ordered[1:] != ordered[:-1]])
+    starts = is_first.nonzero().squeeze(1)
+    own_vertex = is_first.cumsum(0, dtype=torch.int32) - 1
+    vertices = torch.empty_like(own_vertex).scatter_(0, order, own_vertex)
+    weights = weights.T.contiguous() / (1 + 2.0**-dim) ** 0.5
+    return PermutohedralLattice(
+        vertices=vertices.view(-1, dim + 1),
+        weights=weights,
+        points=(order // (dim + 1)).int(),
+        point_weights=weights.flatten().index_select(0, order),
+        starts=torch.cat([starts, starts.new_tensor([len(order)])]).int(),
+        neighbours=_neighbours(ordered[starts], strides),
+    )
+
+
+def _enclosing_simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The simplex around each point.
+
+    Args:
+        features: (d, P).
+
+    Returns:
+        its corner whose coordinates are all multiples of d + 1, divided by d + 1 (d + 1, P); the rank of each
+        coordinate of the point's difference from it, the largest being 0 (d + 1, P); and the point's barycentric
+        coordinates, that corner's first (d + 1, P).
+    """
+    dim, num_points = features.shape
+    elevated = features.new_empty(dim + 1, num_points)
+    total = features.new_zeros(num_points)
+    for axis in range(dim, 0, -1):
+        feature = features[axis - 1] * ((2 / 3) ** 0.5 * (dim + 1) / (axis * (axis + 1)) ** 0.5)
+        elevated[axis] = total - axis * feature
+        total = total + feature
+    elevated[0] = total
+    corner = (elevated / (dim + 1)).round_()
+    offset = elevated - corner * (dim + 1)
+    rank = corner.sum(0).long().repeat(dim + 1, 1)
+    for axis in range(dim):
+        behind = offset[axis] < offset[axis + 1 :]
+        rank[axis] += behind.sum(0)
+        rank[axis + 1 :] += ~behind
+    wrapped = (rank < 0).long() - (rank > dim).long()  # the rounded point may lie off the plane of the lattice
+    rank += wrapped * (dim + 1)
+    corner += wrapped
+    offset = torch.empty_like(elevated).scatter_(0, rank, (elevated - corner * (dim + 1)) / (dim + 1))
+    inner = (offset[:-1] - offset[1:]).flip(0)
+    return corner, rank, torch.cat([1 + offset[-1:] - offset[:1], inner])
+
+
+def _pack(corner: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    """One integer a point for the image it is in and its corner (d + 1, P), and the stride of each coordinate in it.
+
+    The last coordinate follows from the others and has stride 0. The remainder modulo d + 1, which all coordinates of a
+    lattice point share, is the last digit, here 0. There is room for the points around.
+    """
+    dim = len(corner) - 1
+    lowest, highest = corner[:-1].amin(1), corner[:-1].amax(1)
+    spans = (highest - lowest + 4).long().tolist()
+    strides = [dim + 1]
+    for span in reversed(spans):
+        strides.insert(0, strides[0] * span)
+    if strides[0] * batch_size > LARGEST_KEY:
+        raise ValueError(f"the features span {spans} lattice points in {dim} dimensions, too many to number")
+    per_axis = torch.tensor([*strides[1:], 0], device=corner.device)
+    image = torch.arange(batch_size, device=corner.device).repeat_interleave(corner.shape[1] // batch_size)
+    packed = image * strides[0]
+    for axis in range(dim):
+        packed += (corner[axis] - (lowest[axis] - 2)).long() * strides[axis + 1]
+    return packed, per_axis
+
+
+def _neighbours(keys: Tensor, strides: Tensor) -> Tensor:
+    """For M ascending keys the places (d + 1, M + 1, 3) of themselves and their neighbours, M where there is none.
+
+    The next lattice point on axis j has all coordinates smaller by 1 but the j-th, which is larger by d. Where it is in
+    use, this one is its last.
+    """
+    num_axes, num_keys = len(strides), len(keys)
+    own = torch.arange(num_keys, device=keys.device, dtype=torch.int32)
+    neighbours = own.new_full((num_axes, num_keys + 1, 3), num_keys)
+    neighbours[:, :-1, 0] = own
+    step = torch.where(keys % num_axes > 0, -1, num_axes - 1 - strides.sum())
+    for axis, stride in enumerate(strides):
+        wanted = keys + (step + stride)
+        place = torch.searchsorted(keys, wanted).clamp_(max=num_keys - 1)
+        place = place.where(keys.index_select(0, place) == wanted, num_keys)
+        neighbours[axis, :-1, 1] = place
+        neighbours[axis, :, 2].scatter_(0, place, own)
+    neighbours[:, -1] = num_keys
+    return neighbours
+
+
+def gaussian_sums(features: Tensor, values: Tensor) -> Tensor:
+    """The exact sums that the lattice approximates, in O(N^2): the reference for small images.
+
+    Args:
+        features: (B, N, d), each divided by the range of its Gaussian.
+        values: (B * N, C).
+
+    Returns:
+        (B * N, C).
+    """
+    distances = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
+    return (torch.exp(-distances.square() / 2) @ values.view(*features.shape[:2], -1)).flatten(0, 1)

@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from deeplab_lightning.ablation import crf_search
+from deeplab_lightning.ablation.crf_search import NO_CRF, Grid, Search, confusion, draw_heat_map, fragment
+from deeplab_lightning.crf.dense_crf import DenseCRF
+from deeplab_lightning.metrics import mean_iou
+
+GRID = Grid((1, 3), (5, 15), (10,), (1,), (1,))
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[Path]:
+    """Three images of a dark and a bright half, with noisy logits."""
+    paths = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        target = np.zeros((20, 30), np.uint8)
+        target[:, 12 + seed :] = 1
+        image = np.where(target[..., None] == 1, 200, 50).repeat(3, -1).astype(np.uint8)
+        score = target - 0.5 + rng.normal(0, 1, target.shape)
+        logits = np.stack([-score, score]).astype(np.float16)
+        paths.append(tmp_path / f"{seed}.npz")
+        np.savez(paths[-1], image=image, logits=logits, target=target)
+    return paths
+
+
+def quiet(crf: DenseCRF, done: int, total: int) -> None:
+    assert 1 <= done <= total == 3
+
+
+def test_the_best_setting_is_the_best_of_all_that_were_tried(images: list[Path], tmp_path: Path) -> None:
+    search = Search(images, tmp_path / "search.csv", 1)
+    best = search.run(GRID, 5, 1, quiet)
+    assert set(GRID.settings(5)) | {NO_CRF} < set(search.scores)
+    total = torch.stack([confusion(best, path) for path in images]).sum(0)
+    assert search.scores[best] == mean_iou(total) == max(search.scores.values())
+    assert search.scores[best] > search.scores[NO_CRF] + 0.1
+    assert set(GRID.around(best, 1)) <= set(search.scores)  # no neighbour is left to try
+
+
+def test_a_second_start_goes_on(images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Search(images, tmp_path / "search.csv", 1)
+    done = []
+
+    def interrupted(crf: DenseCRF, image: int, total: int) -> None:
+        done.append(crf)
+        if len(set(done)) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        first.run(GRID, 5, 0, interrupted)
+    assert len(first.scores) == 3
+    second = Search(images, tmp_path / "search.csv", 1)
+    assert second.scores == first.scores
+    anew: set[DenseCRF] = set()
+    second.run(GRID, 5, 0, lambda crf, image, total: anew.add(crf))
+    assert anew == {NO_CRF, *GRID.settings(5)} - set(first.scores)
+
+
+def test_where_no_crf_helps_the_best_is_none(images: list[Path], tmp_path: Path) -> None:
+    for path in images:  # the truth is what the logits say, noise and all
+        with np.load(path) as saved:
+            logits, image = saved["logits"], saved["image"]
+        np.savez(path, logits=logits, image=image, target=logits.argmax(0).astype(np.uint8))
+    search = Search(images, tmp_path / "search.csv", 1)
+    assert search.run(GRID, 5, 2, quiet) == NO_CRF
+    assert search.scores[NO_CRF] == 1
+    assert len(search.scores) == 5
+
+
+def test_the_papers_grid_and_its_neighbours() -> None:
+    settings = Grid().settings(10)
+    assert len(settings) == 4 * 8 * 4
+    assert settings[0] == DenseCRF(3, 30, 3, 3, 3)
+    around = Grid().around(DenseCRF(3, 50, 4, 3, 3), 1)
+    assert {(crf.bilateral_weight, crf.bilateral_xy, crf.bilateral_rgb) for crf in around} == {
+        (2.5, 50, 4), (3.5, 50, 4), (3, 45, 4), (3, 55, 4), (3, 50, 3.5), (3, 50, 4.5),
+    }  # fmt: skip
+    assert all(crf.bilateral_weight > 0 for crf in Grid((1, 3)).around(DenseCRF(0.5), 1))
+    with pytest.raises(ValueError, match="bilateral_rgb must be at least one, ascending"):
+        Grid(bilateral_rgb=(5, 3))
+
+
+def test_what_is_written_can_be_used(tmp_path: Path) -> None:
+    best = DenseCRF(2.5, 45, 4, 3, 3)
+    [callback] = yaml.safe_load(fragment(best, "found"))["trainer"]["callbacks+"]
+    assert DenseCRF(**callback["init_args"]) == best
+    scores = {DenseCRF(2.5, xy, rgb, 3, 3): xy * rgb / 500 for xy in (40, 45) for rgb in (3, 4)}
+    draw_heat_map(scores | {NO_CRF: 0.1}, best, tmp_path / "map.png")
+    with Image.open(tmp_path / "map.png") as picture:
+        assert len(set(picture.convert("RGB").get_flattened_data())) > 10
+    assert crf_search.AXES[0] in fragment(best, "found")

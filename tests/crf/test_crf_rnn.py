@@ -1,0 +1,81 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from deeplab_lightning.crf.crf_rnn import CRFRNN
+from deeplab_lightning.crf.dense_crf import DenseCRF
+from deeplab_lightning.losses import cross_entropy
+
+SETTINGS: dict[str, Any] = {
+    "bilateral_weight": 3.0, "bilateral_xy": 8.0, "bilateral_rgb": 20.0, "gaussian_weight": 1.0, "gaussian_xy": 1.5,
+}  # fmt: skip
+
+
+def scene(num_classes: int = 3, height: int = 12, width: int = 15) -> tuple[Tensor, Tensor, Tensor]:
+    """Images of a dark and a bright part, noisy logits, and the target."""
+    target = torch.zeros(2, height, width, dtype=torch.int64)
+    target[:, :, width // 2 :] = 1
+    images = (60 + 140 * target[..., None] + torch.randint(0, 20, (2, height, width, 3))).byte()
+    logits = torch.randn(2, num_classes, height, width)
+    return logits.scatter_add(1, target[:, None], torch.full((2, 1, height, width), 1.0)), images, target
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_it_starts_as_the_dense_crf(training: bool) -> None:
+    logits, images, _ = scene()
+    layer = CRFRNN(3, **SETTINGS, training_iterations=4).train(training)
+    expected = DenseCRF(**SETTINGS, iterations=4 if training else 10)(images, logits.softmax(1))
+    torch.testing.assert_close(layer(logits, images).softmax(1), expected, rtol=1e-3, atol=1e-4)
+    channels_first = images.permute(0, 3, 1, 2).float()
+    assert torch.equal(layer(logits, images), layer(logits, channels_first))
+
+
+def test_gradients_of_logits_and_parameters() -> None:
+    """Through two iterations, and so through the lattice."""
+    logits, images, _ = scene(height=4, width=5)
+    layer = CRFRNN(3, **SETTINGS, training_iterations=2).double()
+    inputs = (logits.double().requires_grad_(), layer.bilateral_weights, layer.gaussian_weights, layer.compatibility)
+
+    def refined(logits: Tensor, *_: Tensor) -> Tensor:
+        return layer(logits, images)  # type: ignore[no-any-return]
+
+    assert torch.autograd.gradcheck(refined, inputs, atol=1e-4)
+
+
+def test_training_it_lowers_the_loss() -> None:
+    logits, images, target = scene()
+    layer = CRFRNN(3, **SETTINGS | {"bilateral_weight": 0.0, "gaussian_weight": 0.0})
+    before = cross_entropy(layer(logits, images), target).item()
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss = cross_entropy(layer(logits, images), target)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert loss.item() < 0.5 * before
+    assert (layer.bilateral_weights[:2] > 0).all()
+
+
+def test_it_trains_after_an_evaluation_in_inference_mode() -> None:
+    logits, images, target = scene(height=7, width=9)
+    layer = CRFRNN(3, **SETTINGS)
+    with torch.inference_mode():
+        layer(logits, images)
+    logits.requires_grad_()
+    cross_entropy(layer(logits, images), target).backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert logits.grad.abs().max() > 0
+
+
+def test_what_cannot_work_is_refused() -> None:
+    logits, images, _ = scene()
+    with pytest.raises(ValueError, match="do not fit"):
+        CRFRNN(3)(logits, images[:, 1:])
+    with pytest.raises(ValueError, match="positive ranges"):
+        CRFRNN(3, gaussian_xy=0)
+    with pytest.raises(ValueError, match="at least one iteration"):
+        CRFRNN(3, training_iterations=0)
+    assert np.isfinite(CRFRNN(3)(logits, images).detach().numpy()).all()

@@ -1,0 +1,125 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from deeplab_lightning.crf.lattice import build_lattice, gaussian_sums
+
+
+def smooth_features(batch_size: int, side: int, dim: int, spread: float) -> Tensor:
+    """Places on a grid, and colours that change slowly over it, over ranges of `spread`."""
+    places = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij"), -1).float()
+    waves = torch.rand(batch_size, dim, 2) * 0.5
+    features = (places[None, None] * waves[:, :, None, None]).sum(-1).sin() * 2
+    features[:, :2] = places.permute(2, 0, 1)[: min(2, dim)]
+    return (features / spread).flatten(2).transpose(1, 2)
+
+
+def dense_matrix(features: Tensor) -> Tensor:
+    """The filter of one image as a matrix (N, N)."""
+    return build_lattice(features).filter(torch.eye(features.shape[1], dtype=torch.float64))
+
+
+@pytest.mark.parametrize(("dim", "error"), [(1, 0.02), (2, 0.05), (3, 0.08), (5, 0.1)])
+def test_normalised_sums_are_near_the_exact_ones(dim: int, error: float) -> None:
+    """The lattice approximates the Gaussian; with weights that sum to 1 the mean error is a few percent."""
+    features = smooth_features(2, 16, dim, 4.0)
+    values = torch.rand(2 * 256, 3)
+    ones = torch.ones(2 * 256, 1)
+    exact = gaussian_sums(features, values) / gaussian_sums(features, ones)
+    lattice = build_lattice(features)
+    near = lattice.filter(values) / lattice.filter(ones)
+    assert exact.std() > 0
+    assert (near - exact).abs().mean() < error * values.std()
+
+
+def test_exact_sums_are_their_definition() -> None:
+    features, values = torch.randn(2, 5, 3), torch.randn(10, 2)
+    expected = torch.zeros(10, 2)
+    for image in range(2):
+        for i in range(5):
+            for j in range(5):
+                weight = torch.exp(-(features[image, i] - features[image, j]).square().sum() / 2)
+                expected[5 * image + i] += weight * values[5 * image + j]
+    torch.testing.assert_close(gaussian_sums(features, values), expected)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 5, 8])
+def test_values_of_points_far_apart_do_not_mix(dim: int) -> None:
+    features = 25 * torch.arange(6.0)[None, :, None] + torch.randn(1, 6, dim)
+    matrix = dense_matrix(features)
+    assert (matrix.diagonal() > 0).all()
+    torch.testing.assert_close(matrix, matrix.diagonal().diag())
+
+
+@pytest.mark.parametrize("dim", [2, 5])
+def test_equal_points_get_equal_sums(dim: int) -> None:
+    features = torch.randn(1, 1, dim).expand(1, 7, dim)
+    sums = build_lattice(features).filter(torch.rand(7, 2))
+    torch.testing.assert_close(sums, sums[:1].expand(7, 2))
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_weights_are_barycentric_and_the_transposed_tables_agree(dim: int) -> None:
+    lattice = build_lattice(torch.randn(2, 50, dim) * 3)
+    scale = (1 + 2.0**-dim) ** -0.5
+    torch.testing.assert_close(lattice.weights.sum(1), torch.full((100,), scale))
+    assert (lattice.weights >= -1e-6).all()
+    ends = lattice.starts.tolist()
+    pairs = sorted(zip(lattice.vertices.flatten().tolist(), lattice.weights.flatten().tolist(), strict=True))
+    transposed = []
+    for vertex, (start, end) in enumerate(pairwise(ends)):
+        assert end > start
+        transposed += [(vertex, weight) for weight in lattice.point_weights[start:end].tolist()]
+    assert sorted(transposed) == pairs
+
+
+@pytest.mark.parametrize("dim", [2, 5])
+def test_neighbours_are_mutual_and_in_every_axis(dim: int) -> None:
+    lattice = build_lattice(torch.randn(1, 400, dim) * 2)
+    none = len(lattice.starts) - 1
+    for axis in lattice.neighbours.tolist():
+        found = 0
+        for vertex, (own, following, last) in enumerate(axis):
+            assert own == vertex
+            if vertex != none and following != none:
+                assert axis[following][2] == vertex
+                found += 1
+            if vertex != none and last != none:
+                assert axis[last][1] == vertex
+        assert found > 0
+        assert axis[none] == [none] * 3
+
+
+def test_reverse_is_the_transposed_map() -> None:
+    lattice = build_lattice(torch.randn(1, 40, 5))
+    unit = torch.eye(40, dtype=torch.float64)
+    torch.testing.assert_close(lattice.filter(unit, reverse=True), lattice.filter(unit).T)
+
+
+def test_gradient_is_that_of_the_sums() -> None:
+    lattice = build_lattice(torch.randn(2, 6, 3)).normalized(2.0)
+    values = torch.rand(12, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lattice.filter, (values,))
+
+
+def test_normalisation_is_symmetric() -> None:
+    features = torch.randn(1, 30, 2)
+    plain, normalised = dense_matrix(features), build_lattice(features).normalized(3.0)
+    scale = plain.sum(1).rsqrt()
+    matrix = normalised.filter(torch.eye(30, dtype=torch.float64))
+    torch.testing.assert_close(matrix, 3 * scale[:, None] * plain * scale, rtol=1e-5, atol=1e-7)
+
+
+def test_a_batch_equals_its_images_one_by_one() -> None:
+    features, values = torch.randn(3, 50, 5) * 2, torch.rand(3, 50, 4)
+    together = build_lattice(features).normalized().filter(values.flatten(0, 1))
+    for image in range(3):
+        alone = build_lattice(features[image : image + 1]).normalized().filter(values[image])
+        assert torch.equal(together[50 * image : 50 * image + 50], alone)
+
+
+def test_features_too_wide_to_number_are_refused() -> None:
+    with pytest.raises(ValueError, match="too many to number"):
+        build_lattice(torch.tensor([[[0.0] * 5, [1e5] * 5]]))
