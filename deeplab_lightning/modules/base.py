@@ -19,6 +19,7 @@ from deeplab_lightning.metrics import SegmentationScores
 from deeplab_lightning.models.batch_norm import batch_norms, set_momentum
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.optimization import parameter_groups, rate_factor
+from deeplab_lightning.modules.ranks import mean_over_ranks
 from deeplab_lightning.modules.start_from import start_from
 
 MIN_BATCH_NORM_IMAGES = 12  # the least that the TensorFlow release's train.py recommends
@@ -167,17 +168,17 @@ class SegmentationModule(LightningModule):
         return logits
 
     def training_loss(self, images: Tensor, target: Tensor) -> Tensor:
-        """Cross entropy of crops (B, 3, H, W) and their masks (B, H, W)."""
+        """Cross entropy of crops (B, 3, H, W) and their masks (B, H, W), by the pixels of the batch of all processes."""
         if self.upsample_logits:
-            return cross_entropy(self(images), target, self.class_weights)
+            return cross_entropy(self(images), target, self.class_weights, mean_over_ranks)
         logits = self.network.forward_features(images)
         grid = decimate(target, logits.shape[2:], self.network.logits_stride)
-        return cross_entropy(logits, grid, self.class_weights)
+        return cross_entropy(logits, grid, self.class_weights, mean_over_ranks)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """The loss of one batch of crops."""
+        """The loss of one batch of crops; logged is that of the batch over all processes."""
         loss = self.training_loss(batch["image"], batch["mask"])
-        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/loss", mean_over_ranks(loss.detach()), prog_bar=True)
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Outputs:
