@@ -40,7 +40,9 @@ class Checkpoint(ModelCheckpoint):
         every_n_minutes: float | None = 15.0,
     ) -> None:
         if (every_n_steps is not None and every_n_steps < 1) or (every_n_minutes is not None and every_n_minutes <= 0):
-            raise ValueError(f"every_n_steps and every_n_minutes must be above 0, got {every_n_steps}, {every_n_minutes}")
+            raise ValueError(
+                f"every_n_steps and every_n_minutes must be above 0, got {every_n_steps}, {every_n_minutes}"
+            )
         super().__init__(
             dirpath=dirpath,
             filename="best",
@@ -105,7 +107,7 @@ class Checkpoint(ModelCheckpoint):
     def _save(self, trainer: Trainer) -> None:
         for logger in trainer.loggers:
             logger.save()
-        trainer.save_checkpoint(self._last)
+        trainer.save_checkpoint(self._last, weights_only=False)
         self._saved_step, self._saved_time, self._validated = trainer.global_step, time.monotonic(), False
 
     def _exit(self, trainer: Trainer, number: int) -> None:
@@ -140,7 +142,9 @@ class Checkpoint(ModelCheckpoint):
                 for logger in trainer.loggers:
                     logger.save()
                 with suppress(OSError):  # it would hide the first error, which may be that very one
-                    trainer.strategy.save_checkpoint(trainer._checkpoint_connector.dump_checkpoint(), self._last)
+                    trainer.strategy.save_checkpoint(
+                        trainer._checkpoint_connector.dump_checkpoint(weights_only=False), self._last
+                    )
                     self._saved_step = trainer.global_step
         if self._last.exists():
             rank_zero_info(f"--ckpt_path last goes on from {self._last}, of step {self._saved_step}")
