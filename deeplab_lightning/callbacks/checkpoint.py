@@ -52,6 +52,7 @@ class Checkpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
         self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
+        self._started = False
         self._signal = 0
         self._validated = False
         self._saved_step = 0
@@ -68,7 +69,7 @@ class Checkpoint(ModelCheckpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen to signals; take the resumed training up at the step where it stopped."""
-        self._signal, self._validated = 0, False
+        self._started, self._signal, self._validated = True, 0, False
         self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
@@ -135,19 +136,19 @@ class Checkpoint(ModelCheckpoint):
 
         There is no barrier here, unlike in `trainer.save_checkpoint`: other ranks may never come to it.
         """
+        if not self._started or trainer.state.fn != "fit":
+            return
         progress = trainer.fit_loop.epoch_loop.batch_progress.current
-        whole = progress.started == progress.completed
-        if trainer.state.fn == "fit" and whole and not trainer.sanity_checking:
-            if trainer.global_step != self._saved_step:
-                for logger in trainer.loggers:
-                    logger.save()
-                with suppress(OSError):  # it would hide the first error, which may be that very one
-                    trainer.strategy.save_checkpoint(
-                        trainer._checkpoint_connector.dump_checkpoint(weights_only=False), self._last
-                    )
-                    self._saved_step = trainer.global_step
+        whole = progress.started == progress.completed and progress.completed % trainer.accumulate_grad_batches == 0
+        if whole and trainer.global_step != self._saved_step:
+            for logger in trainer.loggers:
+                logger.save()
+            with suppress(OSError):  # it would hide the first error, which may be that very one
+                checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+                trainer.strategy.save_checkpoint(checkpoint, self._last)
+                self._saved_step = trainer.global_step
         if self._last.exists():
-            rank_zero_info(f"--ckpt_path last goes on from {self._last}, of step {self._saved_step}")
+            rank_zero_info(f"{self._last} is of step {self._saved_step}: --ckpt_path last goes on from there")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Let Lightning's counts say the same wherever they are saved: so many steps are done, and the next not begun.

@@ -2,6 +2,7 @@
 
 import io
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 partial.unlink()
             kept = "the one before is kept" if path.exists() else "there was none before"
             raise OSError(
-                f"{path}: the checkpoint of {content.tell() / 2**20:.1f} MiB cannot be written ({error.strerror}); {kept}. "
-                "Make room or the folder writable, then go on with --ckpt_path last"
+                f"{path}: the checkpoint of {content.tell() / 2**20:.1f} MiB cannot be written "
+                f"({error.strerror}); {kept}. Make room or the folder writable, then go on with --ckpt_path last"
+            ) from error
+
+    def load_checkpoint(self, path: str | Path, *arguments: Any, **keywords: Any) -> dict[str, Any]:
+        """Read the checkpoint at a path.
+
+        Raises:
+            ValueError: it holds what would have to be executed to be loaded.
+        """
+        try:
+            return super().load_checkpoint(path, *arguments, **keywords)
+        except pickle.UnpicklingError as error:
+            raise ValueError(
+                f"{path}: it holds more than tensors and plain values; loading it could execute anything"
             ) from error

@@ -49,7 +49,7 @@ class FiniteLoss(Callback):
         self._skipped += 1
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"nan_batch_step_{trainer.global_step}_rank_{trainer.global_rank}.json"
-        path.write_text(json.dumps({"loss": str(float(loss)), "image_ids": self._image_ids}, indent=1))
+        path.write_text(json.dumps({"loss": str(loss.item()), "image_ids": self._image_ids}, indent=1))
         what = f"the loss of step {trainer.global_step} is not finite; the ids of its images are in {path}"
         if self._skipped > self.max_skipped:
             raise FloatingPointError(

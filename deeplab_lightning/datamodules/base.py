@@ -225,7 +225,7 @@ def _length(dataset: Dataset[Sample]) -> int:
     return len(dataset)  # type: ignore[arg-type]  # every data set here is sized; torch's base class is not
 
 
-def _leave_signals_to_the_trainer(worker: int) -> None:
+def _leave_signals_to_the_trainer(_: int) -> None:
     """A signal to the whole process group must not end the workers before the trainer has saved and closed them."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)

@@ -168,7 +168,7 @@ class SegmentationModule(LightningModule):
         return logits
 
     def training_loss(self, images: Tensor, target: Tensor) -> Tensor:
-        """Cross entropy of crops (B, 3, H, W) and their masks (B, H, W), by the pixels of the batch of all processes."""
+        """Cross entropy of crops (B, 3, H, W) and masks (B, H, W), over the pixels of all processes' batches."""
         if self.upsample_logits:
             return cross_entropy(self(images), target, self.class_weights, mean_over_ranks)
         logits = self.network.forward_features(images)

@@ -23,7 +23,7 @@ for number in range(1, 100000):
 
 
 def test_kills_during_the_write_leave_a_whole_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / "last.ckpt"
+    path = tmp_path / "run" / "last.ckpt"
     for attempt in range(4):
         process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
@@ -37,11 +37,11 @@ def test_kills_during_the_write_leave_a_whole_checkpoint(tmp_path: Path) -> None
         assert saved["number"] >= reported
         assert bool((saved["weights"] == saved["number"]).all())
     AtomicCheckpointIO().save_checkpoint({"number": 0}, path)
-    assert os.listdir(tmp_path) == ["last.ckpt"]  # what the kills left behind is gone
+    assert os.listdir(path.parent) == ["last.ckpt"]  # what the kills left behind is gone
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
-    path = tmp_path / "last.ckpt"
+    path = tmp_path / "run" / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"number": 1}, path)
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
@@ -54,11 +54,11 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert torch.load(path, weights_only=True) == {"number": 1}
-    assert os.listdir(tmp_path) == ["last.ckpt"]
+    assert os.listdir(path.parent) == ["last.ckpt"]
 
 
 def test_a_read_only_folder_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "last.ckpt"
+    path = tmp_path / "run" / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"number": 1}, path)
 
     def refuse(self: Path, *_: Any) -> None:

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from torch.optim import SGD
+
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 from deeplab_lightning.modules.base import SegmentationModule
-from torch.optim import SGD
 
 PLACES: dict[str, tuple[type, str]] = {
     "training_step": (SegmentationModule, "training_step"),
