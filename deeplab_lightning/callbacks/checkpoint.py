@@ -138,7 +138,7 @@ class Checkpoint(ModelCheckpoint):
         """
         if not self._started or trainer.state.fn != "fit":
             return
-        progress = trainer.fit_loop.epoch_loop.batch_progress.current
+        progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
         whole = progress.started == progress.completed and progress.completed % trainer.accumulate_grad_batches == 0
         if whole and trainer.global_step != self._saved_step:
             for logger in trainer.loggers:

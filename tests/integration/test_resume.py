@@ -87,7 +87,7 @@ def assert_same_run(whole: Path, resumed: Path) -> None:
     assert curve(whole) == curve(resumed)
     scores = []
     for root in (whole, resumed):
-        records = json.loads((max((root / "logs").iterdir()) / "evaluation.json").read_text())
+        records = json.loads(max((root / "logs").glob("*/evaluation.json")).read_text())
         scores.append([record for record in records if "seconds" not in record["metric"]])
     assert scores[0] == scores[1]
     bests = [torch.load(root / "best.ckpt", weights_only=True) for root in (whole, resumed)]
@@ -109,12 +109,12 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("num_processes", "num_workers"), [(1, 0), (1, 2), (1, 4), (2, 0), (2, 2)])
-def test_random_kills(experiment: list[str], tmp_path: Path, num_processes: int, num_workers: int) -> None:
+def test_twenty_random_kills(experiment: list[str], tmp_path: Path, num_processes: int, num_workers: int) -> None:
     draw = random.Random(f"{num_processes} {num_workers}")
     whole = tmp_path / "whole"
     assert start(["deeplab_lightning"], options(experiment, whole, num_processes, num_workers)) == 0
     most = {"training_step": STEPS, "optimizer_step": STEPS, "validation_step": 15 // num_processes, "save": 8}
-    for attempt in range(10):
+    for attempt in range(4):
         cut = tmp_path / f"cut_{attempt}"
         run = [*options(experiment, cut, num_processes, num_workers), "--ckpt_path", "last"]
         where = draw.choice(list(most))
