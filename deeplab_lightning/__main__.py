@@ -61,6 +61,13 @@ def _sentence(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if lines[0].startswith("Caught ") and "worker process" in lines[0]:
         return lines[-1].partition(": ")[2] or lines[-1]
+    if lines[0].startswith("DataLoader worker"):
+        return (
+            f"a loader worker was killed, most often for want of memory ({lines[0]}); lower data.num_workers or "
+            "data.batch_size: --ckpt_path last goes on"
+        )
+    if type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in lines[0]:
+        return f"out of memory ({lines[0]}); lower data.batch_size or data.crop_size: --ckpt_path last goes on"
     return " ".join(lines)
 
 

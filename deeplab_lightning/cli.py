@@ -13,10 +13,13 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 
 from deeplab_lightning.callbacks.bootstrap_hard_images import BootstrapHardImages
 from deeplab_lightning.callbacks.checkpoint import Checkpoint
+from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
+from deeplab_lightning.callbacks.finite_loss import FiniteLoss
 from deeplab_lightning.callbacks.log_predictions import LogPredictions
 from deeplab_lightning.callbacks.record_evaluation import RecordEvaluation
 from deeplab_lightning.callbacks.save_logits import SaveLogits
+from deeplab_lightning.callbacks.seed_steps import SeedSteps
 from deeplab_lightning.callbacks.trimap_evaluation import TrimapEvaluation
 from deeplab_lightning.callbacks.write_predictions import WritePredictions
 from deeplab_lightning.datamodules.base import SegmentationDataModule
@@ -45,6 +48,7 @@ NOISE = (
     "Checkpoint directory .* exists and is not empty",  # `Checkpoint` warns where something gets lost
     "Found .* in eval mode at the start of training",  # frozen batch norms are meant to be
     "The dirpath has changed from",  # an evaluation may keep its records elsewhere than the training did
+    "You're resuming from a checkpoint that ended before the epoch ended",  # `EpochSampler` goes on within the epoch
     "Precision .* is not supported by the model summary",  # sizes in float32 are what the summary should say
 )
 
@@ -98,6 +102,7 @@ class DeepLabCLI(LightningCLI):
         """Add checkpoints and W&B, and the links from the data to the model."""
         parser.add_lightning_class_args(Checkpoint, "checkpoint")
         parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath")
+        parser.add_lightning_class_args(FiniteLoss, "finite_loss")
         parser.add_class_arguments(WandbSettings, "wandb")
         parser.link_arguments("model.init_args.normalization", "data.init_args.normalization")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
@@ -147,9 +152,16 @@ class DeepLabCLI(LightningCLI):
             wandb = self._get(self.config_init, "wandb")
             kwargs["logger"] = build_loggers(Path(trainer.default_root_dir), self.command, wandb)
             callbacks.append(LearningRateMonitor("step"))
-        callbacks += [RecordEvaluation(), WritePredictions()]
+        callbacks += [RecordEvaluation(), WritePredictions(), SeedSteps()]
         callbacks.sort(key=lambda callback: not isinstance(callback, CRFEvaluation))
-        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+        kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO()]
+        built = super().instantiate_trainer(callbacks=callbacks, **kwargs)
+        if trainer.sync_batchnorm and built.strategy.root_device.type != "cuda":
+            raise ValueError(
+                "trainer.sync_batchnorm shares statistics between CUDA devices alone, and this training is on "
+                f"{built.strategy.root_device.type}; leave it out, or set model.freeze_batch_norm"
+            )
+        return built
 
 
 def run(command: str, options: list[str]) -> int:

@@ -1,6 +1,6 @@
 """Losses over logits and masks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -9,13 +9,20 @@ from torch import Tensor
 from deeplab_lightning import IGNORE_INDEX
 
 
-def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
+def cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    class_weights: Tensor | None = None,
+    mean_over_ranks: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Mean cross entropy over the pixels that are not void, in float32 at least, whatever the logits' precision.
 
     Args:
         logits: (B, K, H, W), upsampled to the target's size (v3, section 4.1), or on the grid of a decimated target.
         target: (B, H, W), class indices and 255.
         class_weights: (K,), the weight of each class's pixels; the mean is then a weighted one.
+        mean_over_ranks: of the pixels' weight, where other processes hold the rest of the batch: the mean of the losses
+            over the processes is then the mean over the pixels of the whole batch.
 
     Returns:
         A scalar; 0, with zero gradients, when every pixel is void.
@@ -24,8 +31,11 @@ def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None =
     total = F.cross_entropy(logits, target, class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
     valid = target != IGNORE_INDEX
     if class_weights is None:
-        return total / valid.sum().clamp(min=1)
-    weight = class_weights[target.where(valid, 0)].where(valid, 0.0).sum()
+        weight = valid.sum().to(logits.dtype)
+    else:
+        weight = class_weights[target.where(valid, 0)].where(valid, 0.0).sum()
+    if mean_over_ranks is not None:
+        weight = mean_over_ranks(weight)
     return total / weight.clamp(min=1e-12)
 
 

@@ -18,7 +18,7 @@ SIDEWAYS: dict[str, set[str]] = {"__main__": {"cli", "commands"}, "commands": {"
 MAY_USE = {
     "modules": {"models", "crf", "losses", "metrics", "schedules", "inference", "identity"},
     "datamodules": {"datasets"},
-    "callbacks": {"crf", "metrics", "datasets", "identity"},
+    "callbacks": {"crf", "metrics", "datasets", "identity", "modules"},
     "loggers": set(),
 }
 FORBIDDEN_IN_LEVEL_0 = {"lightning", "pytorch_lightning", "wandb"}

@@ -1,32 +1,62 @@
-"""Two checkpoints a run: the best by validation mIoU, and the last."""
+"""Two checkpoints a run: the best by validation mIoU, and the last, from which a killed training goes on exactly."""
 
+import signal
+import time
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""Each makes the training save `last.ckpt` and exit with status 128 plus the signal's number: 130, 143, 138."""
 
 
 class Checkpoint(ModelCheckpoint):
-    """Keep `best.ckpt` and `last.ckpt`; an interrupted training saves `last.ckpt` before it ends.
+    """Keep `best.ckpt` and `last.ckpt`; Ctrl-C, SIGTERM and SIGUSR1 save `last.ckpt` and end the training.
+
+    `last.ckpt` is written between two steps: after a validation, when it is due by steps or by time, on a signal (the
+    exit status is then 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1) and at the end. A second signal ends the
+    training at once.
 
     Args:
         dirpath: where they are kept; from the command line `trainer.default_root_dir`.
         monitor: the score that decides which is best.
         mode: "max" when more is better.
+        every_n_steps: save last.ckpt after so many steps too.
+        every_n_minutes: save last.ckpt when so many minutes have passed too; null for never.
     """
 
-    def __init__(self, dirpath: str, monitor: str = "val/miou", mode: str = "max") -> None:
+    def __init__(
+        self,
+        dirpath: str,
+        monitor: str = "val/miou",
+        mode: str = "max",
+        every_n_steps: int | None = None,
+        every_n_minutes: float | None = 15.0,
+    ) -> None:
+        if (every_n_steps is not None and every_n_steps < 1) or (every_n_minutes is not None and every_n_minutes <= 0):
+            raise ValueError(
+                f"every_n_steps and every_n_minutes must be above 0, got {every_n_steps}, {every_n_minutes}"
+            )
         super().__init__(
             dirpath=dirpath,
             filename="best",
             monitor=monitor,
             mode=mode,
-            save_last=True,
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )
+        self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
+        self._started = False
+        self._signal = 0
+        self._validated = False
+        self._saved_step = 0
+        self._saved_time = 0.0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say so when this run will replace the checkpoints of another."""
@@ -34,21 +64,110 @@ class Checkpoint(ModelCheckpoint):
             rank_zero_warn(
                 f"{self._last} of an earlier run will be replaced; --ckpt_path last would have gone on with it"
             )
+        if trainer.ckpt_path is not None:  # a loader made for its length alone does not know the progress to come
+            trainer.fit_loop._combined_loader = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen to signals; take the resumed training up at the step where it stopped."""
+        self._started, self._signal, self._validated = True, 0, False
+        self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
+        for number in SIGNALS:
+            signal.signal(number, self._on_signal)
+        loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
+        assert fetcher is not None
+        if loop.restarting and loop._should_check_val_fx(fetcher):
+            loop._batches_that_stepped -= 1  # Lightning comes back to the end of that step, and counts it again
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._signal:
+            raise SystemExit(128 + number)
+        self._signal = number
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Between two steps: save where it is due on any rank, and end the training when a signal asked for it."""
+        if batch_idx % trainer.accumulate_grad_batches:
+            return
+        asked = self._max_over_ranks(trainer, max(self._signal, int(self._is_due(trainer))))
+        if asked:
+            self._save(trainer)
+        if asked > 1:
+            self._exit(trainer, asked)
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        if trainer.global_step == self._saved_step or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return False
+        by_steps = self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
+        minutes = (time.monotonic() - self._saved_time) / 60
+        return self._validated or by_steps or (self.every_n_minutes is not None and minutes >= self.every_n_minutes)
+
+    def _max_over_ranks(self, trainer: Trainer, value: int) -> int:
+        if trainer.world_size == 1:
+            return value
+        return int(trainer.strategy.reduce(torch.tensor(value, device=trainer.strategy.root_device), reduce_op="max"))
+
+    def _save(self, trainer: Trainer) -> None:
+        for logger in trainer.loggers:
+            logger.save()
+        trainer.save_checkpoint(self._last, weights_only=False)
+        self._saved_step, self._saved_time, self._validated = trainer.global_step, time.monotonic(), False
+
+    def _exit(self, trainer: Trainer, number: int) -> None:
+        name = signal.Signals(number).name
+        rank_zero_info(f"{name} at step {trainer.global_step}; saved {self._last}: --ckpt_path last goes on")
+        raise SystemExit(128 + number)
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """A signal does not wait for the rest of a validation, which starts anew when the training goes on."""
+        if self._signal and trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._exit(trainer, self._signal)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the best; the last is due before the next step."""
+        super().on_validation_end(trainer, pl_module)
+        self._validated = not trainer.sanity_checking
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let the last checkpoint hold the last step, also when no validation falls on it."""
-        if self._last_global_step_saved != trainer.global_step:
-            trainer.save_checkpoint(self._last)
+        """Let the last checkpoint hold the last step."""
+        if trainer.global_step != self._saved_step and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save the last checkpoint when the training is interrupted by Ctrl-C or SIGTERM.
+        """Save what there is, unless it is saved, or a step is half done.
 
         There is no barrier here, unlike in `trainer.save_checkpoint`: other ranks may never come to it.
         """
-        interrupted = isinstance(exception, KeyboardInterrupt | SIGTERMException)
-        if interrupted and trainer.state.fn == "fit" and trainer.global_step > 0:
-            trainer.strategy.save_checkpoint(trainer._checkpoint_connector.dump_checkpoint(), self._last)
-            rank_zero_info(f"interrupted at step {trainer.global_step}; saved {self._last}: --ckpt_path last goes on")
+        if not self._started or trainer.state.fn != "fit":
+            return
+        progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+        whole = progress.started == progress.completed and progress.completed % trainer.accumulate_grad_batches == 0
+        if whole and trainer.global_step != self._saved_step:
+            for logger in trainer.loggers:
+                logger.save()
+            with suppress(OSError):  # it would hide the first error, which may be that very one
+                checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+                trainer.strategy.save_checkpoint(checkpoint, self._last)
+                self._saved_step = trainer.global_step
+        if self._last.exists():
+            rank_zero_info(f"{self._last} is of step {self._saved_step}: --ckpt_path last goes on from there")
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Let Lightning's counts say the same wherever they are saved: so many steps are done, and the next not begun.
+
+        Without this a training goes on differently after a batch's end, after a validation, and after its end.
+        """
+        state = checkpoint["loops"]["fit_loop"]
+        batches, epochs = state["epoch_loop.batch_progress"], state["epoch_progress"]
+        for counts in (batches["total"], batches["current"]):
+            counts |= dict.fromkeys(counts, counts["completed"])
+        done = epochs["total"]["started"] - 1
+        if batches["current"]["completed"] >= trainer.fit_loop.max_batches:
+            done += 1
+            batches["current"] |= dict.fromkeys(batches["current"], 0)
+        batches["is_last_batch"] = False
+        for counts in (epochs["total"], epochs["current"]):
+            counts |= {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
+        state["epoch_loop.state_dict"]["_batches_that_stepped"] = trainer.global_step
+        checkpoint["epoch"] = done
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what there is now."""

@@ -1,5 +1,6 @@
 """What every datamodule shares: augmentation, loaders, and the data's part of the evaluation identity."""
 
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -146,7 +147,9 @@ class SegmentationDataModule(LightningDataModule):
         rank, world_size = _rank_and_world_size()
         sampler = EpochSampler(_length(dataset), self.seed, rank, world_size)
         if self.trainer is not None:  # a resumed run's workers draw before Lightning tells the sampler the epoch
-            sampler.set_epoch(self.trainer.current_epoch)
+            loop = self.trainer.fit_loop.epoch_loop
+            batches = loop.batch_progress.current.completed if loop.restarting else 0
+            sampler.resume(self.trainer.current_epoch, batches * self.batch_size)
         if len(sampler) < self.batch_size:
             raise DataError(
                 f"{self.dataset_name}: split {self.splits['train']!r} gives each process {len(sampler)} images, "
@@ -189,6 +192,7 @@ class SegmentationDataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             drop_last=drop_last,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=_leave_signals_to_the_trainer,
         )
 
 
@@ -219,6 +223,12 @@ def collate(samples: list[Sample]) -> Batch:
 
 def _length(dataset: Dataset[Sample]) -> int:
     return len(dataset)  # type: ignore[arg-type]  # every data set here is sized; torch's base class is not
+
+
+def _leave_signals_to_the_trainer(_: int) -> None:
+    """A signal to the whole process group must not end the workers before the trainer has saved and closed them."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _rank_and_world_size() -> tuple[int, int]:

@@ -7,7 +7,9 @@ from torch.utils.data import Sampler
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """A new permutation every epoch, shared out among the ranks; yields (index, epoch).
+    """A new permutation every epoch, dealt out to the ranks in turn; yields (index, epoch).
+
+    W ranks with batches of B see together, step by step, what one rank sees with batches of W * B.
 
     The epoch travels with the index, so that what is drawn for a sample depends on (seed, epoch, index) and not on the
     loader worker that happens to load it. All ranks get equally many: the rest of the last round is left out.
@@ -22,6 +24,11 @@ class EpochSampler(Sampler[tuple[int, int]]):
     def __init__(self, num_samples: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
         self.num_samples, self.seed, self.rank, self.world_size = num_samples, seed, rank, world_size
         self.epoch = 0
+        self._resumed = (0, 0)
+
+    def resume(self, epoch: int, start: int) -> None:
+        """Go on within an epoch, of which this process has had `start` samples; later epochs are whole."""
+        self.epoch, self._resumed = epoch, (epoch, start)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the permutation; Lightning calls it before every epoch."""
@@ -34,4 +41,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         epoch = self.epoch
         order = np.random.default_rng((self.seed, epoch)).permutation(self.num_samples)
         own = order[self.rank :: self.world_size][: len(self)]
+        resumed, start = self._resumed
+        if epoch == resumed:
+            own = own[start:]
         return ((int(index), epoch) for index in own)

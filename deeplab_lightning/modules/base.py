@@ -20,7 +20,8 @@ from deeplab_lightning.models.batch_norm import batch_norms, set_momentum
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.batch_size_guard import warn_of_small_batches
 from deeplab_lightning.modules.optimization import parameter_groups, rate_factor
-from deeplab_lightning.modules.start_from import start_from
+from deeplab_lightning.modules.ranks import mean_over_ranks
+from deeplab_lightning.modules.start_from import check_fits, start_from
 
 
 class Outputs(TypedDict):
@@ -161,12 +162,12 @@ class SegmentationModule(LightningModule):
         return logits
 
     def training_loss(self, images: Tensor, target: Tensor) -> Tensor:
-        """Cross entropy of crops (B, 3, H, W) and their masks (B, H, W)."""
+        """Cross entropy of crops (B, 3, H, W) and masks (B, H, W), over the pixels of all processes' batches."""
         if self.upsample_logits:
-            return cross_entropy(self(images), target, self.class_weights)
+            return cross_entropy(self(images), target, self.class_weights, mean_over_ranks)
         logits = self.network.forward_features(images)
         grid = decimate(target, logits.shape[2:], self.network.logits_stride)
-        return cross_entropy(logits, grid, self.class_weights)
+        return cross_entropy(logits, grid, self.class_weights, mean_over_ranks)
 
     def refine(self, logits: Tensor, images: Tensor) -> Tensor:
         """Logits (B, K, H, W) after `crf_rnn`, which sees the pixels of the normalised images (B, 3, H, W)."""
@@ -178,13 +179,13 @@ class SegmentationModule(LightningModule):
         return refined
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """The loss of one batch of crops."""
+        """The loss of one batch of crops; logged is that of the batch over all processes."""
         images, target = batch["image"], batch["mask"]
         if self.crf is None:
             loss = self.training_loss(images, target)
         else:
-            loss = cross_entropy(self.refine(self(images), images), target, self.class_weights)
-        self.log("train/loss", loss, prog_bar=True)
+            loss = cross_entropy(self.refine(self(images), images), target, self.class_weights, mean_over_ranks)
+        self.log("train/loss", mean_over_ranks(loss.detach()), prog_bar=True)
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Outputs:
@@ -247,7 +248,7 @@ class SegmentationModule(LightningModule):
         self.log(f"{split}/seconds_per_image", self._seconds / max(1, self._own_images), sync_dist=True)
 
     def evaluation_identity(self, split: str) -> EvaluationIdentity:
-        """How the scores last logged for split "val" or "test" were measured."""
+        """How the scores last logged for "val" or "test" were measured."""
         return EvaluationIdentity(
             **self.trainer.datamodule.identity(split),  # type: ignore[attr-defined]
             num_images=self.scores.num_images,
@@ -282,19 +283,5 @@ class SegmentationModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember where the weights come from; refuse those of other classes or another network with a ValueError."""
-        theirs, own = checkpoint.get("hyper_parameters", {}), self.hparams
-        num_classes = theirs.get("num_classes", own["num_classes"])
-        if num_classes != own["num_classes"]:
-            raise ValueError(
-                f"the checkpoint was trained for {num_classes} classes, but the data has {own['num_classes']}"
-            )
-        shapes = {key: value.shape for key, value in checkpoint.get("state_dict", {}).items()}
-        own_shapes = {key: value.shape for key, value in self.state_dict().items()}
-        if shapes != own_shapes:
-            wrong = [key for key in own_shapes | shapes if shapes.get(key) != own_shapes.get(key)]
-            settings = [f"{key} {theirs[key]} there, {own[key]} here" for key in theirs if own.get(key) != theirs[key]]
-            raise ValueError(
-                f"the checkpoint is of another network: {len(wrong)} tensors differ, the first is {wrong[0]}; "
-                f"settings that differ: {'; '.join(settings) or 'none'}"
-            )
+        check_fits(checkpoint, self.hparams, self.state_dict())
         self.weights_origin = f"of step {checkpoint['global_step']}"

@@ -10,6 +10,7 @@ from deeplab_lightning.losses import cross_entropy, decimate
 from deeplab_lightning.models.deeplab_v2 import DeepLabV2
 from deeplab_lightning.models.layers import upsample
 from deeplab_lightning.modules.base import SegmentationModule
+from deeplab_lightning.modules.ranks import mean_over_ranks
 
 
 class DeepLabV2Module(SegmentationModule):
@@ -62,4 +63,4 @@ class DeepLabV2Module(SegmentationModule):
             logits = upsample(logits, target.shape[1:], self.network.align_corners)
         else:
             target = decimate(target, logits.shape[2:], stride)
-        return cross_entropy(logits, target, self.class_weights)
+        return cross_entropy(logits, target, self.class_weights, mean_over_ranks)

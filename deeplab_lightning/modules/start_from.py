@@ -1,10 +1,12 @@
-"""Start a training from the weights of another one."""
+"""Weights of another run: as the start of a training, or to go on with."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from torch import nn
+from torch import Tensor, nn
 
 PREFIX = "network."
 
@@ -35,3 +37,24 @@ def start_from(network: nn.Module, path: str) -> None:
     network.load_state_dict(fitting, strict=False)
     new = sorted({key.rpartition(".")[0] for key in own if key not in fitting})
     rank_zero_info(f"Started from {path}: {len(fitting)} tensors; anew: {', '.join(new) or 'nothing'}")
+
+
+def check_fits(checkpoint: Mapping[str, Any], hparams: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> None:
+    """Refuse a checkpoint that a module with these hyperparameters and tensors cannot load.
+
+    Raises:
+        ValueError: it is of another number of classes or of another network.
+    """
+    theirs, own = checkpoint.get("hyper_parameters", {}), hparams
+    num_classes = theirs.get("num_classes", own["num_classes"])
+    if num_classes != own["num_classes"]:
+        raise ValueError(f"the checkpoint was trained for {num_classes} classes, but the data has {own['num_classes']}")
+    shapes = {key: value.shape for key, value in checkpoint.get("state_dict", {}).items()}
+    own_shapes = {key: value.shape for key, value in state_dict.items()}
+    if shapes != own_shapes:
+        wrong = [key for key in own_shapes | shapes if shapes.get(key) != own_shapes.get(key)]
+        settings = [f"{key} {theirs[key]} there, {own[key]} here" for key in theirs if own.get(key) != theirs[key]]
+        raise ValueError(
+            f"the checkpoint is of another network: {len(wrong)} tensors differ, the first is {wrong[0]}; "
+            f"settings that differ: {'; '.join(settings) or 'none'}"
+        )

@@ -1,0 +1,56 @@
+"""Two processes with batches of B train as one with batches of 2 B."""
+
+import subprocess
+import sys
+from pathlib import Path
+from shutil import copytree
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.integration.conftest import Run
+from tests.integration.test_resume import TWO, curve
+
+OPTIONS = ["--trainer.max_steps", "20", "--trainer.limit_val_batches", "0", "--model.freeze_batch_norm", "true"]
+OPTIONS += ["--model.dropout", "0"]
+WEIGHTS = ["--model.class_weights", "[0.1, 1.0, 3.0, 0.5, 2.0, 1.0, 0.2, 1.5]"]
+
+
+@pytest.fixture
+def uneven(shapes_root: Path, tmp_path: Path) -> Path:
+    """The data, where most pixels of every third mask are void: ranks hold unequal numbers of valid pixels."""
+    root = Path(copytree(shapes_root, tmp_path / "data"))
+    for path in sorted((root / "SegmentationClass").iterdir())[::3]:
+        with Image.open(path) as image:
+            mask, palette = np.array(image), image.getpalette()
+        mask[:, 10:] = 255
+        void = Image.fromarray(mask)
+        assert palette is not None
+        void.putpalette(palette)
+        void.save(path)
+    return root
+
+
+@pytest.mark.parametrize("weighted", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_two_processes_are_one_with_twice_the_batch(
+    deeplab: Run, experiment: list[str], uneven: Path, tmp_path: Path, weighted: bool
+) -> None:
+    options = ["fit", *experiment, *OPTIONS, *(WEIGHTS if weighted else []), "--data.root", str(uneven)]
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert deeplab(*options, "--data.batch_size", 4, "--trainer.default_root_dir", one) == 0
+    command = [sys.executable, "-m", "deeplab_lightning", *options, *TWO, "--data.batch_size", "2"]
+    command += ["--trainer.default_root_dir", str(two)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    weights = [torch.load(root / "last.ckpt", weights_only=True) for root in (one, two)]
+    assert [each["global_step"] for each in weights] == [20, 20]
+    for name, tensor in weights[0]["state_dict"].items():
+        torch.testing.assert_close(weights[1]["state_dict"][name], tensor, rtol=0, atol=1e-6, msg=name)
+    alone, shared = ({key: float(value) for key, value in curve(root).items()} for root in (one, two))
+    losses = [key for key in alone if key[0] == "train/loss"]
+    assert len(losses) == 20
+    assert alone["train/loss", 19] < alone["train/loss", 0]
+    for key in losses:
+        assert shared[key] == pytest.approx(alone[key], abs=1e-5), key

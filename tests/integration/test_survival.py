@@ -1,0 +1,161 @@
+"""What ends a training early: it says so, loses nothing, and never hangs."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.datasets.segmentation import SegmentationDataset
+from deeplab_lightning.modules.base import SegmentationModule
+from tests.integration.conftest import Run
+
+LONG = ["--trainer.max_steps", "100000", "--trainer.val_check_interval", "100000"]
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGUSR1, 138), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
+def test_signals_save_and_exit_with_their_status(
+    experiment: list[str], tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    options = [*experiment, *LONG, "--checkpoint.every_n_steps", "1", "--data.num_workers", "1"]
+    command = [sys.executable, "-m", "deeplab_lightning", "fit", *options]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        last, deadline = tmp_path / "run" / "last.ckpt", time.monotonic() + 240
+        while not last.exists():
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, number)  # as SLURM does: to the loader workers too
+        assert process.wait(timeout=120) == status
+    text = (tmp_path / "log").read_text()
+    assert "Traceback" not in text
+    assert f"{number.name} at step {torch.load(last, weights_only=True)['global_step']}; saved {last}" in text
+
+
+def failing_at(call: int, failure: Callable[[], Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, but `failure` in its place at that call."""
+    calls = iter(range(1, 10_000))
+
+    def method(self: Any, *arguments: Any) -> Any:
+        return failure() if next(calls) == call else original(self, *arguments)
+
+    return method
+
+
+def no_number() -> Tensor:
+    return torch.tensor(float("nan"), requires_grad=True)
+
+
+def test_a_loss_that_is_no_number_stops_before_the_weights_have_it(
+    experiment: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(SegmentationModule, "training_loss", failing_at(5, no_number, SegmentationModule.training_loss))
+    assert main(["fit", *experiment, "--checkpoint.every_n_steps", "2"]) == 1
+    assert "the loss of step 4 is not finite; the ids of its images are in " in capsys.readouterr().err
+    record = json.loads((tmp_path / "run" / "logs" / "fit_0" / "nan_batch_step_4_rank_0.json").read_text())
+    assert record["loss"] == "nan"
+    assert len(record["image_ids"]) == 4
+    saved = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 4
+    assert all(bool(tensor.isfinite().all()) for tensor in saved["state_dict"].values())
+
+
+@pytest.mark.filterwarnings("ignore:the loss of step 4 is not finite")
+def test_a_batch_without_a_loss_can_be_left_out(
+    deeplab: Run, experiment: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loss(self: SegmentationModule, images: Tensor, target: Tensor) -> Tensor:
+        value = training_loss(self, images, target)
+        return value * float("nan") if self.global_step == 4 else value
+
+    training_loss = SegmentationModule.training_loss
+    monkeypatch.setattr(SegmentationModule, "training_loss", loss)
+    deeplab("fit", *experiment, "--finite_loss.max_skipped", 1)
+    saved = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 6
+    assert all(bool(tensor.isfinite().all()) for tensor in saved["state_dict"].values())
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_image_that_turns_unreadable(
+    experiment: list[str],
+    shapes_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    num_workers: int,
+) -> None:
+    root = Path(copytree(shapes_root, tmp_path / "data"))
+
+    def break_it(self: SegmentationModule, *arguments: Any) -> Tensor:
+        for path in (root / "JPEGImages").glob("train_*.jpg"):
+            path.write_bytes(path.read_bytes()[:300])
+        return training_loss(self, *arguments)
+
+    training_loss = SegmentationModule.training_loss
+    monkeypatch.setattr(SegmentationModule, "training_loss", break_it)
+    options = [*LONG, "--data.root", str(root), "--data.num_workers", str(num_workers)]
+    assert main(["fit", *experiment, *options]) == 1
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert ".jpg: cannot be read as an image" in error
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] >= 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_loader_worker_that_dies(
+    experiment: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(SegmentationDataset, "__getitem__", failing_at(43, die, SegmentationDataset.__getitem__))
+    assert main(["fit", *experiment, *LONG, "--data.num_workers", "1", "--checkpoint.every_n_steps", "1"]) == 1
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert "a loader worker was killed" in error
+    assert "--ckpt_path last goes on" in error
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] >= 1
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("executed"),)
+
+
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_a_checkpoint_that_would_execute_something_is_refused(
+    experiment: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": Malicious()}, tmp_path / "evil.ckpt")
+    assert main([command, *experiment, "--ckpt_path", str(tmp_path / "evil.ckpt")]) == 1
+    assert "evil.ckpt: it holds more than tensors and plain values" in capsys.readouterr().err
+    assert not (tmp_path / "executed").exists()
+    pickle.loads(pickle.dumps(Malicious()))
+    assert (tmp_path / "executed").exists()  # it would have
+
+
+def test_statistics_are_shared_between_cuda_devices_alone(
+    experiment: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", *experiment, "--trainer.sync_batchnorm", "true"]) == 1
+    assert "trainer.sync_batchnorm shares statistics between CUDA devices alone" in capsys.readouterr().err
