@@ -257,6 +257,7 @@ class SegmentationModule(LightningModule):
             scales=self.scales,
             flip=self.flip,
             precision=str(self.trainer.precision),
+            crf=None if self.crf is None else "as layers, trained",
             weights=f"of step {self.global_step}" if self.trainer.state.fn == "fit" else self.weights_origin,
         )
 
