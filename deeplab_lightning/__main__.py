@@ -66,6 +66,8 @@ def _sentence(error: Exception) -> str:
             f"a loader worker was killed, most often for want of memory ({lines[0]}); lower data.num_workers or "
             "data.batch_size: --ckpt_path last goes on"
         )
+    if "Connection closed by peer" in lines[0] or "Connection reset by peer" in lines[0]:
+        return f"another process of this training has ended, its output says why: --ckpt_path last goes on ({lines[0]})"
     if type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in lines[0]:
         return f"out of memory ({lines[0]}); lower data.batch_size or data.crop_size: --ckpt_path last goes on"
     return " ".join(lines)

@@ -1,5 +1,6 @@
 """The generated Shapes data set."""
 
+import fcntl
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,11 @@ class ShapesDataModule(SegmentationDataModule):
         self.num_images = {"train": num_train, "val": num_val, "test": num_val}
 
     def prepare_data(self) -> None:
-        """Generate what is missing; Lightning calls it in one process only."""
-        generate(self.root, self.num_images, self.image_size, self.void_width, self.generator_seed)
+        """Generate what is missing; Lightning calls it in one process of each machine, which may share the disk."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            generate(self.root, self.num_images, self.image_size, self.void_width, self.generator_seed)
 
     def dataset(self, split: str, transform: Transform) -> FolderDataset:
         """The data set of split train, val or test."""

@@ -1,9 +1,11 @@
-"""Two processes on one machine: they train, and score every image exactly once."""
+"""Several processes on one machine: they train, and score every image exactly once."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.integration.conftest import Run
 
@@ -29,3 +31,29 @@ def test_two_processes_score_each_image_once(deeplab: Run, experiment: list[str]
             assert record["identity"] == trained[metric]["identity"]
     assert {"val/miou_crf", "val/trimap_miou_crf/40"} < set(alone)
     assert trained["val/miou"]["identity"]["num_images"] == 5  # an odd number, on two processes
+
+
+SCALES_AND_FLIP = ["--model.scales", "[0.75, 1.0]", "--model.flip", "true"]
+CALLBACKS = ["--trainer.callbacks+", "CRFEvaluation", "--trainer.callbacks+", "TrimapEvaluation"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "several"),
+    [(SCALES_AND_FLIP, [3]), pytest.param([], [2, 3], marks=pytest.mark.slow)],
+    ids=["scales and flip", "plain"],
+)
+def test_any_number_of_processes_counts_the_same_pixels(
+    experiment: list[str], tmp_path: Path, settings: list[str], several: list[int]
+) -> None:
+    counts = {}
+    for number in (1, *several):
+        out = tmp_path / f"{number}.json"
+        options = [*experiment, *CALLBACKS, *settings, "--trainer.devices", str(number), "--trainer.strategy", "ddp"]
+        command = [sys.executable, "-m", "tests.integration.counted", str(out), "validate", *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+        assert done.returncode == 0, done.stdout + done.stderr
+        counts[number] = json.loads(out.read_text())
+    assert len(counts[1]) >= 6  # the whole split and the bands, without and with CRF, and the curves of both
+    assert sum(counts[1][0]) > 5 * 48 * 64 * 0.8
+    for number in several:
+        assert counts[number] == counts[1], f"{number} processes"

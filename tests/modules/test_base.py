@@ -1,3 +1,6 @@
+import warnings
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -101,3 +104,23 @@ def test_depthwise_weights_do_not_decay() -> None:
     assert groups["decoder/depthwise"]["weight_decay"] == 0
     assert all(parameter.shape[1] == 1 for parameter in groups["decoder/depthwise"]["params"])
     assert groups["decoder/weights"]["weight_decay"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("world_size", "synchronised", "counted"), [(1, False, 4), (2, False, 4), (2, True, 8), (3, True, 0)]
+)
+def test_batch_norm_counts_the_images_that_share_statistics(
+    monkeypatch: pytest.MonkeyPatch, world_size: int, synchronised: bool, counted: int
+) -> None:
+    module = DeepLabV3Module(4, backbone="resnet18")
+    if synchronised:
+        module.network = nn.SyncBatchNorm.convert_sync_batchnorm(module.network)
+    trainer = SimpleNamespace(datamodule=SimpleNamespace(batch_size=4), world_size=world_size)
+    monkeypatch.setattr(type(module), "trainer", trainer)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        module.on_train_start()
+    if counted:
+        assert f"batch norm trains on {counted} images at a time" in str(caught[0].message)
+    else:
+        assert not caught  # 12 images are enough

@@ -1,0 +1,58 @@
+"""Two torchrun agents on the loopback, one process each, as on two machines."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+
+def agent(rank: int, port: int, options: list[str], log: Path) -> subprocess.Popen[str]:
+    """Start one of the two."""
+    address = ["--master_addr", "127.0.0.1", "--master_port", str(port)]
+    launch = ["torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1", "--node_rank", str(rank), *address]
+    with log.open("w") as file:
+        command = [sys.executable, "-m", *launch, "-m", "deeplab_lightning", *options]
+        return subprocess.Popen(command, stdout=file, stderr=file, text=True)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def kill_with_workers(process: subprocess.Popen[str]) -> None:
+    """A machine that goes away takes agent and workers with it."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for pid in (process.pid, *map(int, children)):
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_one_of_two_hosts_dies_and_the_restart_goes_on(experiment: list[str], tmp_path: Path) -> None:
+    two = ["--trainer.devices", "1", "--trainer.num_nodes", "2", "--trainer.strategy", "ddp", "--data.batch_size", "2"]
+    run = ["fit", *experiment, *two, "--checkpoint.every_n_steps", "1", "--ckpt_path", "last"]
+    logs, last = [tmp_path / f"agent_{rank}" for rank in range(2)], tmp_path / "run" / "last.ckpt"
+    port, endless = free_port(), ["--trainer.max_steps", "100000", "--trainer.val_check_interval", "100000"]
+    agents = [agent(rank, port, [*run, *endless], logs[rank]) for rank in range(2)]
+    deadline = time.monotonic() + 240
+    while not last.exists():
+        assert all(each.poll() is None for each in agents), logs[0].read_text()
+        assert time.monotonic() < deadline, logs[0].read_text()
+        time.sleep(0.1)
+    kill_with_workers(agents[1])
+    assert agents[0].wait(timeout=60) == 1
+    agents[1].wait()
+    assert "deeplab: error: another process of this training has ended" in logs[0].read_text()
+    step = torch.load(last, weights_only=True)["global_step"]
+    port, more = free_port(), ["--trainer.max_steps", str(step + 3), "--trainer.val_check_interval", "2"]
+    agents = [agent(rank, port, [*run, *more], logs[rank]) for rank in range(2)]
+    assert [each.wait(timeout=240) for each in agents] == [0, 0], logs[0].read_text()
+    assert f"last: {last} (step {step + 3})" in logs[0].read_text()
+    assert "5 images" in logs[0].read_text()
