@@ -125,7 +125,7 @@ class DeepLabCLI(LightningCLI):
             raise FileNotFoundError(f"{checkpoint}: no such checkpoint")
         if not is_zipfile(checkpoint):
             raise ValueError(f"{checkpoint}: it is not a checkpoint, or a truncated one")
-        config.model.init_args.update({"pretrained": False, "start_from": None})
+        config.model.init_args.pretrained, config.model.init_args.start_from = False, None
 
     def after_instantiate_classes(self) -> None:
         """Refuse a number of classes, or names, set by hand that are not the data's; the data's would win silently."""

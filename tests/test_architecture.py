@@ -16,7 +16,7 @@ LEVELS = {
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
 SIDEWAYS: dict[str, set[str]] = {"__main__": {"cli", "commands"}, "commands": {"ablation", "cli"}}
 MAY_USE = {
-    "modules": {"models", "losses", "metrics", "schedules", "inference", "identity"},
+    "modules": {"models", "crf", "losses", "metrics", "schedules", "inference", "identity"},
     "datamodules": {"datasets"},
     "callbacks": {"crf", "metrics", "datasets", "identity"},
     "loggers": set(),

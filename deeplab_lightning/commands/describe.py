@@ -55,7 +55,7 @@ def run(command: str, options: list[str]) -> int:
 def _describe(
     name: str, configs: list[Path], settings: list[str], arguments: argparse.Namespace
 ) -> tuple[dict[str, Any], Anatomy]:
-    network = _build(configs, settings, arguments.num_classes)
+    network = build(configs, settings, arguments.num_classes)
     anatomy = dissect(network, arguments.crop, arguments.crop)
     row = {
         "name": name,
@@ -71,7 +71,7 @@ def _describe(
     return row, anatomy
 
 
-def _build(configs: list[Path], settings: list[str], num_classes: int) -> SegmentationNetwork:
+def build(configs: list[Path], settings: list[str], num_classes: int) -> SegmentationNetwork:
     """The network of the model in these files, later ones over earlier ones, on the meta device."""
     model: dict[str, Any] = {"init_args": {}}
     for path in configs:

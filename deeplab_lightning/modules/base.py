@@ -6,22 +6,21 @@ from typing import Any, Literal, Self, TypedDict
 
 import torch
 from lightning import LightningModule
-from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from deeplab_lightning.crf.crf_rnn import CRFRNN
 from deeplab_lightning.identity import EvaluationIdentity
 from deeplab_lightning.inference import multi_scale_logits
 from deeplab_lightning.losses import cross_entropy, decimate
 from deeplab_lightning.metrics import SegmentationScores
 from deeplab_lightning.models.batch_norm import batch_norms, set_momentum
 from deeplab_lightning.models.layers import SegmentationNetwork
+from deeplab_lightning.modules.batch_size_guard import warn_of_small_batches
 from deeplab_lightning.modules.optimization import parameter_groups, rate_factor
 from deeplab_lightning.modules.start_from import start_from
-
-MIN_BATCH_NORM_IMAGES = 12  # the least that the TensorFlow release's train.py recommends
 
 
 class Outputs(TypedDict):
@@ -50,6 +49,7 @@ class SegmentationModule(LightningModule):
         frozen: parts that do not train, by name ("backbone", "classifier.0"); their batch norms keep their statistics.
         freeze_batch_norm: keep every batch norm as it is, statistics, scale and shift (v2; v3's second stage).
         batch_norm_momentum: by how much one batch moves the running statistics: 1 minus TensorFlow's decay.
+        crf_rnn: refine the logits by a dense CRF as layers, trained on the refined logits' loss (CRF as RNN).
         start_from: checkpoint of a run whose weights are the start; a classifier of other classes starts anew.
         normalization: what the pretrained backbone was trained on: "imagenet" (RGB in 0..1, less the mean, over the
             deviation: torchvision, timm's ResNets), "caffe" (BGR in 0..255 less the mean: the papers' v1 and v2) or
@@ -79,6 +79,7 @@ class SegmentationModule(LightningModule):
         frozen: Sequence[str] = (),
         freeze_batch_norm: bool = False,
         batch_norm_momentum: float = 0.1,
+        crf_rnn: bool = False,
         start_from: str | None = None,
         normalization: Literal["imagenet", "caffe", "inception"] = "imagenet",
         class_weights: list[float] | None = None,
@@ -104,7 +105,10 @@ class SegmentationModule(LightningModule):
         self.bias_lr_multiplier, self.lr_multipliers = bias_lr_multiplier, lr_multipliers or {}
         self.poly_power, self.step_size, self.upsample_logits = poly_power, step_size, upsample_logits
         self.frozen, self.freeze_batch_norm, self.batch_norm_momentum = frozen, freeze_batch_norm, batch_norm_momentum
+        if crf_rnn and not upsample_logits:
+            raise ValueError("crf_rnn refines logits at the images' size; set upsample_logits to true")
         self.start_from = start_from
+        self.crf = CRFRNN(num_classes) if crf_rnn else None
         self.class_weights: Tensor | None
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
@@ -147,19 +151,9 @@ class SegmentationModule(LightningModule):
 
     def on_train_start(self) -> None:
         """Warn where batch norm trains on too few images, as most failures to reproduce a score begin."""
-        training = [layer for layer in batch_norms(self.network) if layer.training]
-        if self.trainer.datamodule is None or not training:  # type: ignore[attr-defined]
-            return
-        synchronised = isinstance(training[0], nn.SyncBatchNorm)
-        num_images = self.trainer.datamodule.batch_size  # type: ignore[attr-defined]
-        num_images *= self.trainer.world_size if synchronised else 1
-        if num_images < MIN_BATCH_NORM_IMAGES:
-            rank_zero_warn(
-                f"batch norm trains on {num_images} images at a time; below {MIN_BATCH_NORM_IMAGES} its statistics are "
-                "too noisy for the papers' scores (v3, Table 9: 64.43 at 4, 75.76 at 8, 77.21 at 16). Raise "
-                "data.batch_size, share statistics over devices with trainer.sync_batchnorm, or set "
-                "model.freeze_batch_norm with pretrained weights; gradient accumulation does not help"
-            )
+        if self.trainer.datamodule is not None:  # type: ignore[attr-defined]
+            batch_size = self.trainer.datamodule.batch_size  # type: ignore[attr-defined]
+            warn_of_small_batches(self.network, batch_size, self.trainer.world_size)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (B, 3, H, W) to logits (B, K, H, W)."""
@@ -174,9 +168,22 @@ class SegmentationModule(LightningModule):
         grid = decimate(target, logits.shape[2:], self.network.logits_stride)
         return cross_entropy(logits, grid, self.class_weights)
 
+    def refine(self, logits: Tensor, images: Tensor) -> Tensor:
+        """Logits (B, K, H, W) after `crf_rnn`, which sees the pixels of the normalised images (B, 3, H, W)."""
+        if self.crf is None:
+            return logits
+        transform = self.trainer.datamodule.eval_transform  # type: ignore[attr-defined]
+        pixels = torch.stack([transform.denormalize(image) for image in images])
+        refined: Tensor = self.crf(logits, pixels.to(logits.device))
+        return refined
+
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of one batch of crops."""
-        loss = self.training_loss(batch["image"], batch["mask"])
+        images, target = batch["image"], batch["mask"]
+        if self.crf is None:
+            loss = self.training_loss(images, target)
+        else:
+            loss = cross_entropy(self.refine(self(images), images), target, self.class_weights)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
@@ -195,7 +202,8 @@ class SegmentationModule(LightningModule):
 
     def evaluation_logits(self, images: Tensor) -> Tensor:
         """Logits (B, K, H, W) of whole images with this module's evaluation scales and flip."""
-        return multi_scale_logits(self.network, images, self.scales, self.flip, self.network.align_corners)
+        logits = multi_scale_logits(self.network, images, self.scales, self.flip, self.network.align_corners)
+        return self.refine(logits, images)
 
     def _evaluation_step(self, batch: dict[str, Any], split: str) -> Outputs:
         start = self._clock()
@@ -253,7 +261,8 @@ class SegmentationModule(LightningModule):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Every parameter that trains once, by part and kind; see `optimization.parameter_groups`."""
-        return parameter_groups(self.network, self.lr, self.weight_decay, self.bias_lr_multiplier, self.lr_multipliers)
+        parts = dict(self.network.named_children()) | ({} if self.crf is None else {"crf": self.crf})
+        return parameter_groups(parts, self.lr, self.weight_decay, self.bias_lr_multiplier, self.lr_multipliers)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer, and the schedule stepped after every optimizer step."""
@@ -272,11 +281,7 @@ class SegmentationModule(LightningModule):
         checkpoint["hyper_parameters"] |= {"pretrained": False, "start_from": None}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember where the weights come from.
-
-        Raises:
-            ValueError: the checkpoint is of another number of classes or of another network.
-        """
+        """Remember where the weights come from; refuse those of other classes or another network with a ValueError."""
         theirs, own = checkpoint.get("hyper_parameters", {}), self.hparams
         num_classes = theirs.get("num_classes", own["num_classes"])
         if num_classes != own["num_classes"]:

@@ -5,18 +5,23 @@ from functools import partial
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from deeplab_lightning.schedules import poly, step_decay
 
 
 def parameter_groups(
-    network: nn.Module, lr: float, weight_decay: float, bias_lr_multiplier: float, lr_multipliers: Mapping[str, float]
+    parts: Mapping[str, nn.Module],
+    lr: float,
+    weight_decay: float,
+    bias_lr_multiplier: float,
+    lr_multipliers: Mapping[str, float],
 ) -> list[dict[str, Any]]:
-    """Every parameter that trains once, grouped by part and kind: weights, depthwise weights, biases, norms.
+    """Every parameter that trains once, grouped by part and kind: weights, depthwise weights, biases, others.
 
     Args:
-        network: whose direct children are the parts.
-        lr: of weights, depthwise weights and norms.
+        parts: of the network, by name.
+        lr: of all but biases.
         weight_decay: of weights; the other kinds have none.
         bias_lr_multiplier: on the rate of the biases of convolutions.
         lr_multipliers: on the rates of a part, biases included.
@@ -24,7 +29,7 @@ def parameter_groups(
     Raises:
         ValueError: `lr_multipliers` names a part that the network does not have, or nothing trains.
     """
-    parts = {name: part for name, part in network.named_children() if any(True for _ in part.parameters())}
+    parts = {name: part for name, part in parts.items() if any(True for _ in part.parameters())}
     if unknown := set(lr_multipliers) - set(parts):
         raise ValueError(f"lr_multipliers names {sorted(unknown)}, but the parts of the network are {sorted(parts)}")
     groups: list[dict[str, Any]] = []
@@ -64,7 +69,9 @@ def rate_factor(max_steps: float, poly_power: float | None, step_size: int | Non
 
 
 def _kind(layer: nn.Module, parameter: nn.Parameter) -> str:
-    """Decayed "weights", "depthwise" weights, "biases" of convolutions, or "norms"."""
-    if parameter.ndim > 1:
-        return "depthwise" if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1 else "weights"
-    return "biases" if isinstance(layer, nn.Conv2d | nn.Linear) else "norms"
+    """Decayed "weights", "depthwise" weights, "biases" of convolutions; "norms", and "crf" for its own."""
+    if not isinstance(layer, nn.Conv2d | nn.Linear):
+        return "norms" if isinstance(layer, _NormBase) else "crf"
+    if parameter.ndim == 1:
+        return "biases"
+    return "depthwise" if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1 else "weights"

@@ -56,6 +56,8 @@ def test_settings_that_cannot_work() -> None:
         DeepLabV1Module(4, fc_channels=32, frozen=["fc6"])
     with pytest.raises(ValueError, match="nothing to train"):
         DeepLabV1Module(4, fc_channels=32, frozen=["backbone", "head", "classifier"]).parameter_groups()
+    with pytest.raises(ValueError, match="crf_rnn refines logits at the images' size"):
+        DeepLabV1Module(4, fc_channels=32, crf_rnn=True, upsample_logits=False)
     with pytest.raises(ValueError, match="scales must hold"):
         DeepLabV3Module(4, backbone="resnet18", scales=[])
 

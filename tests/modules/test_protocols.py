@@ -193,3 +193,28 @@ def test_batch_norm_on_few_images(batch_size: int, warns: bool, shapes_root: Pat
     frozen = DeepLabV3Module(8, backbone="resnet18", freeze_batch_norm=True).train()
     frozen.trainer = trainer
     frozen.on_train_start()
+
+
+def test_crf_as_layers_trains_end_to_end(shapes_root: Path, tmp_path: Path) -> None:
+    """Its own parameters and the network's move; the evaluation refines what the network says."""
+    data = FolderDataModule(str(shapes_root), batch_size=2, crop_size=(33, 33), num_workers=0)
+    module = DeepLabV1Module(8, fc_channels=32, crf_rnn=True, lr=0.01)
+    assert module.crf is not None
+    before = {name: parameter.clone() for name, parameter in module.named_parameters()}
+    trainer = Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        max_steps=2,
+        limit_val_batches=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, datamodule=data)
+    moved = [name for name, parameter in module.named_parameters() if not torch.equal(parameter, before[name])]
+    assert {"crf.compatibility", "crf.bilateral_weights", "network.classifier.0.weight"} <= set(moved)
+    images = torch.randn(1, 3, 48, 64)
+    with torch.no_grad():
+        assert not torch.equal(module.eval().evaluation_logits(images), module.network(images))

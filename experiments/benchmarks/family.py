@@ -1,0 +1,66 @@
+"""Every variant at its full width on Shapes, from random weights, with one small budget: does it learn, and how fast?
+
+`python experiments/benchmarks/family.py [MODEL ...]` trains the files of experiments/model with
+experiments/scale/shapes.yaml, one after the other, and prints a table; runs that are there already are not repeated.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+import yaml
+
+from deeplab_lightning.commands.describe import build
+from deeplab_lightning.losses import cross_entropy
+
+EXPERIMENTS = Path(__file__).parents[1]
+RUNS = Path("runs/family")
+TIMED_STEPS = 3
+
+
+def main(names: list[str]) -> None:
+    """Train, time and print."""
+    print("| variant | parameters | mIoU | images/s |\n|---|---|---|---|")
+    for name in names or sorted(path.stem for path in (EXPERIMENTS / "model").glob("*.yaml")):
+        config = EXPERIMENTS / "model" / f"{name}.yaml"
+        parameters = sum(parameter.numel() for parameter in build([config], [], 8).parameters())
+        miou = train(name, config)
+        print(f"| [{name}](model/{name}.yaml) | {parameters:,} | {miou:.3f} | {speed(config):.1f} |", flush=True)
+
+
+def train(name: str, config: Path) -> float:
+    """The mIoU after training, on the whole validation split."""
+    folder = RUNS / name
+    if not (folder / "last.ckpt").is_file():
+        parts = [EXPERIMENTS / "base.yaml", EXPERIMENTS / "data/shapes.yaml", config, EXPERIMENTS / "scale/shapes.yaml"]
+        options = [option for part in parts for option in ("-c", str(part))]
+        options += ["--trainer.default_root_dir", str(folder), "--wandb.mode", "disabled"]
+        command = [sys.executable, "-m", "deeplab_lightning", "fit", *options, "--trainer.enable_progress_bar", "false"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    records = json.loads((folder / "logs" / "fit_0" / "evaluation.json").read_text())
+    return float(next(record["value"] for record in records if record["metric"] == "val/miou"))
+
+
+def speed(config: Path) -> float:
+    """Images a second of forward, loss and backward at the crops and the precision of scale/shapes.yaml."""
+    data = yaml.safe_load((EXPERIMENTS / "scale" / "shapes.yaml").read_text())["data"]["init_args"]
+    network = build([config], [], 8).to_empty(device="cpu").to(memory_format=torch.channels_last)
+    for parameter in network.parameters():
+        torch.nn.init.constant_(parameter, 0.01)
+    images = torch.randn(data["batch_size"], 3, *data["crop_size"]).to(memory_format=torch.channels_last)
+    target = torch.zeros(len(images), *data["crop_size"], dtype=torch.long)
+    start = 0.0
+    for step in range(1 + TIMED_STEPS):
+        if step == 1:  # the first one warms up
+            start = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = cross_entropy(network.train()(images), target)
+        torch.autograd.backward(loss)
+    return TIMED_STEPS * len(images) / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
