@@ -1,17 +1,23 @@
 """A table of a paper beside what was measured here."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Grid
 
 from deeplab_lightning.ablation.plan import PlannedRow, plan_table
 from deeplab_lightning.ablation.runner import DONE, FAILED
 from deeplab_lightning.ablation.table import Row, Table
 from deeplab_lightning.identity import Record, describe_identity
 
-HEADINGS = ("row", "paper", "ours", "difference", "seeds", "seconds", "measured as", "remarks")
+HEADINGS = ("row", "paper", "ours", "difference", "seeds", "seconds", "measured as", "state", "remarks")
+
+WIDTH = 130  # columns of a terminal that the widest table needs
 
 
 @dataclass
@@ -85,6 +91,11 @@ class Comparison:
             "comparable with its numbers, and no difference is given."
         )
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        rows = [line.as_dict() for line in self.lines]
+        return {"table": str(self.table.path), "title": self.table.title, "scale": self.scale, "rows": rows}
+
     def identities(self) -> list[str]:
         """How the numbers were measured, each once."""
         return list(dict.fromkeys(describe_identity(each) for line in self.lines for each in line.identities))
@@ -120,13 +131,14 @@ def _cells(line: Line, identities: list[str]) -> list[str]:
         str(len(line.scores)) if line.scores else "",
         "" if line.seconds is None else f"{line.seconds:.0f}",
         " ".join(f"[{number}]" for number in numbers),
-        "; ".join(text for text in (line.status, line.row.remarks) if text),
+        line.status,
+        line.row.remarks,
     ]
 
 
-def compare(table: Table, scale: str, root: Path) -> Comparison:
-    """Gather what the runs under a folder, one folder a training, have measured for the rows of a table."""
-    lines = [_line(planned, root, scale) for planned in plan_table(table, scale).rows]
+def compare(table: Table, scale: str, root: Path, names: Iterable[str] | None = None) -> Comparison:
+    """Gather what the runs under a folder, one folder a training, have measured for all rows of a table, or some."""
+    lines = [_line(planned, root, scale) for planned in plan_table(table, scale, names=names).rows]
     return Comparison(table, scale, lines)
 
 
@@ -167,6 +179,21 @@ def _read_done(folder: Path) -> tuple[dict[str, Any] | None, str]:
         tail: list[str] = json.loads((folder / FAILED).read_text())["tail"].splitlines()
         return None, f"failed: {tail[-1]}" if tail else "failed"
     return None, "unfinished" if folder.is_dir() else "not yet run"
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """Show a comparison in the terminal, with its remarks below."""
+    headings, *rows = comparison.rows()
+    grid = Grid(title=comparison.table.title, title_justify="left")
+    for heading in headings[:-1]:
+        grid.add_column(heading, no_wrap=heading != "state")
+    for cells in rows:
+        grid.add_row(*(cell.replace("[", "\\[") for cell in cells[:-1]))
+    Console(width=max(console.width, WIDTH)).print(grid)
+    notes = [comparison.warning, *(f"[{n}] {text}" for n, text in enumerate(comparison.identities(), 1))]
+    notes += [f"{line.row.name}: {line.row.remarks}" for line in comparison.lines if line.row.remarks]
+    for note in filter(None, notes):
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
 def markdown(comparison: Comparison) -> str:

@@ -1,7 +1,6 @@
 """`deeplab ablate`: train and score the rows of tables, as far as it is not done yet."""
 
 import json
-import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
-from deeplab_lightning.ablation.compare import Comparison, compare
+from deeplab_lightning.ablation.compare import compare, print_comparison
 from deeplab_lightning.ablation.plan import SCALES, Plan, check_scale, plan_table
 from deeplab_lightning.ablation.runner import DONE, RUNS, Work, run_plan, work_of
 from deeplab_lightning.ablation.table import Table, TableError, read_table
@@ -39,7 +38,8 @@ def run(command: str, options: list[str]) -> int:
         return 0
     failed = _run(plans, root)
     for plan in plans:
-        print_comparison(Console(), compare(plan.table, arguments.scale, root))
+        names = dict.fromkeys(planned.row.name for planned in plan.rows)
+        print_comparison(Console(), compare(plan.table, arguments.scale, root, names))
     return 1 if failed else 0
 
 
@@ -151,18 +151,3 @@ def _run(plans: list[Plan], root: Path) -> int:
                 console.print(what, markup=False, highlight=False, soft_wrap=True)
 
         return sum(run_plan(plan, root, tell) for plan in plans)
-
-
-def print_comparison(console: Console, comparison: Comparison) -> None:
-    """Show a comparison in the terminal."""
-    headings, *rows = comparison.rows()
-    grid = RichTable(title=comparison.table.title, title_justify="left")
-    for heading in headings:
-        grid.add_column(heading, overflow="fold")
-    for cells in rows:
-        grid.add_row(*(cell.replace("[", "\\[") for cell in cells))
-    wide = Console(width=max(console.width, 100)) if not os.isatty(1) else console
-    wide.print(grid)
-    for text in (comparison.warning, *(f"[{n}] {text}" for n, text in enumerate(comparison.identities(), 1))):
-        if text:
-            wide.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,16 +1,18 @@
 """Every table under experiments/ablations/: as many rows as the paper's, each one able to train and to be scored."""
 
+import json
 from copy import deepcopy
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from jsonargparse import ArgumentParser
-from lightning import Callback, Trainer
+from jsonargparse import ArgumentError, ArgumentParser
+from lightning import Trainer
 
 from deeplab_lightning.ablation.compare import list_of_tables
-from deeplab_lightning.ablation.plan import Training, merge, plan_table
+from deeplab_lightning.ablation.plan import SCALES, merge, nest, plan_table
 from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.cli import CALLBACKS, DATAMODULES, MODULES
 from deeplab_lightning.datamodules.base import SegmentationDataModule
@@ -79,20 +81,37 @@ def parser() -> ArgumentParser:
     assert CALLBACKS + DATAMODULES + MODULES  # imported so that their short names work
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(SegmentationModule, "model")
-    parser.add_subclass_arguments(SegmentationDataModule, "data")
+    parser.add_subclass_arguments(SegmentationDataModule, "data", instantiate=False)
     parser.add_class_arguments(Trainer, "trainer", instantiate=False)
     return parser
 
 
-def build(config: dict[str, Any], num_classes: int = 21) -> Any:
-    """The model on no device, after all other settings have been parsed."""
+def parse(config: dict[str, Any]) -> Any:
+    """The settings as the commands would understand them."""
     config = deepcopy(config)
-    config["model"]["init_args"] |= {"num_classes": num_classes, "pretrained": False}
-    parsed = parser().parse_object(config)
+    config["model"]["init_args"] |= {"num_classes": 21, "pretrained": False}
+    return parser().parse_object(config)
+
+
+@cache
+def shapes(model: str) -> dict[str, torch.Size]:
+    """The tensors of the network of a model's settings, as JSON, built on no device."""
+    networks = ArgumentParser(exit_on_error=False)
+    networks.add_subclass_arguments(SegmentationModule, "model")
     with torch.device("meta"):
-        return parser().instantiate_classes(parsed).model
+        built = networks.instantiate_classes(networks.parse_object({"model": json.loads(model)})).model
+    assert built.network.num_classes == 21
+    return {name: tensor.shape for name, tensor in built.network.state_dict().items()}
 
 
+def build(config: dict[str, Any]) -> dict[str, torch.Size]:
+    """Parse all settings, and build the network; scales and flip do not change it."""
+    parse(config)
+    model = deepcopy(config["model"])
+    model["init_args"] |= {"num_classes": 21, "pretrained": False}
+    for name in ("scales", "flip", "lr"):
+        model["init_args"].pop(name, None)
+    return shapes(json.dumps(model, sort_keys=True))
 
 
 def test_all_tables_are_known() -> None:
@@ -100,7 +119,7 @@ def test_all_tables_are_known() -> None:
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
-def test_rows_are_the_papers(path: Any) -> None:
+def test_rows_are_the_papers(path: Path) -> None:
     table = read_table(path)
     rows = [row for row in table.rows if row.stage is None]
     references = [row for row in rows if row.train is None]
@@ -110,15 +129,49 @@ def test_rows_are_the_papers(path: Any) -> None:
     assert f"deeplab ablate experiments/ablations/{path.name}" in path.read_text()  # the header says how to run it
 
 
-@pytest.mark.parametrize("scale", ["paper", "smoke"])
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
-def test_every_row_builds(path: Any, scale: str) -> None:
-    for training in plan_table(read_table(path), scale).trainings:
-        model = build(training.config)
-        assert model.network.num_classes == 21
+def test_every_row_builds(path: Path) -> None:
+    """An evaluation's network takes the training's checkpoint."""
+    for training in plan_table(read_table(path), "paper").trainings:
+        network = build(training.config)
         for evaluation in training.evaluations.values():
             scored = deepcopy(training.config)
             merge(scored, evaluation.settings)
-            again = build(scored)
-            own, theirs = model.network.state_dict(), again.network.state_dict()
-            assert {key: own[key].shape for key in own} == {key: theirs[key].shape for key in theirs}
+            assert build(scored) == network
+
+
+@pytest.mark.parametrize("scale", [scale for scale in SCALES if scale != "paper"])
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_every_row_parses_at_every_scale(path: Path, scale: str) -> None:
+    for training in plan_table(read_table(path), scale).trainings:
+        config = parse(training.config)
+        assert "VOC" not in config.data.class_path
+        assert "COCO" not in config.data.class_path
+
+
+@pytest.mark.parametrize(
+    "setting", ["model.init_args.multi_gird", "data.init_args.bach_size", "trainer.max_stepps", "model.class_pth"]
+)
+def test_a_setting_that_does_not_exist_fails(setting: str) -> None:
+    (training,) = plan_table(read_table(TABLES[0].with_name("deeplab_v3_table4.yaml")), "paper").trainings
+    merge(training.config, nest({setting: 1}))
+    with pytest.raises(ArgumentError, match=setting.rpartition(".")[2]):
+        parse(training.config)
+
+
+def test_trainings_are_shared_across_tables() -> None:
+    """v3's Table 5, 6, 8, 9 and 10 hold the same training, and v3+'s Table 3 as well."""
+    names = ("deeplab_v3_table5", "deeplab_v3_table6", "deeplab_v3_table8", "deeplab_v3_table9", "deeplab_v3_table10")
+    found = []
+    for name in (*names, "deeplab_v3plus_table3"):
+        plan = plan_table(read_table(TABLES[0].with_name(f"{name}.yaml")), "paper")
+        found.append(
+            {planned.training.name for planned in plan.rows if planned.training and planned.row.paper == 77.21}
+        )
+    assert len(set.union(*found)) == 1
+    assert all(len(each) == 1 for each in found)
+
+
+def test_the_list_in_the_readme_is_that_of_the_files() -> None:
+    text = (ROOT / "experiments" / "README.md").read_text()
+    assert list_of_tables([read_table(path) for path in TABLES]) in text
