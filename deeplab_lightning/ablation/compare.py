@@ -166,7 +166,11 @@ def _line(planned: PlannedRow, root: Path, scale: str) -> Line:
         line.identities.append(records[0]["identity"])
         seconds.append(trained["seconds"] + scored["seconds"])
     line.seconds = mean(seconds) if seconds else None
-    line.status = "; ".join(dict.fromkeys(states)) or ("" if line.scores else "not yet run")
+    if not folders:
+        states.append("not yet run")
+    if folders and (replaced := planned.training.replaced.get(planned.row.name)):
+        states.append(f"without its own {', '.join(replaced)}")
+    line.status = "; ".join(dict.fromkeys(states))
     return line
 
 

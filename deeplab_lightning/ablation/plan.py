@@ -47,7 +47,7 @@ class Training:
         group: the table that asked for it first.
         rows: names of the rows that it serves.
         evaluations: by digest.
-        replaced: settings of the rows that the scale's own took the place of.
+        replaced: by row, its settings that the scale's own took the place of.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Training:
     group: str
     rows: list[str] = field(default_factory=list)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
-    replaced: list[str] = field(default_factory=list)
+    replaced: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def rows_name(self) -> str:
@@ -123,7 +123,7 @@ def _plan_training(table: Table, row: Row, scale: str, seed: int, trainings: dic
     name = f"{_digest([config, origin])}_seed{seed}"
     training = trainings.setdefault(name, Training(name, config, seed, source, table.path.stem))
     training.rows += [row.name] if row.name not in training.rows else []
-    training.replaced = sorted({*training.replaced, *replaced})
+    training.replaced |= {row.name: replaced} if replaced else {}
     return training
 
 

@@ -105,8 +105,8 @@ def _do(work: Work, root: Path) -> None:
     with _lock(folder) as lock, (folder / LOG).open("a") as log:
         log.write(f"$ deeplab {' '.join(command[3:])}\n")
         log.flush()
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
-        status = _wait(subprocess.Popen(command, **pipes, pass_fds=[lock.fileno()]))
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[lock.fileno()])
+        status = _wait(process)
     if status:
         tail = log_tail(folder)
         _write(folder / FAILED, {"status": status, "tail": tail})

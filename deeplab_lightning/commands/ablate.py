@@ -14,9 +14,9 @@ from deeplab_lightning.ablation.plan import SCALES, Plan, check_scale, plan_tabl
 from deeplab_lightning.ablation.runner import DONE, RUNS, Work, run_plan, work_of
 from deeplab_lightning.ablation.table import Table, TableError, read_table
 
-EPILOG = """Rows that train alike share one training, also across tables; rows that differ in how they are scored share its
-checkpoint. What is done is found again by the hash of its settings, so the same command goes on after an interrupt, and
-again tries what failed. `deeplab report` with the same files prints the tables at any time."""
+EPILOG = """Rows that train alike share one training, also across tables; rows that differ in how they are scored share
+its checkpoint. What is done is found again by the hash of its settings, so the same command goes on after an interrupt,
+and again tries what failed. `deeplab report` with the same files prints the tables at any time."""
 
 
 def run(command: str, options: list[str]) -> int:
@@ -126,9 +126,9 @@ def print_plan(console: Console, plan: Plan, root: Path) -> None:
     if references:
         console.print(f"references, nothing to run: {', '.join(references)}", markup=False, highlight=False)
     for training in plan.trainings:
-        if training.replaced:
-            rows, replaced = ", ".join(training.rows), ", ".join(training.replaced)
-            console.print(f"scale {plan.scale} sets aside {replaced} of {rows}", markup=False, highlight=False)
+        for row, replaced in training.replaced.items():
+            text = f"scale {plan.scale} sets aside {', '.join(replaced)} of {row}"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
     for work in work_of(plan):
         console.print(f"deeplab {' '.join(work.options(root))}", markup=False, highlight=False, soft_wrap=True)
 
