@@ -14,6 +14,7 @@ COMMANDS = {
     "describe": ("commands.describe", "parameters, multiply-adds and fields of view of a network"),
     "data": ("commands.data", "fetch data sets, check them, look at samples"),
     "crf-search": ("commands.crf_search", "search the dense CRF's settings for a checkpoint"),
+    "ablate": ("commands.ablate", "train and score the tables of the papers, one file a table"),
     "report": ("commands.report", "put what runs left behind into one table and one HTML page"),
 }
 HELP = """usage: deeplab COMMAND [OPTIONS]

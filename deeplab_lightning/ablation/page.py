@@ -1,12 +1,14 @@
 """The report as one HTML page that needs no network: tables, curves, panels."""
 
 from base64 import b64encode
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
+from deeplab_lightning.ablation.compare import Comparison
 from deeplab_lightning.ablation.report import Curve, Run, tabulate
 
 CHARTS = (
@@ -17,8 +19,8 @@ CHARTS = (
 )
 
 
-def render(runs: list[Run]) -> str:
-    """The page for these runs, as HTML."""
+def render(runs: list[Run], comparisons: Sequence[Comparison] = ()) -> str:
+    """The page for these runs, or tables of the papers, as HTML."""
     environment = Environment(loader=PackageLoader("deeplab_lightning.ablation", "."), autoescape=True)
     sections = [
         {
@@ -29,13 +31,13 @@ def render(runs: list[Run]) -> str:
         }
         for run in runs
     ]
-    return environment.get_template("report.html.jinja").render(runs=sections)
+    return environment.get_template("report.html.jinja").render(runs=sections, comparisons=comparisons)
 
 
-def write(runs: list[Run], path: Path) -> None:
+def write(runs: list[Run], path: Path, comparisons: Sequence[Comparison] = ()) -> None:
     """Write the page."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(runs))
+    path.write_text(render(runs, comparisons))
 
 
 def charts(curves: dict[str, Curve]) -> list[str]:

@@ -1,38 +1,93 @@
-"""`deeplab report`: runs in one table in the terminal and in one HTML page."""
+"""`deeplab report`: runs, and tables of the papers with what was measured for them, in the terminal and on pages."""
 
 import json
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from deeplab_lightning.ablation.compare import compare, markdown, print_comparison
+from deeplab_lightning.ablation.plan import SCALES
 from deeplab_lightning.ablation.report import Run, read_run, tabulate
+from deeplab_lightning.ablation.runner import RUNS
+from deeplab_lightning.ablation.table import read_table
 
 
 def run(command: str, options: list[str]) -> int:
-    """Read the run folders, print, and write the page."""
+    """Read the run folders or tables, print, and write the pages."""
     parser = ArgumentParser(
         prog=f"deeplab {command}",
-        description="One table and one HTML page of what runs left behind; every number with how it was measured.",
+        description="What runs left behind, or tables of the papers beside what `deeplab ablate` measured for them: in "
+        "the terminal and on one HTML page; every number with how it was measured.",
     )
     parser.add_argument(
-        "run_dir", nargs="+", type=Path, help="run folder: the trainer.default_root_dir of its commands"
+        "path",
+        nargs="+",
+        type=Path,
+        help="run folders (the trainer.default_root_dir of their commands), or tables: files or folders of "
+        "experiments/ablations",
+    )
+    parser.add_argument("--scale", choices=SCALES, help="of the measurements to put beside the tables; default: paper")
+    parser.add_argument("--runs", type=Path, help=f"of tables: where `deeplab ablate` kept its runs; default: {RUNS}")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print instead: of runs a list of {run, split, metric, value, identity}, of tables one of {table, scale, "
+        "rows}",
     )
     parser.add_argument(
-        "--json", action="store_true", help="print a list of {run, split, metric, value, identity} instead"
-    )
-    parser.add_argument(
-        "--output", type=Path, help="the page; default: report.html in the run folder, in this folder for several runs"
+        "--output",
+        type=Path,
+        help="the page, of tables with a markdown file beside it; default: report.html in the run folder, in this "
+        "folder for several runs or tables",
     )
     arguments = parser.parse_args(options)
-    runs = [read_run(folder) for folder in arguments.run_dir]
+    files = [file for path in arguments.path for file in table_files(path)]
+    if files:
+        folders = [path for path in arguments.path if not table_files(path)]
+        if folders:
+            parser.error(f"tables and run folders have reports of their own; {folders[0]} is no table")
+        return _report_tables(files, arguments)
+    if arguments.scale or arguments.runs:
+        parser.error("--scale and --runs are of tables, and there are only run folders")
+    return _report_runs(arguments)
+
+
+def table_files(path: Path) -> list[Path]:
+    """The tables at a path: itself, or all in it unless it is the folder of a run."""
+    if path.suffix == ".yaml":
+        return [path]
+    return [] if (path / "logs").is_dir() else sorted(path.glob("*.yaml"))
+
+
+def _report_tables(files: list[Path], arguments: Namespace) -> int:
+    scale = arguments.scale or "paper"
+    root = (arguments.runs or RUNS) / scale
+    comparisons = [compare(read_table(file), scale, root) for file in files]
+    if arguments.json:
+        print(json.dumps([comparison.as_dict() for comparison in comparisons], indent=1))
+        return 0
+    from deeplab_lightning.ablation import page
+
+    output = arguments.output or Path("report.html")
+    page.write([], output, comparisons)
+    output.with_suffix(".md").write_text("\n".join(markdown(comparison) for comparison in comparisons))
+    console = Console()
+    for comparison in comparisons:
+        print_comparison(console, comparison)
+    console.print(f"wrote {output} and {output.with_suffix('.md')}")
+    return 0
+
+
+def _report_runs(arguments: Namespace) -> int:
+    runs = [read_run(folder) for folder in arguments.path]
     if arguments.json:
         print(json.dumps([record for each in runs for record in each.records], indent=1))
         return 0
     from deeplab_lightning.ablation import page
 
-    output = arguments.output or (arguments.run_dir[0] if len(runs) == 1 else Path()) / "report.html"
+    output = arguments.output or (arguments.path[0] if len(runs) == 1 else Path()) / "report.html"
     page.write(runs, output)
     console = Console()
     for each in runs:

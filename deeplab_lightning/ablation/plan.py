@@ -1,0 +1,202 @@
+"""From the rows of a table to the trainings and evaluations that they need, each found again by its settings' hash."""
+
+import json
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from deeplab_lightning.ablation.table import Row, Settings, Table, TableError, read_yaml
+
+SCALES = {
+    "paper": (),
+    "camvid": ("data/camvid.yaml", "scale/tables_camvid.yaml"),
+    "smoke": ("data/shapes.yaml", "scale/tables_smoke.yaml"),
+}
+"""The data and the settings that take the place of the paper's."""
+COMMANDS = {"val": "validate", "test": "test"}
+DIGITS = 10
+
+
+@dataclass
+class Evaluation:
+    """One scoring of a training.
+
+    Args:
+        digest: of its settings; names its folder within the training's.
+        command: "validate" or "test".
+        settings: over those of the training.
+    """
+
+    digest: str
+    command: str
+    settings: dict[str, Any]
+
+
+@dataclass
+class Training:
+    """One training, of one or more rows.
+
+    Args:
+        name: of its folder: the hash of its settings, and its seed.
+        config: all settings, but for the paths of its folder and of what it starts from.
+        seed: of this training.
+        source: the training that it starts from.
+        group: the table that asked for it first.
+        rows: names of the rows that it serves.
+        evaluations: by digest.
+        replaced: by row, its settings that the scale's own took the place of.
+    """
+
+    name: str
+    config: dict[str, Any]
+    seed: int
+    source: "Training | None"
+    group: str
+    rows: list[str] = field(default_factory=list)
+    evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    replaced: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def rows_name(self) -> str:
+        """The first row that it serves, and how many more."""
+        return self.rows[0] if len(self.rows) == 1 else f"{self.rows[0]} and {len(self.rows) - 1} more"
+
+    @property
+    def cost(self) -> str:
+        """What its training takes, in steps and crops."""
+        height, width = self.config["data"]["init_args"]["crop_size"]
+        steps, batch = self.config["trainer"]["max_steps"], self.config["data"]["init_args"]["batch_size"]
+        return f"{steps} steps of {batch} crops of {height}x{width}"
+
+
+@dataclass
+class PlannedRow:
+    """One row with one seed: its training, and its evaluation; neither for a reference."""
+
+    row: Row
+    seed: int
+    training: Training | None
+    evaluation: Evaluation | None
+
+
+@dataclass
+class Plan:
+    """All that the rows of a table need at one scale."""
+
+    table: Table
+    scale: str
+    rows: list[PlannedRow]
+    trainings: list[Training]
+
+
+def plan_table(table: Table, scale: str, seeds: Sequence[int] = (0,), names: Iterable[str] | None = None) -> Plan:
+    """Plan the rows of these names, or all, with each seed. Rows that train alike share a training.
+
+    Raises:
+        TableError: a row of that name does not exist.
+    """
+    rows = table.rows if names is None else [table.row(name) for name in names]
+    trainings: dict[str, Training] = {}
+    planned = []
+    for row in rows:
+        if row.train is None:
+            planned.append(PlannedRow(row, seeds[0], None, None))
+            continue
+        for seed in seeds:
+            training = _plan_training(table, row, scale, seed, trainings)
+            evaluation = _plan_evaluation(table, row)
+            if evaluation is not None:
+                evaluation = training.evaluations.setdefault(evaluation.digest, evaluation)
+            planned.append(PlannedRow(row, seed, training, evaluation))
+    return Plan(table, scale, planned, list(trainings.values()))
+
+
+def _plan_training(table: Table, row: Row, scale: str, seed: int, trainings: dict[str, Training]) -> Training:
+    source = None
+    if row.start_from is not None:
+        source = _plan_training(table, table.row(row.start_from), scale, seed, trainings)
+    config, replaced = compose(table, row, scale)
+    origin = None if source is None else source.name.partition("_")[0]
+    name = f"{_digest([config, origin])}_seed{seed}"
+    training = trainings.setdefault(name, Training(name, config, seed, source, table.path.stem))
+    training.rows += [row.name] if row.name not in training.rows else []
+    training.replaced |= {row.name: replaced} if replaced else {}
+    return training
+
+
+def compose(table: Table, row: Row, scale: str) -> tuple[dict[str, Any], list[str]]:
+    """The settings of a row's training at a scale, and the row's own settings that the scale's replaced."""
+    files = list(row.configs)
+    data, *own_files = SCALES[scale] or ("",)
+    if data:
+        files = [data if Path(file).parent == Path(data).parent else file for file in files]
+    config: dict[str, Any] = {}
+    for file in files:
+        merge(config, read_yaml(table.root / file))
+    merge(config, nest(row.train or {}))
+    if row.start_from is not None:  # whose weights replace ImageNet's
+        merge(config, nest({"model.init_args.pretrained": False}))
+    asked = deepcopy(config)
+    for file in own_files:
+        merge(config, read_yaml(table.root / file))
+    config["model"]["init_args"].pop("start_from", None)
+    config.pop("seed_everything", None)
+    config.get("trainer", {}).pop("default_root_dir", None)
+    keys = [key.removesuffix("+") for key in row.train or {}]
+    return config, [key for key in keys if _get(asked, key) != _get(config, key)]
+
+
+def _plan_evaluation(table: Table, row: Row) -> Evaluation | None:
+    split = row.metric.split("/")[0]
+    if row.stage is not None or split not in COMMANDS:
+        return None
+    settings: dict[str, Any] = {}
+    for file in row.evaluate_configs:
+        merge(settings, read_yaml(table.root / file))
+    merge(settings, nest(row.evaluate))
+    return Evaluation(_digest([split, settings]), COMMANDS[split], settings)
+
+
+def merge(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Lay new settings over old ones in place; a key that ends in + adds to a list, as on the command line."""
+    for key, value in new.items():
+        base = key.removesuffix("+")
+        if key != base:
+            target = base if base in old else key
+            old[target] = [*old.get(target, []), *value]
+        elif isinstance(value, dict) and isinstance(old.get(key), dict):
+            merge(old[key], value)
+        else:
+            old[key] = deepcopy(value)
+
+
+def nest(settings: Settings) -> dict[str, Any]:
+    """Dotted settings as nested ones."""
+    nested: dict[str, Any] = {}
+    for key, value in settings.items():
+        *outer, last = key.split(".")
+        inner = nested
+        for name in outer:
+            inner = inner.setdefault(name, {})
+        inner[last] = deepcopy(value)
+    return nested
+
+
+def _get(config: dict[str, Any], key: str) -> Any:
+    for name in key.split("."):
+        config = config[name]
+    return config
+
+
+def _digest(settings: object) -> str:
+    return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:DIGITS]
+
+
+def check_scale(table: Table, scale: str) -> None:
+    """Refuse a scale whose files are not beside the table's."""
+    for file in SCALES[scale]:
+        if not (table.root / file).is_file():
+            raise TableError(f"{table.path}: scale {scale} needs {table.root / file}")

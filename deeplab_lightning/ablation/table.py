@@ -1,0 +1,183 @@
+"""A table of a paper, read from its file: what each row trains, how it is scored, what the paper reports."""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Settings = dict[str, Any]
+"""Dotted settings of the command line, such as `model.init_args.output_stride`, and their values."""
+
+TABLE_KEYS = {"table", "metric", "configs", "rows"}
+SETTING = re.compile(r"(model|data|trainer)(\.\w+)+\+?")
+METRIC = re.compile(r"(val|test|server)/\w+(/\w+)*")
+
+
+class TableError(ValueError):
+    """A fault in the file of a table, as one sentence."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table. A row that neither trains nor evaluates is a reference: somebody else's published number.
+
+    Args:
+        name: by which other rows, options and reports know it.
+        metric: what the number is; "server/..." is scored by the VOC server alone.
+        configs: files of the training, in order.
+        paper: the published number, in percent.
+        train: settings of the training, over those of the files; None for a reference.
+        evaluate: settings of the evaluation only, over those of the training.
+        evaluate_configs: files of the evaluation only; `configs` in the file's `evaluate`.
+        start_from: the row whose weights are the start.
+        columns: what else the paper prints in this row.
+        stage: what a row is for that only trains, for others to start from; the paper has no such row.
+        note: what to know about a row; needed where the paper prints no number.
+        uncertain: what of the row the paper leaves open, and how it is done here.
+        not_reproducible: why nobody else can repeat it.
+    """
+
+    name: str
+    metric: str
+    configs: tuple[str, ...]
+    paper: float | None = None
+    train: Settings | None = None
+    evaluate: Settings = field(default_factory=dict)
+    evaluate_configs: tuple[str, ...] = ()
+    start_from: str | None = None
+    columns: dict[str, Any] = field(default_factory=dict)
+    stage: str | None = None
+    note: str | None = None
+    uncertain: str | None = None
+    not_reproducible: str | None = None
+
+    @property
+    def remarks(self) -> str:
+        """All that is to be said about the row, in one line."""
+        marks = [("", self.stage), ("", self.note), ("uncertain: ", self.uncertain)]
+        marks.append(("not reproducible: ", self.not_reproducible))
+        return "; ".join(f"{mark}{text}" for mark, text in marks if text)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of a paper.
+
+    Args:
+        path: of its file; the files that it names are sought from the folder above the file's own.
+        title: paper and number of the table.
+        rows: in the paper's order.
+    """
+
+    path: Path
+    title: str
+    rows: tuple[Row, ...]
+
+    @property
+    def root(self) -> Path:
+        """The folder from which configs are named: experiments/."""
+        return self.path.resolve().parent.parent
+
+    def row(self, name: str) -> Row:
+        """The row of that name.
+
+        Raises:
+            TableError: there is none.
+        """
+        for row in self.rows:
+            if row.name == name:
+                return row
+        names = ", ".join(row.name for row in self.rows)
+        raise TableError(f"{self.path}: there is no row {name!r}; the rows are {names}")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        TableError: it is not there, or holds no mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise TableError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise TableError(f"{path}: it holds no mapping")
+    return content
+
+
+def read_table(path: Path) -> Table:
+    """Read and check the file of a table.
+
+    Raises:
+        TableError: whatever is wrong with it.
+    """
+    content = read_yaml(path)
+    _check_keys(path, content, TABLE_KEYS, TABLE_KEYS)
+    rows: list[Row] = []
+    for entry in content["rows"]:
+        rows.append(_read_row(path, content, entry))
+        _check_row(Table(path, content["table"], tuple(rows[:-1])), rows[-1])
+    return Table(path, content["table"], tuple(rows))
+
+
+def _read_row(path: Path, table: dict[str, Any], entry: dict[str, Any]) -> Row:
+    name = entry.get("name")
+    where = f"{path}, row {name!r}"
+    if not isinstance(name, str):
+        raise TableError(f"{where}: every row needs a name, a string")
+    _check_keys(where, entry, set(Row.__dataclass_fields__) - {"evaluate_configs"}, set())
+    if entry.get("stage") is None and "paper" not in entry:
+        raise TableError(f"{where}: it needs paper, the published number, or stage, what it is trained for")
+    evaluate = dict(entry.get("evaluate") or {})
+    evaluate_configs = tuple(evaluate.pop("configs", ()))
+    train = entry.get("train", {} if "evaluate" in entry else None)
+    given = {key: value for key, value in entry.items() if key not in ("configs", "evaluate", "train")}
+    return Row(
+        **{"metric": table["metric"]} | given,
+        configs=_overlay(table["configs"], entry.get("configs", ())),
+        train=train,
+        evaluate=evaluate,
+        evaluate_configs=evaluate_configs,
+    )
+
+
+def _overlay(configs: Collection[str], own: Collection[str]) -> tuple[str, ...]:
+    """The table's files with a row's own, each in the place of the one from its folder."""
+    folders = {Path(config).parent: config for config in configs}
+    return tuple((folders | {Path(config).parent: config for config in own}).values())
+
+
+def _check_keys(where: object, content: dict[str, Any], known: set[str], needed: set[str]) -> None:
+    if unknown := sorted(map(str, set(content) - known)):
+        raise TableError(f"{where}: unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    if missing := sorted(needed - set(content)):
+        raise TableError(f"{where}: {missing[0]} is missing")
+
+
+def _check_row(above: Table, row: Row) -> None:
+    """Check a row against the rows above it."""
+    where = f"{above.path}, row {row.name!r}"
+    if row.name in {other.name for other in above.rows}:
+        raise TableError(f"{where}: there are two rows of this name")
+    if row.paper is not None and not isinstance(row.paper, int | float):
+        raise TableError(f"{where}: paper must be a number, got {row.paper!r}")
+    if row.paper is None and not (row.stage or row.note):
+        raise TableError(f"{where}: without a paper's number it needs a note that says why there is none")
+    if not METRIC.fullmatch(row.metric):
+        raise TableError(f"{where}: metric must be a logged name such as val/miou, got {row.metric!r}")
+    for key in (*(row.train or {}), *row.evaluate):
+        if not SETTING.fullmatch(key):
+            raise TableError(f"{where}: {key!r} is no setting such as model.init_args.output_stride")
+    for config in (*row.configs, *row.evaluate_configs):
+        if not (above.root / config).is_file():
+            raise TableError(f"{where}: there is no file {above.root / config}")
+    if row.train is None and (row.start_from or row.stage):
+        raise TableError(f"{where}: start_from and stage are of rows that train; give it train: {{}}")
+    if row.train is not None and row.not_reproducible:
+        raise TableError(f"{where}: not_reproducible is of rows that do not train")
+    if row.start_from is not None and above.row(row.start_from).train is None:
+        raise TableError(f"{where}: it starts from {row.start_from!r}, which does not train")

@@ -1,0 +1,108 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deeplab_lightning.ablation.compare import Comparison, compare, markdown
+from deeplab_lightning.ablation.page import render
+from deeplab_lightning.ablation.plan import plan_table
+from deeplab_lightning.ablation.table import read_table
+from deeplab_lightning.commands.report import run
+from tests.ablation.tables import TABLE, write_tree
+from tests.test_identity import IDENTITY
+
+
+def write_done(folder: Path, content: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "done.json").write_text(json.dumps(content))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A table, of which two seeds of the plain row are done at the paper's scale, and one at the smoke scale."""
+    path = write_tree(tmp_path, tmp_path)
+    for scale, scores in (("paper", (0.22, 0.24)), ("smoke", (0.1,))):
+        plan = plan_table(read_table(path), scale, range(len(scores)))
+        for training, score in zip(plan.trainings, scores, strict=True):
+            folder = tmp_path / "runs" / scale / training.name
+            write_done(folder, {"seed": training.seed, "seconds": 10})
+            record = {"metric": "val/miou", "value": score, "identity": IDENTITY.as_dict()}
+            write_done(folder / "evaluations" / next(iter(training.evaluations)), {"records": [record], "seconds": 2})
+    return path
+
+
+def compared(path: Path, scale: str = "paper") -> Comparison:
+    return compare(read_table(path), scale, path.parent.parent / "runs" / scale)
+
+
+def test_mean_spread_and_difference(path: Path) -> None:
+    others, plain, flip = compared(path).lines
+    assert (others.ours, others.status) == (None, "")
+    assert plain.scores == pytest.approx({0: 22.0, 1: 24.0})
+    assert (plain.ours, plain.difference, plain.seconds) == pytest.approx((23.0, 3.0, 12))
+    assert plain.spread == pytest.approx(2**0.5)
+    assert (flip.ours, flip.status) == (None, "trained, evaluation not yet run")
+
+
+def test_another_scale_gives_no_difference_and_says_why(path: Path) -> None:
+    comparison = compared(path, "smoke")
+    assert comparison.lines[1].ours == pytest.approx(10.0)
+    assert comparison.lines[1].difference is None
+    assert "not comparable" in comparison.warning
+    assert comparison.warning in markdown(comparison)
+    assert "not comparable" in render([], [comparison])
+    assert compared(path).warning == ""
+
+
+def test_what_was_not_run_or_failed(path: Path, tmp_path: Path) -> None:
+    assert [line.status for line in compare(read_table(path), "paper", tmp_path / "none").lines] == [
+        "",
+        "not yet run",
+        "not yet run",
+    ]
+    (training,) = plan_table(read_table(path), "paper").trainings
+    folder = tmp_path / "failed" / training.name
+    folder.mkdir(parents=True)
+    assert compare(read_table(path), "paper", tmp_path / "failed").lines[1].status == "unfinished"
+    (folder / "failed.json").write_text(json.dumps({"tail": "one\ndeeplab: error: no room"}))
+    assert compare(read_table(path), "paper", tmp_path / "failed").lines[1].status == "failed: deeplab: error: no room"
+
+
+def test_a_metric_that_the_data_do_not_have(path: Path) -> None:
+    path.write_text(TABLE.replace("val/miou", "val/iou/bicycle"))
+    assert compared(path).lines[1].status == "its data have no val/iou/bicycle"
+
+
+def test_settings_that_a_scale_set_aside_are_named(path: Path, tmp_path: Path) -> None:
+    path.write_text(f"{TABLE}  - {{name: long, train: {{trainer.max_steps: 9}}, paper: 1}}\n")
+    assert compared(path, "smoke").lines[3].status == "without its own trainer.max_steps"
+    assert compared(path).lines[3].status == "not yet run"
+
+
+def test_markdown_holds_the_papers_columns_and_the_identity(path: Path) -> None:
+    text = markdown(compared(path))
+    assert "| row | size | paper | ours | difference | seeds | seconds | measured as | state | remarks |" in text
+    assert "| others |  | 30.5 |  |  |  |  |  |  |  |" in text
+    assert "| plain | 11M | 20 | 23.00 ± 1.41 | +3.00 | 2 | 12 | [1] |  |  |" in text
+    assert f"- [1] {IDENTITY}" in text
+
+
+def test_the_report_of_a_table_and_of_a_folder(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = ["--runs", str(tmp_path / "runs")]
+    assert run("report", [str(path), *runs, "--json"]) == 0
+    (content,) = json.loads(capsys.readouterr().out)
+    assert [row["ours"] for row in content["rows"]] == [None, pytest.approx(23.0), None]
+    assert run("report", [str(path.parent), *runs, "--output", str(tmp_path / "out" / "page.html")]) == 0
+    printed = capsys.readouterr().out
+    assert "23.00 ± 1.41" in printed
+    assert "flip: uncertain: the side" in printed
+    assert "23.00 ± 1.41" in (tmp_path / "out" / "page.html").read_text()
+    assert "23.00 ± 1.41" in (tmp_path / "out" / "page.md").read_text()
+
+
+def test_options_that_take_no_effect(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "run" / "logs").mkdir(parents=True)
+    for options in ([str(path), str(tmp_path / "run")], [str(tmp_path / "run"), "--scale", "smoke"]):
+        with pytest.raises(SystemExit):
+            run("report", options)

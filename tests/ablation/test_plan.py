@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import pytest
+
+from deeplab_lightning.ablation.plan import Plan, check_scale, merge, plan_table
+from deeplab_lightning.ablation.runner import config_of
+from deeplab_lightning.ablation.table import TableError, read_table
+from tests.ablation.tables import TABLE, write_tree
+
+CHAIN = """  - {name: first, stage: a start, train: {model.init_args.lr: 0.1}}
+  - {name: second, start_from: first, train: {trainer.max_steps: 9}, paper: 3}
+"""
+
+
+def plan(folder: Path, more: str = "", scale: str = "paper", **kwargs: object) -> Plan:
+    return plan_table(read_table(write_tree(folder, folder, TABLE + more)), scale, **kwargs)  # type: ignore[arg-type]
+
+
+def test_rows_that_train_alike_share_a_training(tmp_path: Path) -> None:
+    (training,) = plan(tmp_path).trainings
+    assert training.rows == ["plain", "flip"]
+    assert [evaluation.settings for evaluation in training.evaluations.values()] == [
+        {},
+        {"model": {"init_args": {"flip": True}}},
+    ]
+    assert training.cost == "6 steps of 4 crops of 32x32"
+
+
+def test_a_row_of_its_own_settings_trains_for_itself(tmp_path: Path) -> None:
+    row = "  - {name: slow, train: {model.init_args.lr: 0.001}, paper: 1}\n"
+    shared, own = plan(tmp_path, row).trainings
+    assert own.config["model"]["init_args"]["lr"] == 0.001
+    assert own.name != shared.name
+
+
+def test_the_name_follows_from_the_settings_and_the_seed(tmp_path: Path) -> None:
+    first = [training.name for training in plan(tmp_path, seeds=(0, 1)).trainings]
+    assert first == [training.name for training in plan(tmp_path, seeds=(0, 1)).trainings]
+    assert [name.partition("_")[2] for name in first] == ["seed0", "seed1"]
+    path = write_tree(tmp_path, tmp_path)
+    (path.parent.parent / "model" / "tiny.yaml").write_text(
+        (path.parent.parent / "model" / "tiny.yaml").read_text().replace("0.01", "0.02")
+    )
+    assert plan_table(read_table(path), "paper").trainings[0].name not in first
+
+
+def test_a_training_starts_from_another(tmp_path: Path) -> None:
+    made = plan(tmp_path, CHAIN, names=["second"])
+    first, second = made.trainings
+    assert (first.source, second.source) == (None, first)
+    assert first.evaluations == {}
+    config = config_of(second, Path("runs"))
+    assert config["model"]["init_args"]["start_from"] == f"runs/{first.name}/last.ckpt"
+    assert config["model"]["init_args"]["pretrained"] is False
+    assert config["trainer"]["default_root_dir"] == f"runs/{second.name}"
+    other = plan(tmp_path, CHAIN.replace("0.1", "0.2"), names=["second"]).trainings[1]
+    assert other.name != second.name  # what it starts from is part of what it is
+
+
+def test_a_scale_wins_and_says_what_it_set_aside(tmp_path: Path) -> None:
+    made = plan(tmp_path, CHAIN, scale="smoke")
+    assert {training.config["trainer"]["max_steps"] for training in made.trainings} == {2}
+    assert [training.replaced for training in made.trainings] == [{}, {}, {"second": ["trainer.max_steps"]}]
+
+
+def test_scores_of_the_server_are_not_measured_here(tmp_path: Path) -> None:
+    made = plan(tmp_path, "  - {name: test, metric: server/miou, train: {}, paper: 1}\n", names=["test"])
+    assert made.rows[0].evaluation is None
+    assert made.rows[0].training is not None
+
+
+def test_a_key_with_a_plus_adds_to_a_list() -> None:
+    settings = {"a": {"list": [1]}}
+    merge(settings, {"a": {"list+": [2]}, "other+": [3]})
+    merge(settings, {"other+": [4]})
+    assert settings == {"a": {"list": [1, 2]}, "other+": [3, 4]}
+
+
+def test_a_scale_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"scale camvid needs .*data/camvid\.yaml"):
+        check_scale(read_table(write_tree(tmp_path, tmp_path)), "camvid")

@@ -1,0 +1,64 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from deeplab_lightning.__main__ import main
+from tests.ablation.tables import write_tree
+from tests.integration.conftest import ROOT
+
+TABLES = ROOT / "experiments" / "ablations"
+
+
+def printed(capsys: pytest.CaptureFixture[str], *options: object) -> str:
+    assert main(["ablate", *map(str, options)]) == 0
+    return capsys.readouterr().out
+
+
+def test_dry_run_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("deeplab_v3_table4", "deeplab_v3_table7")
+    files = [TABLES / f"{name}.yaml" for name in names]
+    inference, leaderboard = map(json.loads, printed(capsys, *files, "--dry-run", "--json").splitlines())
+    assert inference["table"] == str(files[0])
+    assert [row["paper"] for row in inference["rows"]] == [76.66, 78.05, 78.93, 79.35]
+    (training,) = inference["runs"]
+    assert {row["run"] for row in inference["rows"]} == {training["run"]}
+    assert [row["evaluate"].get("model", {}).get("init_args", {}).get("flip") for row in inference["rows"]] == [
+        *[None] * 3,
+        True,
+    ]
+    assert [command[1] for command in training["commands"]] == ["fit", *["validate"] * 4]
+    assert [row["run"] for row in leaderboard["rows"]].count(None) == 16
+    coco, trainaug, stage2 = leaderboard["runs"]
+    assert (coco["start_from"], trainaug["start_from"]) == (None, coco["run"])
+    assert stage2["start_from"] == trainaug["run"]
+
+
+def test_dry_run_in_words(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = printed(capsys, TABLES / "deeplab_v3_table9.yaml", "--dry-run", "--scale", "smoke", "--runs", tmp_path)
+    assert "scale smoke sets aside data.init_args.batch_size of batch8\n" in text
+    assert text.count("deeplab fit ") == text.count("deeplab validate ") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_and_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--rows", "mg121_block7,mg111_block4", "--seeds", "0,3", "--dry-run", "--json")
+    found = json.loads(printed(capsys, TABLES / "deeplab_v3_table3.yaml", *options))
+    assert [(row["name"], row["seed"]) for row in found["rows"]] == [
+        ("mg111_block4", 0),
+        ("mg111_block4", 3),
+        ("mg121_block7", 0),
+        ("mg121_block7", 3),
+    ]
+    assert len(found["runs"]) == 4
+
+
+def test_faults_are_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = write_tree(tmp_path, tmp_path)
+    assert main(["ablate", str(path), "--rows", "plan", "--dry-run"]) == 1
+    assert "there is no row 'plan' in" in capsys.readouterr().err
+    assert main(["ablate", str(tmp_path / "none.yaml")]) == 1
+    assert "none.yaml: cannot be read as YAML" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["ablate", str(path), "--json"])
+    assert "--json goes with --dry-run" in capsys.readouterr().err

@@ -1,0 +1,81 @@
+"""`deeplab ablate` on a tiny table: through, killed and gone on with, and with a row that fails."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deeplab_lightning.__main__ import main
+from tests.ablation.tables import TABLE, write_tree
+
+ROWS = """  - {name: start, stage: of another, train: {model.init_args.lr: 0.001}}
+  - {name: after, train: {trainer.max_steps: 3}, start_from: start, paper: 22.0, metric: test/miou}
+"""
+
+
+def scores(path: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    capsys.readouterr()
+    assert main(["report", str(path), "--runs", str(runs), "--json"]) == 0
+    (table,) = json.loads(capsys.readouterr().out)
+    return [{key: row[key] for key in ("name", "ours", "status")} for row in table["rows"]]
+
+
+def start(path: Path, runs: Path, log: Path) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "deeplab_lightning", "ablate", str(path), "--runs", str(runs)]
+    with log.open("a") as file:
+        return subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+
+
+def test_a_killed_table_goes_on_to_the_same_scores(
+    tmp_path: Path, shapes_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Killed once by Ctrl-C as soon as there is a checkpoint, and once outright, at some moment after."""
+    path = write_tree(tmp_path / "experiments", shapes_root)
+    whole, broken, log = tmp_path / "whole", tmp_path / "broken", tmp_path / "log"
+    assert main(["ablate", str(path), "--runs", str(whole)]) == 0
+    expected = scores(path, whole, capsys)
+    assert [row["name"] for row in expected if row["ours"] is not None] == ["plain", "flip"]
+    for number in (signal.SIGINT, signal.SIGKILL):
+        process = start(path, broken, log)
+        try:
+            deadline = time.monotonic() + 240
+            while not (list(broken.glob("paper/*/last.ckpt")) or process.poll() is not None):
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.05)
+            time.sleep(random.Random(0).uniform(0, 3) if number == signal.SIGKILL else 0)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, number)
+        process.wait(timeout=120)
+    assert main(["ablate", str(path), "--runs", str(broken)]) == 0
+    assert scores(path, broken, capsys) == expected
+    done = {file: file.stat().st_mtime_ns for file in broken.rglob("done.json")}
+    assert len(done) == 3
+    assert main(["ablate", str(path), "--runs", str(broken)]) == 0
+    assert {file: file.stat().st_mtime_ns for file in broken.rglob("done.json")} == done  # nothing was done again
+
+
+def test_a_row_starts_from_another_and_one_that_fails_stops_nothing(
+    tmp_path: Path, shapes_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = "  - {name: wrong, train: {model.init_args.backbone: resnet19}, paper: 1}\n"
+    path = write_tree(tmp_path / "experiments", shapes_root, TABLE + wrong + ROWS)
+    runs = tmp_path / "runs"
+    assert main(["ablate", str(path), "--runs", str(runs), "--rows", "wrong,after"]) == 1
+    printed = capsys.readouterr().out
+    assert "training of wrong, seed 0 failed" in printed
+    assert "resnet19" in printed
+    assert "it needs the training of wrong, which failed" in printed
+    found = {row["name"]: row for row in scores(path, runs, capsys)}
+    assert found["after"]["ours"] > 0
+    assert "resnet19" in found["wrong"]["status"]
+    assert found["plain"]["status"] == "not yet run"
+    text = next(log for log in runs.glob("paper/*/log.txt") if "--wandb.name after" in log.read_text()).read_text()
+    assert "Started from" in text
