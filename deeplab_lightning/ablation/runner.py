@@ -20,6 +20,7 @@ from deeplab_lightning.identity import Record
 RUNS = Path("runs/ablations")
 DONE, FAILED, LOG = "done.json", "failed.json", "log.txt"
 TAIL_LINES = 12
+PATIENCE = 15.0  # seconds that a process which was just killed may take to go
 
 Tell = Callable[["Work", str], None]
 """Is told of each piece of work that it starts ("starts") and how it ended ("done", "was done", or why it failed)."""
@@ -140,10 +141,15 @@ def _wait(process: "subprocess.Popen[bytes]") -> int:
 def _lock(folder: Path) -> Iterator[IO[str]]:
     """Hold a folder for this process and the one that it starts, which may outlive it."""
     with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise WorkError(f"{folder}: another process is at it") from error
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise WorkError(f"{folder}: another process is at it") from error
+                time.sleep(0.1)
         yield file
 
 
