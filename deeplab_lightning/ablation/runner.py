@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -104,7 +105,7 @@ def _do(work: Work, root: Path) -> None:
     command = [sys.executable, "-m", "deeplab_lightning", *work.options(root)]
     start = time.monotonic()
     with _lock(folder) as lock, (folder / LOG).open("a") as log:
-        log.write(f"$ deeplab {' '.join(command[3:])}\n")
+        log.write(f"$ {shlex.join(['deeplab', *command[3:]])}\n")
         log.flush()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[lock.fileno()])
         status = _wait(process)

@@ -1,6 +1,7 @@
 """`deeplab ablate`: train and score the rows of tables, as far as it is not done yet."""
 
 import json
+import shlex
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,7 @@ def print_plan(console: Console, plan: Plan, root: Path) -> None:
             text = f"scale {plan.scale} sets aside {', '.join(replaced)} of {row}"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
     for work in work_of(plan):
-        console.print(f"deeplab {' '.join(work.options(root))}", markup=False, highlight=False, soft_wrap=True)
+        console.print(shlex.join(["deeplab", *work.options(root)]), markup=False, highlight=False, soft_wrap=True)
 
 
 def _run(plans: list[Plan], root: Path) -> int:
