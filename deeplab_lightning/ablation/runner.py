@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from deeplab_lightning.identity import Record
 RUNS = Path("runs/ablations")
 DONE, FAILED, LOG = "done.json", "failed.json", "log.txt"
 TAIL_LINES = 12
+PATIENCE = 15.0  # seconds that a process which was just killed may take to go
 
 Tell = Callable[["Work", str], None]
 """Is told of each piece of work that it starts ("starts") and how it ended ("done", "was done", or why it failed)."""
@@ -103,7 +105,7 @@ def _do(work: Work, root: Path) -> None:
     command = [sys.executable, "-m", "deeplab_lightning", *work.options(root)]
     start = time.monotonic()
     with _lock(folder) as lock, (folder / LOG).open("a") as log:
-        log.write(f"$ deeplab {' '.join(command[3:])}\n")
+        log.write(f"$ {shlex.join(['deeplab', *command[3:]])}\n")
         log.flush()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[lock.fileno()])
         status = _wait(process)
@@ -140,10 +142,15 @@ def _wait(process: "subprocess.Popen[bytes]") -> int:
 def _lock(folder: Path) -> Iterator[IO[str]]:
     """Hold a folder for this process and the one that it starts, which may outlive it."""
     with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise WorkError(f"{folder}: another process is at it") from error
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise WorkError(f"{folder}: another process is at it") from error
+                time.sleep(0.1)
         yield file
 
 

@@ -1,6 +1,7 @@
 """`deeplab ablate`: train and score the rows of tables, as far as it is not done yet."""
 
 import json
+import shlex
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
@@ -124,13 +125,14 @@ def print_plan(console: Console, plan: Plan, root: Path) -> None:
     console.print(grid)
     references = [planned.row.name for planned in plan.rows if planned.training is None]
     if references:
-        console.print(f"references, nothing to run: {', '.join(references)}", markup=False, highlight=False)
+        text = f"references, nothing to run: {', '.join(references)}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
     for training in plan.trainings:
         for row, replaced in training.replaced.items():
             text = f"scale {plan.scale} sets aside {', '.join(replaced)} of {row}"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
     for work in work_of(plan):
-        console.print(f"deeplab {' '.join(work.options(root))}", markup=False, highlight=False, soft_wrap=True)
+        console.print(shlex.join(["deeplab", *work.options(root)]), markup=False, highlight=False, soft_wrap=True)
 
 
 def _run(plans: list[Plan], root: Path) -> int:
@@ -147,7 +149,8 @@ def _run(plans: list[Plan], root: Path) -> int:
                 return
             progress.advance(bar)
             if what not in ("done", "was done"):
-                console.print(f"{title} failed; {work.folder(root)}:", markup=False, highlight=False)
+                place = f"{title} failed; {work.folder(root)}:"
+                console.print(place, markup=False, highlight=False, soft_wrap=True)
                 console.print(what, markup=False, highlight=False, soft_wrap=True)
 
         return sum(run_plan(plan, root, tell) for plan in plans)

@@ -33,6 +33,7 @@ def start(path: Path, runs: Path, log: Path) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
 
 
+@pytest.mark.slow
 def test_a_killed_table_goes_on_to_the_same_scores(
     tmp_path: Path, shapes_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_killed_table_goes_on_to_the_same_scores(
     assert {file: file.stat().st_mtime_ns for file in broken.rglob("done.json")} == done  # nothing was done again
 
 
+@pytest.mark.slow
 def test_a_row_starts_from_another_and_one_that_fails_stops_nothing(
     tmp_path: Path, shapes_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
