@@ -41,6 +41,7 @@ bench: .venv/stamp  ## measure speeds and ratios, into the tables of experiments
 	$(BIN)/python experiments/benchmarks/loading.py
 	$(BIN)/python experiments/benchmarks/crf.py
 	$(BIN)/python experiments/benchmarks/crf.py --large
+	$(BIN)/python experiments/benchmarks/training.py
 
 lint: .venv/stamp  ## ruff, ruff format --check, mypy --strict
 	$(BIN)/ruff check .

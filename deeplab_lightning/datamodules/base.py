@@ -1,6 +1,8 @@
 """What every datamodule shares: augmentation, loaders, and the data's part of the evaluation identity."""
 
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -22,6 +24,9 @@ from deeplab_lightning.datasets.transforms import (
     TrainTransform,
     Transform,
 )
+
+LOADER_TIMEOUT = 300
+"""Seconds to wait for a batch of the loader workers: one that hangs ends the training, it does not stall it."""
 
 SIZE_POLICIES = {
     "whole_image": (None, "whole image, scored at its original size"),
@@ -193,6 +198,7 @@ class SegmentationDataModule(LightningDataModule):
             drop_last=drop_last,
             persistent_workers=self.num_workers > 0,
             worker_init_fn=_leave_signals_to_the_trainer,
+            timeout=LOADER_TIMEOUT if self.num_workers > 0 else 0,
         )
 
 
@@ -226,9 +232,17 @@ def _length(dataset: Dataset[Sample]) -> int:
 
 
 def _leave_signals_to_the_trainer(_: int) -> None:
-    """A signal to the whole process group must not end the workers before the trainer has saved and closed them."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
+    """A signal to the whole process group must not end the workers before the trainer has saved; its own does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_when_the_trainer_says, daemon=True).start()
+
+
+def _end_when_the_trainer_says() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def _rank_and_world_size() -> tuple[int, int]:

@@ -1,10 +1,11 @@
 """Training images a second: the whole `deeplab fit` against plain PyTorch loops around peers' networks.
 
-(a) DeepLabv3+ on segmentation-models-pytorch's ResNet-18 in both, theirs being smp's network; (b) DeepLabv3 on ResNet-50
-at output stride 8, theirs being torchvision's, ours with its head. All take the same batches from the same loader, crops of
-256x256, batches of 4, SGD with momentum, random weights, float32. The ways take turns in every round.
+(a) DeepLabv3+ on ResNet-18, theirs being segmentation-models-pytorch's; (b) DeepLabv3 on ResNet-50 at output stride 8,
+theirs being torchvision's. Ours have as many parameters. All take the same batches from the same loader: crops of
+256x256, batches of 4, SGD with momentum, random weights, float32, and ours in bfloat16 too. The ways take
+turns in every round.
 
-The plain loop has neither logging nor a progress bar. `fit` is what the command runs: loggers, callbacks and checkpoints.
+The plain loop has neither logging nor a progress bar; `fit` is what the command runs, with loggers and callbacks.
 """
 
 import sys

@@ -20,13 +20,13 @@ def record(metric: type[ConfusionMatrix] | type[TrimapBands], found: list[list[i
         found.append(matrix.flatten().tolist())
         return matrix
 
-    metric.compute = recorded  # type: ignore[method-assign, assignment]
+    metric.compute = recorded  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
     matrices: list[list[int]] = []
     for kind in (ConfusionMatrix, TrimapBands):
-        record(kind, matrices)  # type: ignore[arg-type]
+        record(kind, matrices)
     status = main(sys.argv[2:])
     if os.environ.get("LOCAL_RANK", "0") == "0":
         Path(sys.argv[1]).write_text(json.dumps(matrices))

@@ -114,7 +114,7 @@ def test_batch_norm_counts_the_images_that_share_statistics(
 ) -> None:
     module = DeepLabV3Module(4, backbone="resnet18")
     if synchronised:
-        module.network = nn.SyncBatchNorm.convert_sync_batchnorm(module.network)
+        module.network = nn.SyncBatchNorm.convert_sync_batchnorm(module.network)  # type: ignore[no-untyped-call]
     trainer = SimpleNamespace(datamodule=SimpleNamespace(batch_size=4), world_size=world_size)
     monkeypatch.setattr(type(module), "trainer", trainer)
     with warnings.catch_warnings(record=True) as caught:
