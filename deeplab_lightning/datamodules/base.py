@@ -25,9 +25,6 @@ from deeplab_lightning.datasets.transforms import (
     Transform,
 )
 
-LOADER_TIMEOUT = 300
-"""Seconds to wait for a batch of the loader workers: one that hangs ends the training, it does not stall it."""
-
 SIZE_POLICIES = {
     "whole_image": (None, "whole image, scored at its original size"),
     "pad_to_513": ((513, 513), "padded with the mean to 513x513, scored at its original size"),
@@ -198,7 +195,6 @@ class SegmentationDataModule(LightningDataModule):
             drop_last=drop_last,
             persistent_workers=self.num_workers > 0,
             worker_init_fn=_leave_signals_to_the_trainer,
-            timeout=LOADER_TIMEOUT if self.num_workers > 0 else 0,
         )
 
 
