@@ -39,6 +39,7 @@ test: .venv/stamp  ## the tests
 
 bench: .venv/stamp  ## measure speeds and ratios, into the tables of experiments/benchmarks
 	$(BIN)/python experiments/benchmarks/loading.py
+	$(BIN)/python experiments/benchmarks/v1_speed.py
 	$(BIN)/python experiments/benchmarks/crf.py
 	$(BIN)/python experiments/benchmarks/crf.py --large
 	$(BIN)/python experiments/benchmarks/training.py
