@@ -1,7 +1,8 @@
 """Ten deterministic steps of each variant against stored losses: a change of the numbers must be a decision.
 
 Weights and images come from numpy, for torch's own draws differ between its versions; nothing is dropped out; all is in
-float64, for ten steps through batch norm blow the rounding of float32 up to the second digit.
+float64, for ten steps through batch norm blow the rounding of float32 up to the second digit. Depthwise networks do so in
+float64 too where image pooling normalises over two values; theirs are frozen, or the branch is left out.
 `python -m tests.numerics.test_golden_losses` prints the losses of the code as it is.
 """
 
@@ -27,6 +28,7 @@ CAFFE: dict[str, Any] = {
     "bias_lr_multiplier": 2.0,
     "lr": 1e-4,
 }
+
 VARIANTS: dict[str, Callable[[], SegmentationModule]] = {
     "v1 4x4": lambda: DeepLabV1Module(4, kernel_size=4, rate=4, fc_channels=128, **CAFFE),
     "v1 7x7": lambda: DeepLabV1Module(4, kernel_size=7, rate=4, fc_channels=64, **CAFFE),
@@ -37,12 +39,14 @@ VARIANTS: dict[str, Callable[[], SegmentationModule]] = {
     "v3": lambda: DeepLabV3Module(4, backbone="resnet18", multi_grid=(1, 2)),
     "v3 conv3x3": lambda: DeepLabV3Module(4, backbone="resnet18", stride_unit="first_dilated", aspp_conv3x3=True),
     "v3 cascade": lambda: DeepLabV3CascadeModule(4, "resnet18", stride_unit="last"),
-    "v3 mobilenet_v2": lambda: DeepLabV3Module(4, backbone="mobilenet_v2", atrous_rates=()),
+    "v3 mobilenet_v2": lambda: DeepLabV3Module(4, backbone="mobilenet_v2", atrous_rates=(), freeze_batch_norm=True),
     "v3+": lambda: DeepLabV3PlusModule(4, backbone="resnet18"),
     "v3+ two joins": lambda: DeepLabV3PlusModule(4, backbone="resnet18", decoder_strides=(8, 4), decoder_convs=1),
     "v3+ separable": lambda: DeepLabV3PlusModule(4, backbone="resnet18", separable=True),
-    "v3+ xception41": lambda: DeepLabV3PlusModule(4, backbone="xception41", separable=True),
-    "v3+ mobilenet_v3": lambda: DeepLabV3PlusModule(4, backbone="mobilenet_v3_large", separable=True),
+    "v3+ xception41": lambda: DeepLabV3PlusModule(4, backbone="xception41", separable=True, image_pooling=False),
+    "v3+ mobilenet_v3": lambda: DeepLabV3PlusModule(
+        4, backbone="mobilenet_v3_large", separable=True, freeze_batch_norm=True
+    ),
 }
 GOLDEN = {
     "v1 4x4": [1.29988, 1.28259, 1.25128, 1.21004, 1.16303, 1.1141, 1.06582, 1.02125, 0.98201, 0.94727],
@@ -54,12 +58,12 @@ GOLDEN = {
     "v3": [1.62485, 1.35972, 1.03776, 0.9234, 0.89291, 0.83983, 0.81532, 0.80678, 0.7958, 0.79041],
     "v3 conv3x3": [1.53158, 1.23867, 1.08207, 0.98953, 0.8943, 0.89504, 0.83833, 0.83063, 0.81935, 0.80002],
     "v3 cascade": [2.34687, 2.04503, 2.70483, 3.51409, 2.97652, 2.3927, 2.87436, 2.00183, 2.17805, 3.16823],
-    "v3 mobilenet_v2": [1.7924, 1.62149, 1.50755, 1.47184, 1.51189, 1.3664, 1.26518, 1.22961, 1.11372, 1.04972],
+    "v3 mobilenet_v2": [3.38787, 4.01361, 4.64112, 2.88409, 4.79077, 1.30239, 2.30734, 1.98866, 0.91974, 1.04402],
     "v3+": [1.63925, 1.49457, 1.1132, 1.03387, 0.91611, 0.85369, 0.81019, 0.78003, 0.76173, 0.74475],
     "v3+ two joins": [1.73411, 1.52824, 1.41938, 1.16947, 0.99672, 0.90419, 0.85479, 0.8148, 0.79611, 0.77895],
     "v3+ separable": [1.77505, 1.65306, 1.49107, 1.24024, 1.13229, 1.01102, 0.95996, 0.92673, 0.90233, 0.89048],
-    "v3+ xception41": [1.63148, 1.6843, 1.63386, 1.50828, 1.34863, 1.3156, 1.20529, 1.16095, 1.08376, 1.00275],
-    "v3+ mobilenet_v3": [1.57142, 1.54353, 1.46666, 1.52293, 1.44885, 1.33083, 1.22315, 1.28714, 1.20419, 1.27519],
+    "v3+ xception41": [1.73134, 1.57382, 1.65055, 1.47446, 1.42717, 1.30053, 1.18559, 1.1562, 1.11071, 1.02687],
+    "v3+ mobilenet_v3": [2.03339, 4.07928, 1.92114, 2.05435, 1.61681, 1.42213, 1.3819, 1.30206, 1.22193, 1.1623],
 }
 
 
