@@ -1,8 +1,8 @@
 """Ten deterministic steps of each variant against stored losses: a change of the numbers must be a decision.
 
 Weights and images come from numpy, for torch's own draws differ between its versions; nothing is dropped out; all is in
-float64, for ten steps through batch norm blow the rounding of float32 up to the second digit. Depthwise networks do so in
-float64 too where image pooling normalises over two values; theirs are frozen, or the branch is left out.
+float64, for ten steps through batch norm blow the rounding of float32 up to the second digit. Depthwise networks do so
+in float64 too where image pooling normalises over two values; theirs are frozen, or the branch is left out.
 `python -m tests.numerics.test_golden_losses` prints the losses of the code as it is.
 """
 
