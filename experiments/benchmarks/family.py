@@ -1,7 +1,8 @@
 """Every variant at its full width on Shapes, from random weights, with one small budget: does it learn, and how fast?
 
 `python experiments/benchmarks/family.py [MODEL ...]` trains the files of experiments/model with
-experiments/scale/shapes.yaml, one after the other, and prints a table; runs that are there already are not repeated.
+experiments/scale/shapes.yaml, one after the other, then times them and prints a table; runs that are there already are
+not repeated. Networks without batch norm get a tenth of the learning rate.
 """
 
 import json
@@ -12,32 +13,40 @@ from pathlib import Path
 
 import torch
 import yaml
+from rich.console import Console
+from rich.progress import track
 
 from deeplab_lightning.commands.describe import build
 from deeplab_lightning.losses import cross_entropy
+from deeplab_lightning.models.batch_norm import batch_norms
 
 EXPERIMENTS = Path(__file__).parents[1]
 RUNS = Path("runs/family")
 TIMED_STEPS = 3
+LR_WITHOUT_BATCH_NORM = 1e-4
 
 
 def main(names: list[str]) -> None:
     """Train, time and print."""
+    configs = [EXPERIMENTS / "model" / f"{name}.yaml" for name in names]
+    configs = configs or sorted((EXPERIMENTS / "model").glob("*.yaml"))
+    scores = [train(config) for config in track(configs, "training", console=Console(stderr=True))]
     print("| variant | parameters | mIoU | images/s |\n|---|---|---|---|")
-    for name in names or sorted(path.stem for path in (EXPERIMENTS / "model").glob("*.yaml")):
-        config = EXPERIMENTS / "model" / f"{name}.yaml"
+    for config, miou in zip(configs, scores, strict=True):
         parameters = sum(parameter.numel() for parameter in build([config], [], 8).parameters())
-        miou = train(name, config)
-        print(f"| [{name}](model/{name}.yaml) | {parameters:,} | {miou:.3f} | {speed(config):.1f} |", flush=True)
+        link = f"[{config.stem}](model/{config.name})"
+        print(f"| {link} | {parameters:,} | {miou:.3f} | {speed(config):.1f} |", flush=True)
 
 
-def train(name: str, config: Path) -> float:
+def train(config: Path) -> float:
     """The mIoU after training, on the whole validation split."""
-    folder = RUNS / name
+    folder = RUNS / config.stem
     if not (folder / "last.ckpt").is_file():
         parts = [EXPERIMENTS / "base.yaml", EXPERIMENTS / "data/shapes.yaml", config, EXPERIMENTS / "scale/shapes.yaml"]
         options = [option for part in parts for option in ("-c", str(part))]
         options += ["--trainer.default_root_dir", str(folder), "--wandb.mode", "disabled"]
+        if not any(batch_norms(build([config], [], 8))):
+            options += ["--model.lr", str(LR_WITHOUT_BATCH_NORM)]
         command = [sys.executable, "-m", "deeplab_lightning", "fit", *options, "--trainer.enable_progress_bar", "false"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     records = json.loads((folder / "logs" / "fit_0" / "evaluation.json").read_text())
