@@ -1,8 +1,5 @@
 """What every datamodule shares: augmentation, loaders, and the data's part of the evaluation identity."""
 
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -14,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from deeplab_lightning.datamodules.sampler import EpochSampler
+from deeplab_lightning.datamodules.workers import fork_server, leave_signals_to_the_trainer
 from deeplab_lightning.datasets.folder import ImageFiles
 from deeplab_lightning.datasets.images import DataError, Sample
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
@@ -185,16 +183,18 @@ class SegmentationDataModule(LightningDataModule):
     def _loader(
         self, dataset: Dataset[Sample], batch_size: int, sampler: Iterable[int | tuple[int, int]], drop_last: bool
     ) -> DataLoader[Sample]:
+        _, world_size = _rank_and_world_size()
         return DataLoader(
             dataset,
             batch_size=batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
+            multiprocessing_context=fork_server() if world_size > 1 and self.num_workers else None,
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
             drop_last=drop_last,
             persistent_workers=self.num_workers > 0,
-            worker_init_fn=_leave_signals_to_the_trainer,
+            worker_init_fn=leave_signals_to_the_trainer,
         )
 
 
@@ -225,20 +225,6 @@ def collate(samples: list[Sample]) -> Batch:
 
 def _length(dataset: Dataset[Sample]) -> int:
     return len(dataset)  # type: ignore[arg-type]  # every data set here is sized; torch's base class is not
-
-
-def _leave_signals_to_the_trainer(_: int) -> None:
-    """A signal to the whole process group must not end the workers before the trainer has saved; its own does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_end_when_the_trainer_says, daemon=True).start()
-
-
-def _end_when_the_trainer_says() -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        pass
-    os._exit(0)
 
 
 def _rank_and_world_size() -> tuple[int, int]:
