@@ -21,12 +21,18 @@ class ConfusionMatrix(Metric):
         self.add_state("matrix", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
-        """Count a batch: prediction and target (B, H, W), class indices; 255 in the target is void."""
+        """Count a batch: prediction and target (B, H, W), class indices; 255 in the target is void.
+
+        Raises:
+            ValueError: they differ in shape, or the target holds an index that is no class.
+        """
         if prediction.shape != target.shape:
             raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
-        valid = target != IGNORE_INDEX
-        pairs = target[valid].long() * self.num_classes + prediction[valid].long()
-        self.matrix += torch.bincount(pairs, minlength=self.num_classes**2).view(self.num_classes, -1)
+        pairs = target.int() * self.num_classes + prediction.int()  # with a row for every 8-bit label: no mask needed
+        counts = torch.bincount(pairs.flatten(), minlength=256 * self.num_classes).view(256, -1)
+        if counts[self.num_classes : IGNORE_INDEX].any():
+            raise ValueError(f"the target holds labels from {self.num_classes} on, which are no classes")
+        self.matrix += counts[: self.num_classes]
 
     def compute(self) -> Tensor:
         """The matrix so far."""

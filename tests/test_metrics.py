@@ -120,8 +120,10 @@ def test_scores_leave_nothing_in_a_checkpoint() -> None:
     assert not SegmentationScores(["a", "b"]).state_dict()
 
 
-def test_wrong_shapes() -> None:
+def test_what_cannot_be_scored() -> None:
     with pytest.raises(ValueError, match="differ in shape"):
         ConfusionMatrix(2).update(torch.zeros(1, 4, 4), torch.zeros(1, 4, 5))
+    with pytest.raises(ValueError, match="labels from 2 on, which are no classes"):
+        ConfusionMatrix(2).update(torch.zeros(1, 4, 4), torch.full((1, 4, 4), 2))
     with pytest.raises(ValueError, match="width of a trimap band"):
         SegmentationScores(["a", "b"], 0)

@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import resource
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -123,7 +122,7 @@ def memory_bound(image: NDArray[np.uint8], num_classes: int, bytes_per_second: f
         blur = axes * points * (2 * row + 12)
         total += splat + blur + points * row + pixels * row + kernel.vertices.numel() * 8
     total += 4 * pixels * row  # the two sums, the unary energy, the softmax
-    return DEEPLAB_V2_RESNET101.iterations * total / bytes_per_second
+    return float(DEEPLAB_V2_RESNET101.iterations * total / bytes_per_second)
 
 
 def large(num_classes: int = 19) -> float:
@@ -166,4 +165,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

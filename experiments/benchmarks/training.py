@@ -1,17 +1,21 @@
-"""Training images a second: the whole `deeplab fit` against plain PyTorch loops around peers' networks.
+"""Training images a second: the whole `deeplab fit` against plain PyTorch loops around peers' networks and ours.
+
+    python experiments/benchmarks/training.py [a] [b]
 
 (a) DeepLabv3+ on ResNet-18, theirs being segmentation-models-pytorch's; (b) DeepLabv3 on ResNet-50 at output stride 8,
 theirs being torchvision's. Ours have as many parameters. All take the same batches from the same loader: crops of
-256x256, batches of 4, SGD with momentum, random weights, float32, and ours in bfloat16 too. The ways take
-turns in every round.
+256x256, batches of 4, SGD with momentum, random weights, float32, and ours in bfloat16 too. The ways take turns in
+every round; medians.
 
-The plain loop has neither logging nor a progress bar; `fit` is what the command runs, with loggers and callbacks.
+The plain loops have neither logging nor a progress bar; `fit` is what the command runs, with loggers and callbacks.
+Its overhead is what its step takes longer than a plain loop's around the same network.
 """
 
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,31 +23,36 @@ from typing import Any
 import numpy as np
 import torch
 from lightning import Callback
-from torch import nn
+from torch import Tensor, nn
 
 from deeplab_lightning.cli import DeepLabCLI
 from deeplab_lightning.datamodules.shapes import ShapesDataModule
+from deeplab_lightning.losses import cross_entropy
+from deeplab_lightning.modules.base import SegmentationModule
+from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
+from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 
-BATCH, CROP, WARM_UP, STEPS, ROUNDS = 4, 256, 2, 6, 3
-FIT: dict[str, list[str]] = {
-    "a": ["--model", "DeepLabV3PlusModule", "--model.backbone", "resnet18", "--model.align_corners", "true"],
-    "b": ["--model", "DeepLabV3Module", "--model.backbone", "resnet50", "--model.output_stride", "8"],
+WARM_UP, STEPS, ROUNDS = 2, 6, 3
+DATA: dict[str, Any] = {"batch_size": 4, "crop_size": [256, 256], "num_workers": 1, "num_train": 200}
+PEERS_HEAD: dict[str, Any] = {
+    "pretrained": False,
+    "stride_unit": "first_dilated",
+    "atrous_rates": [12, 24, 36],
+    "aspp_conv3x3": True,
 }
-FIT["a"] += [
-    "--model.stride_unit",
-    "first_dilated",
-    "--model.atrous_rates",
-    "[12, 24, 36]",
-    "--model.separable",
-    "true",
-]
-FIT["a"] += ["--model.depthwise_norm", "false", "--model.aspp_conv3x3", "true", "--model.decoder_convs", "1"]
-FIT["b"] += ["--model.stride_unit", "first_dilated", "--model.atrous_rates", "[12, 24, 36]"]
-FIT["b"] += ["--model.aspp_conv3x3", "true"]
+SETTINGS: dict[str, tuple[type[SegmentationModule], dict[str, Any]]] = {
+    "a": (
+        DeepLabV3PlusModule,
+        PEERS_HEAD
+        | {"backbone": "resnet18", "align_corners": True, "separable": True, "depthwise_norm": False}
+        | {"decoder_convs": 1},
+    ),
+    "b": (DeepLabV3Module, PEERS_HEAD | {"backbone": "resnet50", "output_stride": 8}),
+}
 
 
 class Clock(Callback):
-    """The time of every step of a training, from batch to batch, loading included."""
+    """When every step of a training ended, loading included."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -51,6 +60,10 @@ class Clock(Callback):
     def on_train_batch_end(self, *_: Any) -> None:
         """Note it."""
         self.times.append(time.perf_counter())
+
+    def seconds(self) -> list[float]:
+        """Of each step after those that warm up."""
+        return [float(each) for each in np.diff(self.times)[WARM_UP - 1 :]]
 
 
 def peer(name: str, num_classes: int) -> nn.Module:
@@ -67,83 +80,83 @@ def peer(name: str, num_classes: int) -> nn.Module:
             super().__init__()
             self.network = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=num_classes)
 
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.network(images)["out"]
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.network(images)["out"]
             return logits
 
     return Logits()
 
 
-def data_options(root: Path) -> list[str]:
-    """The data that all ways train on."""
-    options = ["--data", "ShapesDataModule", "--data.root", str(root / "shapes"), "--data.num_train", "200"]
-    return [
-        *options,
-        "--data.batch_size",
-        str(BATCH),
-        "--data.crop_size",
-        f"[{CROP}, {CROP}]",
-        "--data.num_workers",
-        "1",
-    ]
-
-
-def fit(name: str, root: Path, extra: list[str]) -> list[float]:
+def fit(module: type[SegmentationModule], settings: dict[str, Any], root: Path, extra: list[str]) -> list[float]:
     """Seconds of the steps of `deeplab fit`."""
     clock = Clock()
-    trainer = ["--trainer.max_steps", str(WARM_UP + STEPS), "--trainer.limit_val_batches", "0"]
-    trainer += ["--trainer.accelerator", "cpu", "--trainer.default_root_dir", str(root / "run")]
-    trainer += ["--trainer.log_every_n_steps", "10", "--trainer.enable_model_summary", "false"]
+    data = {"root": str(root / "shapes"), **DATA}
+    options = ["--model", module.__name__, "--data", "ShapesDataModule"]
+    options += [f"--model.{name}={value}" for name, value in settings.items()]
+    options += [f"--data.{name}={value}" for name, value in data.items()]
+    options += ["--trainer.max_steps", str(WARM_UP + STEPS), "--trainer.limit_val_batches", "0"]
+    options += ["--trainer.accelerator", "cpu", "--trainer.default_root_dir", str(root / "run")]
+    options += ["--trainer.log_every_n_steps", "10", "--trainer.enable_model_summary", "false"]
 
     class Timed(DeepLabCLI):
         def instantiate_trainer(self, **kwargs: Any) -> Any:
-            built = super().instantiate_trainer(**kwargs)
+            built: Any = super().instantiate_trainer(**kwargs)
             built.callbacks.append(clock)
             return built
 
-    Timed("fit", [*FIT[name], *data_options(root), *trainer, *extra, "--wandb.mode", "disabled"])
-    return np.diff(clock.times)[WARM_UP - 1 :].tolist()
+    Timed("fit", [*options, *extra, "--wandb.mode", "disabled"])
+    return clock.seconds()
 
 
-def plain(name: str, root: Path) -> list[float]:
-    """Seconds of the steps of a plain loop around the peer's network."""
-    settings: dict[str, Any] = {"batch_size": BATCH, "crop_size": (CROP, CROP), "num_workers": 1, "num_train": 200}
-    data = ShapesDataModule(str(root / "shapes"), **settings)
+def plain(build: Callable[[int], nn.Module], root: Path, memory_format: torch.memory_format) -> list[float]:
+    """Seconds of the steps of a plain loop around a network, which is built for a number of classes."""
+    data = ShapesDataModule(str(root / "shapes"), **DATA)
     data.prepare_data()
-    network = peer(name, data.num_classes).train()
-    optimizer = torch.optim.SGD(network.parameters(), 0.007, 0.9, weight_decay=1e-4)
-    criterion = nn.CrossEntropyLoss(ignore_index=255)
-    times: list[float] = []
+    network = build(data.num_classes).train().to(memory_format=memory_format)
+    ours = memory_format == torch.channels_last
+    optimizer = torch.optim.SGD(network.parameters(), 0.007, 0.9, weight_decay=1e-4, fused=ours)
+    criterion = cross_entropy if ours else nn.CrossEntropyLoss(ignore_index=255)
+    clock = Clock()
     for batch in data.train_dataloader():
         optimizer.zero_grad()
-        criterion(network(batch["image"].contiguous()), batch["mask"]).backward()
+        criterion(network(batch["image"].contiguous(memory_format=memory_format)), batch["mask"]).backward()
         optimizer.step()
-        times.append(time.perf_counter())
-        if len(times) == WARM_UP + STEPS:
+        clock.on_train_batch_end()
+        if len(clock.times) == WARM_UP + STEPS:
             break
-    return np.diff(times)[WARM_UP - 1 :].tolist()
+    return clock.seconds()
+
+
+def ways(name: str, root: Path) -> list[Callable[[], list[float]]]:
+    """The peer's plain loop, ours, `deeplab fit`, and that in bfloat16."""
+    module, settings = SETTINGS[name]
+    return [
+        partial(plain, partial(peer, name), root, torch.contiguous_format),
+        partial(plain, lambda num_classes: module(num_classes=num_classes, **settings), root, torch.channels_last),
+        partial(fit, module, settings, root, []),
+        partial(fit, module, settings, root, ["--trainer.precision", "bf16-mixed"]),
+    ]
 
 
 def main() -> None:
     """Print the table."""
     warnings.filterwarnings("ignore")
-    print("| comparison | peer, plain loop, images/s | deeplab fit, images/s | times | deeplab fit, bf16 | times |")
-    print("|---|---|---|---|---|---|")
+    rows = []
     with TemporaryDirectory() as folder:
-        root = Path(folder)
-        bf16 = ["--trainer.precision", "bf16-mixed"]
-        for name in sys.argv[1:] or ["a", "b"]:
-            ways: list[Callable[[], list[float]]] = [
-                lambda name=name: plain(name, root),  # type: ignore[misc]
-                lambda name=name: fit(name, root, []),  # type: ignore[misc]
-                lambda name=name: fit(name, root, bf16),  # type: ignore[misc]
-            ]
-            seconds: list[list[float]] = [[], [], []]
+        for name in sys.argv[1:] or SETTINGS:
+            candidates = ways(name, Path(folder))
+            seconds: list[list[float]] = [[] for _ in candidates]
             for _ in range(ROUNDS):
-                for found, way in zip(seconds, ways, strict=True):
+                for found, way in zip(seconds, candidates, strict=True):
                     found += way()
-            theirs, ours, half = (BATCH / float(np.median(found)) for found in seconds)
-            print(f"| {name} | {theirs:.2f} | {ours:.2f} | {ours / theirs:.2f} | {half:.2f} | {half / theirs:.2f} |")
+            theirs, ours, whole, half = (DATA["batch_size"] / float(np.median(found)) for found in seconds)
+            rows.append(
+                f"| {name} | {theirs:.2f} | {ours:.2f} | {whole:.2f} | {ours / whole - 1:+.1%} | {whole / theirs:.2f} "
+                f"| {half:.2f} | {half / theirs:.2f} |"
+            )
+    print("| images/s | peer, plain | ours, plain | fit | its overhead | times peer | fit, bf16 | times peer |")
+    print("|---|---|---|---|---|---|---|---|")
+    print("\n".join(rows))
 
 
 if __name__ == "__main__":
