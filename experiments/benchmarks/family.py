@@ -41,7 +41,8 @@ def main(names: list[str]) -> None:
 def train(config: Path) -> float:
     """The mIoU after training, on the whole validation split."""
     folder = RUNS / config.stem
-    if not (folder / "last.ckpt").is_file():
+    scores = folder / "logs" / "fit_0" / "evaluation.json"
+    if not scores.is_file():  # which the one validation, after the last step, writes
         parts = [EXPERIMENTS / "base.yaml", EXPERIMENTS / "data/shapes.yaml", config, EXPERIMENTS / "scale/shapes.yaml"]
         options = [option for part in parts for option in ("-c", str(part))]
         options += ["--trainer.default_root_dir", str(folder), "--wandb.mode", "disabled"]
@@ -49,7 +50,9 @@ def train(config: Path) -> float:
             options += ["--model.lr", str(LR_WITHOUT_BATCH_NORM)]
         command = [sys.executable, "-m", "deeplab_lightning", "fit", *options, "--trainer.enable_progress_bar", "false"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    records = json.loads((folder / "logs" / "fit_0" / "evaluation.json").read_text())
+        for checkpoint in folder.glob("*.ckpt"):  # up to a gigabyte and a half each
+            checkpoint.unlink()
+    records = json.loads(scores.read_text())
     return float(next(record["value"] for record in records if record["metric"] == "val/miou"))
 
 
