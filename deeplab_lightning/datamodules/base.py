@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal
 
 import torch
 import torch.distributed
 from lightning import LightningDataModule
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from deeplab_lightning.datamodules.sampler import EpochSampler
-from deeplab_lightning.datamodules.workers import fork_server, leave_signals_to_the_trainer
+from deeplab_lightning.datamodules.workers import collate, fork_server, leave_signals_to_the_trainer
 from deeplab_lightning.datasets.folder import ImageFiles
 from deeplab_lightning.datasets.images import DataError, Sample
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
@@ -196,31 +195,6 @@ class SegmentationDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             worker_init_fn=leave_signals_to_the_trainer,
         )
-
-
-class Batch(TypedDict):
-    """Samples of one size: image (B, 3, H, W), mask (B, H, W), and their ids."""
-
-    image: Tensor
-    mask: Tensor
-    image_id: list[str]
-
-
-def collate(samples: list[Sample]) -> Batch:
-    """Stack samples into a batch; the images stay channels last, as they are made.
-
-    Raises:
-        DataError: their sizes differ.
-    """
-    sizes = {(sample["image"].shape, sample["mask"].shape) for sample in samples}
-    if len(sizes) > 1:
-        names = ", ".join(sample["image_id"] for sample in samples)
-        raise DataError(f"images {names} differ in size and cannot share a batch; set data.eval_batch_size to 1")
-    return {
-        "image": torch.stack([sample["image"].permute(1, 2, 0) for sample in samples]).permute(0, 3, 1, 2),
-        "mask": torch.stack([sample["mask"] for sample in samples]),
-        "image_id": [sample["image_id"] for sample in samples],
-    }
 
 
 def _length(dataset: Dataset[Sample]) -> int:

@@ -1,12 +1,43 @@
-"""How loader workers come to be, and which signals they heed."""
+"""What runs in the loader workers, how they come to be, and which signals they heed; Lightning is not imported."""
 
 import os
 import signal
 import threading
 from multiprocessing import forkserver, get_context, parent_process
 from multiprocessing.context import ForkServerContext
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+from deeplab_lightning.datasets.images import DataError, Sample
 
 POLL_SECONDS = 1.0
+
+
+class Batch(TypedDict):
+    """Samples of one size: image (B, 3, H, W), mask (B, H, W), and their ids."""
+
+    image: Tensor
+    mask: Tensor
+    image_id: list[str]
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stack samples into a batch; the images stay channels last, as they are made.
+
+    Raises:
+        DataError: their sizes differ.
+    """
+    sizes = {(sample["image"].shape, sample["mask"].shape) for sample in samples}
+    if len(sizes) > 1:
+        names = ", ".join(sample["image_id"] for sample in samples)
+        raise DataError(f"images {names} differ in size and cannot share a batch; set data.eval_batch_size to 1")
+    return {
+        "image": torch.stack([sample["image"].permute(1, 2, 0) for sample in samples]).permute(0, 3, 1, 2),
+        "mask": torch.stack([sample["mask"] for sample in samples]),
+        "image_id": [sample["image_id"] for sample in samples],
+    }
 
 
 def fork_server() -> ForkServerContext:
@@ -16,7 +47,7 @@ def fork_server() -> ForkServerContext:
     one of them holds, and wait for it forever.
     """
     context = get_context("forkserver")
-    context.set_forkserver_preload(["deeplab_lightning.datamodules.base"])
+    context.set_forkserver_preload([__name__])
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
     forkserver.ensure_running()  # with these signals blocked, for they are the trainer's
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -9,23 +9,22 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from torch.optim import SGD
-
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
-from deeplab_lightning.modules.base import SegmentationModule
-
-PLACES: dict[str, tuple[type, str]] = {
-    "training_step": (SegmentationModule, "training_step"),
-    "validation_step": (SegmentationModule, "validation_step"),
-    "optimizer_step": (SGD, "step"),
-    "save": (AtomicCheckpointIO, "save_checkpoint"),
-}
 
 
 def kill_at(where: str, count: int) -> None:
     """Let the COUNT-th call end the process; rank 0 alone, where there are several."""
-    owner, name = PLACES[where]
+    from torch.optim import SGD  # here, for the loader workers import this file as well
+
+    from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
+    from deeplab_lightning.modules.base import SegmentationModule
+
+    owner, name = {
+        "training_step": (SegmentationModule, "training_step"),
+        "validation_step": (SegmentationModule, "validation_step"),
+        "optimizer_step": (SGD, "step"),
+        "save": (AtomicCheckpointIO, "save_checkpoint"),
+    }[where]
     original: Callable[..., Any] = getattr(owner, name)
     calls = 0
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from deeplab_lightning.__main__ import main
+from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.modules.base import SegmentationModule
 from tests.integration.conftest import Run
@@ -88,6 +89,36 @@ def test_a_batch_without_a_loss_can_be_left_out(
     saved = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     assert saved["global_step"] == 6
     assert all(bool(tensor.isfinite().all()) for tensor in saved["state_dict"].values())
+
+
+def too_much() -> Tensor:
+    return torch.empty(2**50)
+
+
+def test_a_batch_that_does_not_fit_into_memory(
+    experiment: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(SegmentationModule, "training_loss", failing_at(5, too_much, SegmentationModule.training_loss))
+    assert main(["fit", *experiment, "--checkpoint.every_n_steps", "2"]) == 1
+    error = capsys.readouterr().err
+    assert "deeplab: error: out of memory (" in error
+    assert "lower data.batch_size or data.crop_size: --ckpt_path last goes on" in error
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 4
+
+
+def test_checkpoints_by_time(deeplab: Run, experiment: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[tuple[str, int]] = []
+
+    def save(self: AtomicCheckpointIO, checkpoint: dict[str, Any], path: str | Path, **_: Any) -> None:
+        saved.append((Path(path).name, checkpoint["global_step"]))
+
+    monkeypatch.setattr(AtomicCheckpointIO, "save_checkpoint", save)
+    options = ["fit", *experiment, "--trainer.max_steps", 3]
+    deeplab(*options, "--checkpoint.every_n_minutes", 1e-9)
+    assert saved == [("last.ckpt", 1), ("last.ckpt", 2), ("best.ckpt", 3), ("last.ckpt", 3)]
+    saved.clear()
+    deeplab(*options, "--checkpoint.every_n_minutes", 60)
+    assert saved == [("best.ckpt", 3), ("last.ckpt", 3)]
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
