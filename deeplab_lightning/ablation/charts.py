@@ -44,8 +44,9 @@ def bars(title: str, values: Mapping[str, Mapping[str, float]]) -> Figure:
     figure = Figure(figsize=(1.3 + 1.45 * len(values), height), layout="constrained")
     columns = figure.subplots(1, len(values), sharey=True, squeeze=False)[0]
     for number, (axes, (name, each)) in enumerate(zip(columns, values.items(), strict=True)):
-        drawn = axes.barh(labels, [each.get(label, float("nan")) for label in labels], color=COLORS[number % len(COLORS)])
-        axes.bar_label(drawn, [f"{100 * each[label]:.1f}" if label in each else "–" for label in labels], 2, fontsize=6)
+        drawn = axes.barh(labels, [each.get(label, 0) for label in labels], color=COLORS[number % len(COLORS)])
+        texts = [f"{100 * each[label]:.1f}" if label in each else "–" for label in labels]
+        axes.bar_label(drawn, texts, padding=2, fontsize=7)
         axes.set_title(name, fontsize=8)
         axes.set_xlim(0, 1.25)
         axes.set_xticks([])
