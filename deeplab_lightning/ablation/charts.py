@@ -37,10 +37,10 @@ def lines(title: str, curves: Mapping[str, Sequence[Curve]], x: str = "step", y:
     return figure
 
 
-def bars(title: str, values: Mapping[str, Mapping[str, float]]) -> Figure:
+def bars(values: Mapping[str, Mapping[str, float]]) -> Figure:
     """Values in 0..1 of the same things, such as the IoU of each class, side by side for each name."""
     labels = list(dict.fromkeys(label for each in values.values() for label in each))
-    height = 0.7 + 0.17 * len(labels)
+    height = 0.4 + 0.17 * len(labels)
     figure = Figure(figsize=(1.3 + 1.45 * len(values), height), layout="constrained")
     columns = figure.subplots(1, len(values), sharey=True, squeeze=False)[0]
     for number, (axes, (name, each)) in enumerate(zip(columns, values.items(), strict=True)):
@@ -53,7 +53,6 @@ def bars(title: str, values: Mapping[str, Mapping[str, float]]) -> Figure:
         axes.tick_params(length=0, labelsize=8)
         axes.spines[:].set_visible(False)
     columns[0].invert_yaxis()
-    figure.suptitle(title, fontsize=10)
     return figure
 
 

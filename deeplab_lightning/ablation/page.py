@@ -20,7 +20,7 @@ CHARTS = (
     ("validation scores", ("val/miou", "val/pixel_accuracy", "val/trimap_miou/3")),
     ("learning rate", ()),
 )
-PANEL_WIDTH, PANEL_QUALITY = 860, 85  # of the many panels of a table: pixels, and JPEG's quality
+PANEL_WIDTH, PANEL_QUALITY = 720, 85  # of the many panels of a table: pixels, and JPEG's quality
 
 
 def render(runs: list[Run], comparisons: Sequence[Comparison] = (), root: Path | None = None) -> str:
@@ -71,7 +71,7 @@ def _pictures(comparison: Comparison, root: Path) -> dict[str, Any]:
         curves = {name: [curve] for name, curve in gallery.trimaps.items()}
         drawn.append(lines("mIoU near the boundaries", curves, "trimap width (pixels)"))
     return {
-        "bars": svg(bars("IoU by class, in percent", gallery.ious)) if gallery.ious else "",
+        "bars": svg(bars(gallery.ious)) if gallery.ious else "",
         "charts": [svg(figure) for figure in drawn],
         "panels": [
             (image_id, row, _reduced(path)) for image_id, rows in gallery.panels.items() for row, path in rows

@@ -13,11 +13,11 @@ def receptive_field(rates: Sequence[int], kernel_size: int = 3) -> int:
 
 
 def footprint(rates: Sequence[int], kernel_size: int = 3) -> Tensor:
-    """How many paths lead from each input to one output, int64 (side, side); a 0 is a hole that it does not see."""
+    """How many paths lead from each input to one output, float64 (side, side); a 0 is a hole that it does not see."""
     paths, kernel = torch.ones(1, 1, 1, 1, dtype=torch.float64), torch.ones(1, 1, kernel_size, kernel_size).double()
     for rate in rates:
         paths = F.conv_transpose2d(paths, kernel, dilation=rate)
-    return paths[0, 0].round().long()
+    return paths[0, 0]
 
 
 def valid_weights(rate: int, side: int, kernel_size: int = 3) -> Tensor:

@@ -19,7 +19,7 @@ def test_many_names_stand_beside_the_chart() -> None:
 
 
 def test_a_class_that_one_row_lacks_keeps_its_place() -> None:
-    columns = bars("IoU", {"a": {"road": 0.5, "car": 0.25}, "b": {"car": 0.75}}).axes
+    columns = bars({"a": {"road": 0.5, "car": 0.25}, "b": {"car": 0.75}}).axes
     assert [text.get_text() for text in columns[0].get_yticklabels()] == ["road", "car"]
     assert [bar.get_width() for bar in columns[0].patches] == [0.5, 0.25]
     assert [text.get_text() for text in columns[1].texts] == ["–", "75.0"]

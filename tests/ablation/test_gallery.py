@@ -66,7 +66,7 @@ def test_the_page_of_a_table(path: Path, tmp_path: Path) -> None:
     root = tmp_path / "runs" / "paper"
     page = render([], [compare(read_table(path), "paper", root)], root)
     headings = re.findall(r"<h2>(.*?)</h2>", page)
-    assert headings == ["Classes", "Curves", "Predictions"]
+    assert headings == ["IoU by class, in percent", "Curves", "Predictions"]
     assert page.count("<svg") == 4  # bars, loss, mIoU, trimap
     for name in ("road &amp; rail", "car", "&lt;bicycle&gt;"):
         assert len(re.findall(rf">{re.escape(name)}</text>", page)) == 1, name

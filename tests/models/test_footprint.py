@@ -19,7 +19,7 @@ def test_paths_are_what_gradients_find() -> None:
     image = torch.zeros(1, 1, side, side, requires_grad=True)
     torch.autograd.backward(nn.Sequential(*layers)(image)[0, 0, side // 2, side // 2])
     assert image.grad is not None
-    assert torch.equal(image.grad[0, 0, 2:-2, 2:-2].long(), footprint(rates))
+    assert torch.equal(image.grad[0, 0, 2:-2, 2:-2].double(), footprint(rates))
 
 
 def test_equal_rates_leave_holes_and_growing_ones_do_not() -> None:
