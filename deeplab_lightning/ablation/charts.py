@@ -9,7 +9,6 @@ from torch import Tensor
 
 from deeplab_lightning.ablation.report import Curve
 
-COLORS = matplotlib.colormaps["tab10"].colors + matplotlib.colormaps["Dark2"].colors
 LEGEND_ROWS = 5  # more names than this stand beside the chart
 MARKED_POINTS = 30  # a curve of fewer points shows each of them
 
@@ -19,11 +18,10 @@ def lines(title: str, curves: Mapping[str, Sequence[Curve]], x: str = "step", y:
     beside = len(curves) > LEGEND_ROWS
     figure = Figure(figsize=(6.8 if beside else 4.6, max(2.8, 0.2 * len(curves))), layout="constrained")
     axes = figure.subplots()
-    for number, (name, seeds) in enumerate(curves.items()):
+    for color, (name, seeds) in zip(_colors(len(curves)), curves.items(), strict=True):
         for seed, curve in enumerate(seeds):
             marker = "o" if len(curve) < MARKED_POINTS else None
             label = "_" if seed else name  # matplotlib leaves names with an underscore out of the legend
-            color = COLORS[number % len(COLORS)]
             axes.plot(*zip(*curve, strict=True), color=color, lw=1.2, marker=marker, markersize=3, label=label)
     axes.set_title(title, fontsize=10)
     axes.set_xlabel(x, fontsize=9)
@@ -37,15 +35,20 @@ def lines(title: str, curves: Mapping[str, Sequence[Curve]], x: str = "step", y:
     return figure
 
 
+def _colors(count: int) -> list[tuple[float, ...]]:
+    palette = matplotlib.colormaps["tab10" if count <= 10 else "tab20"]
+    return [palette(number % palette.N) for number in range(count)]
+
+
 def bars(values: Mapping[str, Mapping[str, float]]) -> Figure:
     """Values in 0..1 of the same things, such as the IoU of each class, side by side for each name."""
     labels = list(dict.fromkeys(label for each in values.values() for label in each))
     height = 0.4 + 0.17 * len(labels)
     figure = Figure(figsize=(1.3 + 1.45 * len(values), height), layout="constrained")
     columns = figure.subplots(1, len(values), sharey=True, squeeze=False)[0]
-    for number, (axes, (name, each)) in enumerate(zip(columns, values.items(), strict=True)):
-        drawn = axes.barh(labels, [each.get(label, 0) for label in labels], color=COLORS[number % len(COLORS)])
-        texts = [f"{100 * each[label]:.1f}" if label in each else "–" for label in labels]
+    for axes, color, (name, each) in zip(columns, _colors(len(values)), values.items(), strict=True):
+        drawn = axes.barh(labels, [each.get(label, 0) for label in labels], color=color)
+        texts = [f"{100 * each[label]:.1f}" if label in each else "none" for label in labels]
         axes.bar_label(drawn, texts, padding=2, fontsize=7)
         axes.set_title(name, fontsize=8)
         axes.set_xlim(0, 1.25)

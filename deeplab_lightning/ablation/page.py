@@ -73,9 +73,7 @@ def _pictures(comparison: Comparison, root: Path) -> dict[str, Any]:
     return {
         "bars": svg(bars(gallery.ious)) if gallery.ious else "",
         "charts": [svg(figure) for figure in drawn],
-        "panels": [
-            (image_id, row, _reduced(path)) for image_id, rows in gallery.panels.items() for row, path in rows
-        ],
+        "panels": [(image_id, row, _reduced(path)) for image_id, rows in gallery.panels.items() for row, path in rows],
     }
 
 

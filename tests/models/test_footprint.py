@@ -5,7 +5,9 @@ from torch import nn
 from deeplab_lightning.models.footprint import footprint, receptive_field, valid_weights
 
 
-@pytest.mark.parametrize(("rates", "kernel_size", "side"), [((1,), 3, 3), ((2, 2, 2), 3, 13), ((4, 8, 16), 3, 57), ((4,), 7, 25)])
+@pytest.mark.parametrize(
+    ("rates", "kernel_size", "side"), [((1,), 3, 3), ((2, 2, 2), 3, 13), ((4, 8, 16), 3, 57), ((4,), 7, 25)]
+)
 def test_the_formula_is_the_side_of_the_footprint(rates: tuple[int, ...], kernel_size: int, side: int) -> None:
     assert receptive_field(rates, kernel_size) == side
     assert footprint(rates, kernel_size).shape == (side, side)
