@@ -101,7 +101,7 @@ def test_atrous_convolution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "fields": "[[k, r, field] for (k, r), field in fields.items()]",
         "coverage": "[[*map(int, rates), share] for rates, share in coverage.items()]",
         "block4": "list(block4.values())",
-        "ceilings": "list(ceilings.values())",
+        "mious": "list(mious.values())",
         "costs": "costs",
     }
     asked = "{" + ", ".join(f"'{name}': {code}" for name, code in numbers.items()) + "}"
@@ -117,8 +117,8 @@ def test_atrous_convolution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         [1, 3, 8, 1.0],
     ]
     assert found["block4"] == [[2, 2, 2], [4, 4, 4], [2, 4, 6], [2, 4, 8]]
-    assert found["ceilings"] == sorted(found["ceilings"])
-    assert found["ceilings"][-1] < 1
+    assert found["mious"] == sorted(set(found["mious"]))
+    assert found["mious"][-1] < 1
     assert found["costs"]["8"] > 3 * found["costs"]["16"]
 
 
