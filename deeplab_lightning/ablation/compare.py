@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as Grid
 
-from deeplab_lightning.ablation.plan import PlannedRow, plan_table
+from deeplab_lightning.ablation.plan import PlannedRow, plan_table, seed_folders
 from deeplab_lightning.ablation.runner import DONE, FAILED
 from deeplab_lightning.ablation.table import Row, Table
 from deeplab_lightning.identity import Record, describe_identity
@@ -146,8 +146,7 @@ def _line(planned: PlannedRow, root: Path, scale: str) -> Line:
     line = Line(planned.row, comparable=scale == "paper")
     if planned.training is None:
         return line
-    digest = planned.training.name.partition("_")[0]
-    folders = sorted(root.glob(f"{digest}_seed*"), key=lambda path: int(path.name.partition("_seed")[2]))
+    folders = seed_folders(planned.training, root)
     seconds, states = [], []
     for folder in folders:
         trained, state = _read_done(folder)

@@ -1,14 +1,17 @@
-"""The report as one HTML page that needs no network: tables, curves, panels."""
+"""The report as one HTML page that needs no network: tables, charts, panels."""
 
 from base64 import b64encode
 from collections.abc import Sequence
-from io import StringIO
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader
-from matplotlib.figure import Figure
+from PIL import Image
 
+from deeplab_lightning.ablation.charts import bars, lines, svg
 from deeplab_lightning.ablation.compare import Comparison
+from deeplab_lightning.ablation.gallery import CURVES, gather
 from deeplab_lightning.ablation.report import Curve, Run, tabulate
 
 CHARTS = (
@@ -17,10 +20,17 @@ CHARTS = (
     ("validation scores", ("val/miou", "val/pixel_accuracy", "val/trimap_miou/3")),
     ("learning rate", ()),
 )
+PANEL_WIDTH, PANEL_QUALITY = 720, 85  # of the many panels of a table: pixels, and JPEG's quality
 
 
-def render(runs: list[Run], comparisons: Sequence[Comparison] = ()) -> str:
-    """The page for these runs, or tables of the papers, as HTML."""
+def render(runs: list[Run], comparisons: Sequence[Comparison] = (), root: Path | None = None) -> str:
+    """The page for these runs, or tables of the papers, as HTML.
+
+    Args:
+        runs: each a section.
+        comparisons: each a section.
+        root: the folder of the tables' runs, one folder a training, whose charts and panels the sections show.
+    """
     environment = Environment(loader=PackageLoader("deeplab_lightning.ablation", "."), autoescape=True)
     sections = [
         {
@@ -31,13 +41,14 @@ def render(runs: list[Run], comparisons: Sequence[Comparison] = ()) -> str:
         }
         for run in runs
     ]
-    return environment.get_template("report.html.jinja").render(runs=sections, comparisons=comparisons)
+    tables = [{"comparison": each} | ({} if root is None else _pictures(each, root)) for each in comparisons]
+    return environment.get_template("report.html.jinja").render(runs=sections, tables=tables)
 
 
-def write(runs: list[Run], path: Path, comparisons: Sequence[Comparison] = ()) -> None:
-    """Write the page."""
+def write(runs: list[Run], path: Path, comparisons: Sequence[Comparison] = (), root: Path | None = None) -> None:
+    """Write the page; see `render`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(runs, comparisons))
+    path.write_text(render(runs, comparisons, root))
 
 
 def charts(curves: dict[str, Curve]) -> list[str]:
@@ -45,24 +56,31 @@ def charts(curves: dict[str, Curve]) -> list[str]:
     learning_rate = tuple(name for name in curves if name.startswith("lr-"))[:1]
     pictures = []
     for title, names in CHARTS:
-        drawn = {name: curves[name] for name in names or learning_rate if name in curves}
+        drawn = {name: [curves[name]] for name in names or learning_rate if name in curves}
         if drawn:
-            pictures.append(_chart(title, drawn))
+            pictures.append(svg(lines(title, drawn)))
     return pictures
 
 
-def _chart(title: str, curves: dict[str, Curve]) -> str:
-    figure = Figure(figsize=(4.6, 2.8), layout="constrained")
-    axes = figure.subplots()
-    for name, points in curves.items():
-        steps, values = zip(*points, strict=True)
-        axes.plot(steps, values, marker="o" if len(points) < 30 else None, markersize=3, label=name)
-    axes.set_title(title, fontsize=10)
-    axes.set_xlabel("step", fontsize=9)
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.3)
-    if len(curves) > 1:
-        axes.legend(fontsize=8)
-    text = StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue().partition("<svg")[1] + text.getvalue().partition("<svg")[2]
+def _pictures(comparison: Comparison, root: Path) -> dict[str, Any]:
+    """Charts and panels of a table's runs."""
+    names = [line.row.name for line in comparison.lines]
+    gallery = gather(comparison.table, comparison.scale, root, names)
+    drawn = [lines(title, gallery.curves[name]) for name, title in CURVES.items() if gallery.curves[name]]
+    if gallery.trimaps:
+        curves = {name: [curve] for name, curve in gallery.trimaps.items()}
+        drawn.append(lines("mIoU near the boundaries", curves, "trimap width (pixels)"))
+    return {
+        "bars": svg(bars(gallery.ious)) if gallery.ious else "",
+        "charts": [svg(figure) for figure in drawn],
+        "panels": [(image_id, row, _reduced(path)) for image_id, rows in gallery.panels.items() for row, path in rows],
+    }
+
+
+def _reduced(path: Path) -> str:
+    """A picture no wider than `PANEL_WIDTH`, as a JPEG in base64."""
+    picture = Image.open(path).convert("RGB")
+    picture.thumbnail((PANEL_WIDTH, picture.height))
+    file = BytesIO()
+    picture.save(file, "JPEG", quality=PANEL_QUALITY)
+    return b64encode(file.getvalue()).decode()

@@ -65,6 +65,20 @@ def read_run(folder: Path) -> Run:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such run folder")
+    run = read_logs(folder)
+    if not run.records:
+        raise FileNotFoundError(
+            f"{folder}: nothing was evaluated in this run; `deeplab validate` or `deeplab test` does that"
+        )
+    return run
+
+
+def read_logs(folder: Path) -> Run:
+    """What there is so far of what `read_run` reads, even if that is nothing.
+
+    Raises:
+        ValueError: a file in it cannot be read.
+    """
     logs = sorted((path for path in (folder / "logs").glob("*") if path.is_dir()), key=_age)
     newest: dict[tuple[str, str], Record] = {}
     panels: list[Path] = []
@@ -74,10 +88,6 @@ def read_run(folder: Path) -> Run:
                 key = (record["metric"], describe_identity(record["identity"]))
                 newest[key] = {"run": folder.resolve().name, **record}
         panels = sorted((log / "panels").glob("*/*.png")) or panels
-    if not newest:
-        raise FileNotFoundError(
-            f"{folder}: nothing was evaluated in this run; `deeplab validate` or `deeplab test` does that"
-        )
     return Run(folder.resolve().name, list(newest.values()), _read_curves(logs), panels)
 
 

@@ -163,11 +163,13 @@ class BootstrapHardImages(Callback):
         return {"extra": self._extra, "num_images": len(self._image_ids)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with what was repeated.
+        """Go on with what was repeated; an evaluation repeats nothing and takes no notice.
 
         Raises:
             ValueError: it is of other data, or mode "classes" repeats other images now.
         """
+        if not self._image_ids:
+            return
         extra, own = state_dict["extra"], self._extra
         same = extra is None or self.mode == "worst" or (own is not None and torch.equal(extra, own))
         if state_dict["num_images"] != len(self._image_ids) or not same:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from deeplab_lightning.metrics import SegmentationScores, TrimapBands, mean_iou, pixel_accuracy
 
+CURVE_FILE = "trimap.png"
+
 Waiting = tuple[Future[Any], Tensor]
 """A refined prediction to come, and the target (H, W)."""
 
@@ -107,7 +109,7 @@ class TrimapEvaluation(Callback):
         if trainer.is_global_zero:
             names = {"": "without CRF", "_crf": "with CRF"}
             draw_trimap_curves(
-                {names[suffix]: ious for suffix, (ious, _) in curves.items()}, self._folder / split / "trimap.png"
+                {names[suffix]: ious for suffix, (ious, _) in curves.items()}, self._folder / split / CURVE_FILE
             )
 
 

@@ -33,13 +33,14 @@ def grid(dataset: SegmentationDataset, indices: Sequence[int], transform: TrainT
                 Image.fromarray(transform.denormalize(sample["image"]).numpy()),
                 _colors(sample["mask"].numpy().astype(np.uint8)),
             ]
+        for tile in row:
+            tile.thumbnail((TILE, TILE))
         rows.append(row)
-    step = TILE + GAP
-    canvas = Image.new("RGB", (len(rows[0]) * step - GAP, len(rows) * step - GAP), "white")
+    across, down = (GAP + max(tile.size[axis] for row in rows for tile in row) for axis in (0, 1))
+    canvas = Image.new("RGB", (len(rows[0]) * across - GAP, len(rows) * down - GAP), "white")
     for y, row in enumerate(rows):
         for x, tile in enumerate(row):
-            tile.thumbnail((TILE, TILE))
-            canvas.paste(tile, (x * step, y * step))
+            canvas.paste(tile, (x * across, y * down))
     return canvas
 
 

@@ -1,6 +1,16 @@
 """A small tree of experiments, with one table of a tiny network on a small Shapes tree."""
 
+import json
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from deeplab_lightning.ablation.plan import Training, plan_table
+from deeplab_lightning.ablation.table import read_table
+from tests.test_identity import IDENTITY
+
+CLASSES = ("road & rail", "car", "<bicycle>")
 
 BASE = """
 trainer:
@@ -47,3 +57,41 @@ def write_tree(root: Path, data: Path, table: str = TABLE) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     return root / "ablations" / "tiny.yaml"
+
+
+def write_runs(path: Path, root: Path, num_seeds: int, num_bands: int = 0) -> None:
+    """Write what the table's runs would leave under a folder at the paper's scale, with made-up scores.
+
+    Row k scores 20 + 10 k in the mean, in percent, seed s as much more; the CRF adds 5 to every score.
+    """
+    for training in plan_table(read_table(path), "paper", range(num_seeds)).trainings:
+        folder = root / training.name
+        write_log(folder, "fit_0")
+        steps = "".join(f"{step},{2 / (step + 1)},\n{step},,{step / 100}\n" for step in range(6))
+        (folder / "logs" / "fit_0" / "metrics.csv").write_text(f"step,train/loss,val/miou\n{steps}")
+        (folder / "done.json").write_text(json.dumps({"seed": training.seed, "seconds": 10}))
+        for number, digest in enumerate(training.evaluations):
+            write_evaluation(folder / "evaluations" / digest, training, 0.2 + 0.1 * number, num_bands)
+
+
+def write_log(folder: Path, name: str) -> Path:
+    """An empty log folder."""
+    (folder / "logs" / name).mkdir(parents=True)
+    return folder / "logs" / name
+
+
+def write_evaluation(folder: Path, training: Training, score: float, num_bands: int) -> None:
+    """Scores and panels of one evaluation."""
+    values = {}
+    for suffix, gain in (("", 0.0), ("_crf", 0.05)):
+        values[f"miou{suffix}"] = score + training.seed / 100 + gain
+        values |= {f"iou{suffix}/{name}": values[f"miou{suffix}"] + k / 10 for k, name in enumerate(CLASSES)}
+        values |= {f"trimap_miou{suffix}/{width}": score + gain + width / 100 for width in range(1, num_bands + 1)}
+    identity = IDENTITY.as_dict()
+    records = [{"metric": f"val/{name}", "value": value, "identity": identity} for name, value in values.items()]
+    panels = write_log(folder, "validate_0") / "panels" / "val"
+    panels.mkdir(parents=True)
+    for name in ("a", "b", "c", "trimap"):
+        noise = np.random.default_rng(0).integers(0, 256, (60, 2000, 3), np.uint8)
+        Image.fromarray(noise).save(panels / f"{name}.png")
+    (folder / "done.json").write_text(json.dumps({"records": records, "seconds": 2}))

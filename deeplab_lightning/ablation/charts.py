@@ -1,0 +1,85 @@
+"""Charts of pages and notebooks: matplotlib figures that need no display."""
+
+from collections.abc import Mapping, Sequence
+from io import StringIO
+
+import matplotlib
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from deeplab_lightning.ablation.report import Curve
+
+LEGEND_ROWS = 5  # more names than this stand beside the chart
+MARKED_POINTS = 30  # a curve of fewer points shows each of them
+
+
+def lines(title: str, curves: Mapping[str, Sequence[Curve]], x: str = "step", y: str = "") -> Figure:
+    """Curves by name; those of one name, its seeds, share a colour."""
+    beside = len(curves) > LEGEND_ROWS
+    figure = Figure(figsize=(6.8 if beside else 4.6, max(2.8, 0.2 * len(curves))), layout="constrained")
+    axes = figure.subplots()
+    for color, (name, seeds) in zip(_colors(len(curves)), curves.items(), strict=True):
+        for seed, curve in enumerate(seeds):
+            marker = "o" if len(curve) < MARKED_POINTS else None
+            label = "_" if seed else name  # matplotlib leaves names with an underscore out of the legend
+            axes.plot(*zip(*curve, strict=True), color=color, lw=1.2, marker=marker, markersize=3, label=label)
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel(x, fontsize=9)
+    axes.set_ylabel(y, fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.3)
+    if beside:
+        figure.legend(loc="outside right upper", fontsize=7)
+    elif len(curves) > 1:
+        axes.legend(fontsize=8)
+    return figure
+
+
+def _colors(count: int) -> list[tuple[float, ...]]:
+    palette = matplotlib.colormaps["tab10" if count <= 10 else "tab20"]
+    return [palette(number % palette.N) for number in range(count)]
+
+
+def bars(values: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Values in 0..1 of the same things, such as the IoU of each class, side by side for each name."""
+    labels = list(dict.fromkeys(label for each in values.values() for label in each))
+    height = 0.4 + 0.17 * len(labels)
+    figure = Figure(figsize=(1.3 + 1.45 * len(values), height), layout="constrained")
+    columns = figure.subplots(1, len(values), sharey=True, squeeze=False)[0]
+    for axes, color, (name, each) in zip(columns, _colors(len(values)), values.items(), strict=True):
+        drawn = axes.barh(labels, [each.get(label, 0) for label in labels], color=color)
+        texts = [f"{100 * each[label]:.1f}" if label in each else "none" for label in labels]
+        axes.bar_label(drawn, texts, padding=2, fontsize=7)
+        axes.set_title(name, fontsize=8)
+        axes.set_xlim(0, 1.25)
+        axes.set_xticks([])
+        axes.tick_params(length=0, labelsize=8)
+        axes.spines[:].set_visible(False)
+    columns[0].invert_yaxis()
+    return figure
+
+
+def confusion(matrix: Tensor, class_names: Sequence[str]) -> Figure:
+    """Of the pixels of each class, the share that was predicted as each: (K, K), target in rows."""
+    shares = matrix.double() / matrix.sum(1, keepdim=True)
+    side = 2 + 0.32 * len(class_names)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), share in zip(shares.nonzero().tolist(), shares[shares != 0].tolist(), strict=True):
+        if share >= 0.01:
+            axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color="wk"[share < 0.5])
+    axes.set_xticks(range(len(class_names)), class_names, rotation=90, fontsize=8)
+    axes.set_yticks(range(len(class_names)), class_names, fontsize=8)
+    axes.set_xlabel("predicted as", fontsize=9)
+    axes.set_ylabel("pixels of, in percent", fontsize=9)
+    return figure
+
+
+def svg(figure: Figure) -> str:
+    """A figure as an SVG element, its text as text."""
+    page = StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(page, format="svg", metadata={"Date": None})
+    _, start, rest = page.getvalue().partition("<svg")
+    return start + rest

@@ -1,0 +1,92 @@
+"""What the runs of a table show beside its numbers: IoU by class, curves, trimap curves, panels."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+
+from deeplab_lightning.ablation.plan import plan_table, seed_folders
+from deeplab_lightning.ablation.report import Curve, read_logs
+from deeplab_lightning.ablation.runner import DONE
+from deeplab_lightning.ablation.table import Table
+from deeplab_lightning.callbacks.trimap_evaluation import CURVE_FILE
+
+CURVES = {"train/loss": "training loss", "val/miou": "validation mIoU"}
+PANEL_IMAGES = 2
+
+Scores = dict[str, float]
+"""Values by logged name."""
+
+
+@dataclass
+class Gallery:
+    """What there is to see of a table; what was not run or recorded is left out.
+
+    Args:
+        ious: of each class in 0..1, by row, the mean over the seeds.
+        curves: one a seed, by logged name and by the rows that share the training.
+        trimaps: mIoU over the width of the band in pixels, the mean over the seeds, by row, without and with CRF.
+        panels: one a row, by image: (row, picture of the first seed).
+    """
+
+    ious: dict[str, Scores] = field(default_factory=dict)
+    curves: dict[str, dict[str, list[Curve]]] = field(default_factory=lambda: {name: {} for name in CURVES})
+    trimaps: dict[str, Curve] = field(default_factory=dict)
+    panels: dict[str, list[tuple[str, Path]]] = field(default_factory=dict)
+
+
+def gather(table: Table, scale: str, root: Path, names: Iterable[str] | None = None) -> Gallery:
+    """Gather it from the runs under a folder, one folder a training, for all rows of a table, or some."""
+    gallery = Gallery()
+    evaluations: set[tuple[str, str]] = set()  # rows may share one and differ in the metric that they take from it
+    for planned in plan_table(table, scale, names=names).rows:
+        if planned.training is None:
+            continue
+        folders = seed_folders(planned.training, root)
+        for name, by_training in gallery.curves.items():
+            curves = [read_logs(folder).curves.get(name) for folder in folders]
+            if found := [curve for curve in curves if curve]:
+                by_training[planned.training.rows_name] = found
+        if planned.evaluation is None:
+            continue
+        scored = [folder / "evaluations" / planned.evaluation.digest for folder in folders]
+        scores = _mean_scores(scored)
+        split, kind, *_ = planned.row.metric.split("/")
+        suffix = "_crf" if kind.endswith("_crf") else ""
+        if ious := _detail(scores, f"{split}/iou{suffix}/"):
+            gallery.ious[planned.row.name] = ious
+        key = (planned.training.name, planned.evaluation.digest)
+        if key not in evaluations:
+            evaluations.add(key)
+            _add_trimaps(gallery, planned.row.name, split, scores)
+            _add_panels(gallery, planned.row.name, scored)
+    return gallery
+
+
+def _mean_scores(folders: list[Path]) -> Scores:
+    """The mean over finished evaluations of each score."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for folder in folders:
+        if (folder / DONE).is_file():
+            for record in json.loads((folder / DONE).read_text())["records"]:
+                values[record["metric"]].append(record["value"])
+    return {name: mean(each) for name, each in values.items()}
+
+
+def _detail(scores: Scores, prefix: str) -> Scores:
+    return {name.removeprefix(prefix): value for name, value in scores.items() if name.startswith(prefix)}
+
+
+def _add_trimaps(gallery: Gallery, row: str, split: str, scores: Scores) -> None:
+    for suffix, name in (("", f"{row}, without CRF"), ("_crf", f"{row}, with CRF")):
+        bands = _detail(scores, f"{split}/trimap_miou{suffix}/")
+        if len(bands) > 1:  # one band is in the scores of every evaluation
+            gallery.trimaps[name] = sorted((float(width), value) for width, value in bands.items())
+
+
+def _add_panels(gallery: Gallery, row: str, folders: list[Path]) -> None:
+    pictures = next((panels for folder in folders if (panels := read_logs(folder).panels)), [])
+    for path in [path for path in pictures if path.name != CURVE_FILE][:PANEL_IMAGES]:
+        gallery.panels.setdefault(path.stem, []).append((row, path))

@@ -1,0 +1,58 @@
+"""What a handful of seeds can say about the difference between two rows."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean of one row less that of another.
+
+    Args:
+        estimate: of the difference.
+        low: lower end of its confidence interval.
+        high: upper end.
+        p_value: how often seeds alone would make a difference at least as large, were there none.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    p_value: float
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return not self.low <= 0 <= self.high
+
+
+def welch(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Difference:
+    """Welch's t test of `first` less `second`: rows of unequal spread, seeds independent and about normal.
+
+    Raises:
+        ValueError: one has fewer than two scores, or none of them has any spread; that shows nothing of the noise.
+    """
+    from scipy.stats import ttest_ind
+
+    if min(len(first), len(second)) < 2 or len({*first}) == len({*second}) == 1:
+        raise ValueError(f"a test needs two seeds or more of each row, with scores that differ: {first}, {second}")
+    test = ttest_ind(first, second, equal_var=False)
+    low, high = test.confidence_interval(confidence)
+    return Difference(mean(first) - mean(second), float(low), float(high), float(test.pvalue))
+
+
+def resolution(spread: float, num_seeds: int, confidence: float = 0.95) -> float:
+    """The smallest difference that is significant between two rows of `num_seeds` seeds each and this spread.
+
+    It is half the width of the interval, t * spread * sqrt(2 / num_seeds) with 2 num_seeds - 2 degrees of freedom.
+
+    Raises:
+        ValueError: fewer than two seeds have no spread.
+    """
+    from scipy.stats import t
+
+    if num_seeds < 2:
+        raise ValueError(f"num_seeds must be at least 2, got {num_seeds}")
+    return float(t.ppf((1 + confidence) / 2, 2 * num_seeds - 2)) * spread * math.sqrt(2 / num_seeds)
