@@ -1,6 +1,7 @@
 """From the rows of a table to the trainings and evaluations that they need, each found again by its settings' hash."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ SCALES = {
 """The data and the settings that take the place of the paper's."""
 COMMANDS = {"val": "validate", "test": "test"}
 DIGITS = 10
+PAPER = re.compile(r"arXiv:[\d.]+\d")
 
 
 @dataclass
@@ -28,11 +30,13 @@ class Evaluation:
         digest: of its settings; names its folder within the training's.
         command: "validate" or "test".
         settings: over those of the training.
+        rows: names of the rows that it serves.
     """
 
     digest: str
     command: str
     settings: dict[str, Any]
+    rows: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -45,8 +49,10 @@ class Training:
         seed: of this training.
         source: the training that it starts from.
         group: the table that asked for it first.
+        tags: of its runs in Weights & Biases: table, scale, paper and seed.
         rows: names of the rows that it serves.
         evaluations: by digest.
+        wandb: further settings of its runs in Weights & Biases.
         replaced: by row, its settings that the scale's own took the place of.
     """
 
@@ -55,14 +61,16 @@ class Training:
     seed: int
     source: "Training | None"
     group: str
+    tags: list[str]
     rows: list[str] = field(default_factory=list)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    wandb: dict[str, str] = field(default_factory=dict)
     replaced: dict[str, list[str]] = field(default_factory=dict)
 
     @property
-    def rows_name(self) -> str:
-        """The first row that it serves, and how many more."""
-        return self.rows[0] if len(self.rows) == 1 else f"{self.rows[0]} and {len(self.rows) - 1} more"
+    def origin(self) -> "Training":
+        """Where the trainings that it starts from begin; itself when it starts from none."""
+        return self if self.source is None else self.source.origin
 
     @property
     def cost(self) -> str:
@@ -110,6 +118,7 @@ def plan_table(table: Table, scale: str, seeds: Sequence[int] = (0,), names: Ite
             evaluation = _plan_evaluation(table, row)
             if evaluation is not None:
                 evaluation = training.evaluations.setdefault(evaluation.digest, evaluation)
+                evaluation.rows += [row.name] if row.name not in evaluation.rows else []
             planned.append(PlannedRow(row, seed, training, evaluation))
     return Plan(table, scale, planned, list(trainings.values()))
 
@@ -121,7 +130,8 @@ def _plan_training(table: Table, row: Row, scale: str, seed: int, trainings: dic
     config, replaced = compose(table, row, scale)
     origin = None if source is None else source.name.partition("_")[0]
     name = f"{_digest([config, origin])}_seed{seed}"
-    training = trainings.setdefault(name, Training(name, config, seed, source, table.path.stem))
+    tags = [table.path.stem, scale, *PAPER.findall(table.title), f"seed{seed}"]
+    training = trainings.setdefault(name, Training(name, config, seed, source, table.path.stem, tags))
     training.rows += [row.name] if row.name not in training.rows else []
     training.replaced |= {row.name: replaced} if replaced else {}
     return training
