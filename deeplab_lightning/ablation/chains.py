@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 
 from deeplab_lightning.ablation.plan import Plan
-from deeplab_lightning.loggers import WandbSettings
 
 SWEEP = "sweep.yaml"
 
@@ -41,7 +40,15 @@ def options_of(plans: Sequence[Plan], runs: Path) -> list[str]:
     """What all machines' command lines after `deeplab` have in common."""
     tables = [str(plan.table.path) for plan in plans]
     settings = ",".join(f"{key}={value}" for key, value in plans[0].wandb.items())
-    return ["ablate", *tables, "--scale", plans[0].scale, "--runs", str(runs), *(["--wandb", settings] if settings else [])]
+    return [
+        "ablate",
+        *tables,
+        "--scale",
+        plans[0].scale,
+        "--runs",
+        str(runs),
+        *(["--wandb", settings] if settings else []),
+    ]
 
 
 def commands_of(plans: Sequence[Plan], runs: Path) -> list[list[str]]:
@@ -52,6 +59,8 @@ def commands_of(plans: Sequence[Plan], runs: Path) -> list[list[str]]:
 
 def write_sweep(plans: Sequence[Plan], runs: Path) -> Path:
     """Write a W&B sweep, whose agents run a chain each at a time until none is left; where it is."""
+    from deeplab_lightning.loggers import WandbSettings
+
     chains = chains_of(plans)
     sweep: dict[str, Any] = {
         "name": ", ".join(plan.table.path.stem for plan in plans),

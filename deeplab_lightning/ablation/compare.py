@@ -136,7 +136,7 @@ def _cells(line: Line, identities: list[str]) -> list[str]:
 
 
 def compare(table: Table, scale: str, runs: Path | Outcomes, names: Iterable[str] | None = None) -> Comparison:
-    """Gather what the runs, those under a folder or whatever was read, have measured for all rows of a table, or some."""
+    """Gather what the runs, those in a folder or those that were read, measured for the rows of a table, or some."""
     outcomes = read_folder(runs) if isinstance(runs, Path) else runs
     lines = [_line(planned, outcomes, scale) for planned in plan_table(table, scale, names=names).rows]
     return Comparison(table, scale, lines)

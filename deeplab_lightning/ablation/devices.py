@@ -8,13 +8,13 @@ from deeplab_lightning.ablation.runner import Share
 def split_devices(jobs: int | None) -> list[Share]:
     """Shares for so many pieces of work at a time: GPUs, and threads of the processor; default: one for each device.
 
-    More jobs than GPUs take turns on them. `data.batch_size` is of each GPU, so that with fewer jobs than GPUs a step is
-    of more images than with one GPU a job.
+    More jobs than GPUs take turns on them. `data.batch_size` is of each GPU, so that with fewer jobs than GPUs a step
+    is of more images than with one GPU a job.
     """
     devices = _gpus()
     jobs = jobs or max(1, len(devices))
     threads = int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0))))
-    shares = []
+    shares: list[Share] = []
     for job in range(jobs):
         share = {"OMP_NUM_THREADS": str(max(1, threads // jobs))}
         if devices:

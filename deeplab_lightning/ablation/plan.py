@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -52,7 +52,6 @@ class Training:
         tags: of its runs in Weights & Biases: table, scale, paper and seed.
         rows: names of the rows that it serves.
         evaluations: by digest.
-        wandb: further settings of its runs in Weights & Biases.
         replaced: by row, its settings that the scale's own took the place of.
     """
 
@@ -64,7 +63,6 @@ class Training:
     tags: list[str]
     rows: list[str] = field(default_factory=list)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
-    wandb: dict[str, str] = field(default_factory=dict)
     replaced: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -92,15 +90,30 @@ class PlannedRow:
 
 @dataclass
 class Plan:
-    """All that the rows of a table need at one scale."""
+    """All that the rows of a table need at one scale.
+
+    Args:
+        table: of the rows.
+        scale: one of `SCALES`.
+        rows: with each seed.
+        trainings: each after that which it starts from.
+        wandb: further settings of the runs in Weights & Biases.
+    """
 
     table: Table
     scale: str
     rows: list[PlannedRow]
     trainings: list[Training]
+    wandb: Mapping[str, str]
 
 
-def plan_table(table: Table, scale: str, seeds: Sequence[int] = (0,), names: Iterable[str] | None = None) -> Plan:
+def plan_table(
+    table: Table,
+    scale: str,
+    seeds: Sequence[int] = (0,),
+    names: Iterable[str] | None = None,
+    wandb: Mapping[str, str] | None = None,
+) -> Plan:
     """Plan the rows of these names, or all, with each seed. Rows that train alike share a training.
 
     Raises:
@@ -120,7 +133,7 @@ def plan_table(table: Table, scale: str, seeds: Sequence[int] = (0,), names: Ite
                 evaluation = training.evaluations.setdefault(evaluation.digest, evaluation)
                 evaluation.rows += [row.name] if row.name not in evaluation.rows else []
             planned.append(PlannedRow(row, seed, training, evaluation))
-    return Plan(table, scale, planned, list(trainings.values()))
+    return Plan(table, scale, planned, list(trainings.values()), wandb or {})
 
 
 def _plan_training(table: Table, row: Row, scale: str, seed: int, trainings: dict[str, Training]) -> Training:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,10 +40,12 @@ class Work:
     Args:
         training: what is trained or scored.
         evaluation: None for the training itself.
+        wandb: further settings of its run in Weights & Biases.
     """
 
     training: Training
     evaluation: Evaluation | None
+    wandb: Mapping[str, str]
 
     @property
     def key(self) -> str:
@@ -68,7 +71,7 @@ class Work:
         """The command line after `deeplab`."""
         own, folder = root / self.training.name, self.folder(root)
         settings = {"group": self.training.group, "name": self.rows_name, "tags": json.dumps(self.training.tags)}
-        settings |= {"work": self.key} | self.training.wandb
+        settings |= {"work": self.key} | dict(self.wandb)
         wandb = [option for key, value in settings.items() for option in (f"--wandb.{key}", value)]
         config = ["-c", str(own / "config.yaml")]
         if self.evaluation is None:
@@ -102,7 +105,7 @@ def work_of(*plans: Plan) -> list[Work]:
     for plan in plans:
         for training in plan.trainings:
             for evaluation in (None, *training.evaluations.values()):
-                work = Work(training, evaluation)
+                work = Work(training, evaluation, plan.wandb)
                 works.setdefault(work.key, work)
     return list(works.values())
 
@@ -116,30 +119,33 @@ def run_works(works: Sequence[Work], root: Path, tell: Tell, shares: Sequence[Sh
     running: dict[Future[int], Running] = {}
     free = list(shares)
 
-    def end(work: Work, failure: str | None, success: str = "done") -> None:
-        ended[work.key] = failure is None
-        tell(work, success if failure is None else failure)
+    def end(work: Work, what: str, success: bool) -> None:
+        ended[work.key] = success
+        tell(work, what)
 
-    with ThreadPoolExecutor(len(free)) as pool:
+    with ExitStack() as locks, ThreadPoolExecutor(len(free)) as pool:
         while len(ended) < len(works):
             for work in _ready(works, ended, running.values()):
                 if work.needs is not None and not ended[work.needs.name]:
-                    end(work, f"it needs the training of {rows_name(work.needs.rows)}, which failed")
-                elif (work.folder(root) / DONE).is_file():
-                    end(work, None, "was done")
+                    end(work, f"it needs the training of {rows_name(work.needs.rows)}, which failed", False)
                 elif free:
                     tell(work, "starts")
                     try:
                         started = _start(work, root, free[0])
                     except WorkError as error:
-                        end(work, str(error))
+                        end(work, str(error), False)
                     else:
-                        running[pool.submit(started.process.wait)] = started
-                        free.pop(0)
+                        if started is None:
+                            end(work, "was done", True)
+                        else:
+                            running[pool.submit(started.process.wait)] = started
+                            locks.enter_context(started.lock)
+                            free.pop(0)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 finished = running.pop(future)
                 free.append(finished.share)
-                end(finished.work, _finish(finished, root, future.result()))
+                failure = _finish(finished, root, future.result())
+                end(finished.work, failure or "done", failure is None)
     return len(ended) - sum(ended.values())
 
 
@@ -151,8 +157,8 @@ def _ready(works: Sequence[Work], ended: Mapping[str, bool], running: Iterable[R
             yield work
 
 
-def _start(work: Work, root: Path, share: Share) -> Running:
-    """Start one piece of work.
+def _start(work: Work, root: Path, share: Share) -> Running | None:
+    """Start one piece of work, holding its folder; None when it is done.
 
     Raises:
         WorkError: another process is at it.
@@ -160,6 +166,9 @@ def _start(work: Work, root: Path, share: Share) -> Running:
     folder = work.folder(root)
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder)
+    if (folder / DONE).is_file():
+        lock.close()
+        return None
     (folder / FAILED).unlink(missing_ok=True)
     if work.evaluation is None:
         (folder / "config.yaml").write_text(yaml.safe_dump(config_of(work.training, root), sort_keys=False))

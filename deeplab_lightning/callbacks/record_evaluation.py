@@ -20,8 +20,8 @@ PRINTED_BANDS = (1, 3, 5, 10, 20, 40)
 class RecordEvaluation(Callback):
     """After each evaluation write `evaluation.json` into the run's log folder and print the scores.
 
-    The file holds a list of {split, metric, value, identity}. A training run rewrites it at every validation. In W&B the
-    same is `evaluations` of the run's summary, and the classes' IoUs are a table.
+    The file holds a list of {split, metric, value, identity}. A training run rewrites it at every validation. In W&B
+    the same is `evaluations` of the run's summary, and the classes' IoUs are a table.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
