@@ -24,7 +24,10 @@ from tests.wandb_file import OfflineRun, read_offline_runs
 
 CRF_ROW = """  - name: crf
     train: *brief
-    evaluate: {configs: [crf/crf.yaml], trainer.callbacks+: [{class_path: LogPredictions, init_args: {num_images: 2}}]}
+    evaluate:
+      trainer.callbacks+:
+        - {class_path: CRFEvaluation, init_args: {iterations: 1}}
+        - {class_path: LogPredictions, init_args: {num_images: 2}}
     paper: 22.0
 """
 
