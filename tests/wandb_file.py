@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wandb.proto import wandb_internal_pb2 as messages  # type: ignore[attr-defined]
+from wandb.proto import wandb_internal_pb2 as messages
 
 FILE_HEADER, BLOCK, RECORD_HEADER = 7, 32768, 7
 FULL, LAST = 1, 4
@@ -43,7 +43,7 @@ def read_offline_run(path: Path) -> OfflineRun:
     """Put the records of a run together, as the server does."""
     run = OfflineRun(path.parent)
     for content in _contents(path.read_bytes()):
-        record = messages.Record.FromString(content)
+        record = messages.Record.FromString(content)  # type: ignore[attr-defined]
         kind = record.WhichOneof("record_type")
         if kind == "run":
             run.name, run.project, run.group = record.run.display_name, record.run.project, record.run.run_group

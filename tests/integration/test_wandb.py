@@ -3,6 +3,7 @@
 import json
 import subprocess
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -47,8 +48,17 @@ class InThisProcess:
         return self.status
 
 
+@dataclass
+class Place:
+    """A table, the folder of its runs, and what these left in W&B, oldest first."""
+
+    table: Path
+    root: Path
+    runs: list[OfflineRun]
+
+
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, shapes_root: Path) -> SimpleNamespace:
+def place(tmp_path_factory: pytest.TempPathFactory, shapes_root: Path) -> Place:
     """A table with one training and two evaluations, run with W&B offline."""
     root = tmp_path_factory.mktemp("wandb")
     table = TABLE.replace("Two rows", "DeepLabv3 (arXiv:1706.05587), Table 0: two rows") + CRF_ROW
@@ -60,15 +70,15 @@ def place(tmp_path_factory: pytest.TempPathFactory, shapes_root: Path) -> Simple
         patch.setattr(runner, "subprocess", SimpleNamespace(Popen=InThisProcess, DEVNULL=subprocess.DEVNULL))
         options = ["--rows", "plain,crf", "--runs", str(root / "runs"), "--wandb", "project=mine,log_model=true"]
         assert main(["ablate", str(path), *options]) == 0
-    return SimpleNamespace(table=path, root=root / "runs" / "paper", runs=read_offline_runs(root / "runs"))
+    return Place(path, root / "runs" / "paper", read_offline_runs(root / "runs"))
 
 
-def named(place: SimpleNamespace, name: str) -> OfflineRun:
+def named(place: Place, name: str) -> OfflineRun:
     (run,) = (run for run in place.runs if run.name == name)
     return run
 
 
-def test_what_a_run_is(place: SimpleNamespace) -> None:
+def test_what_a_run_is(place: Place) -> None:
     training, plain, crf = place.runs
     assert [run.name for run in place.runs] == ["plain and 1 more", "plain", "crf"]
     assert [run.job_type for run in place.runs] == ["fit", "validate", "validate"]
@@ -88,7 +98,7 @@ def test_what_a_run_is(place: SimpleNamespace) -> None:
     assert crf.summary_metrics["val/miou_crf"] > 0
 
 
-def test_every_score_carries_its_identity(place: SimpleNamespace) -> None:
+def test_every_score_carries_its_identity(place: Place) -> None:
     summary = named(place, "crf").summary_metrics
     records = ungroup_records(summary["evaluations"])
     assert {record["metric"] for record in records} >= {"val/miou", "val/miou_crf", "val/iou/background"}
@@ -103,7 +113,7 @@ def test_every_score_carries_its_identity(place: SimpleNamespace) -> None:
     assert group_records(done["records"]) == summary["evaluations"]
 
 
-def test_the_table_of_the_classes(place: SimpleNamespace) -> None:
+def test_the_table_of_the_classes(place: Place) -> None:
     run = named(place, "crf")
     content = json.loads(run.media(run.summary_metrics["val/per_class_iou"]).read_text())
     assert content["columns"] == ["class", "iou", "iou_crf"]
@@ -116,7 +126,7 @@ def test_the_table_of_the_classes(place: SimpleNamespace) -> None:
     assert content["columns"] == ["class", "iou"]
 
 
-def test_panels_are_images_under_masks(place: SimpleNamespace) -> None:
+def test_panels_are_images_under_masks(place: Place) -> None:
     run = named(place, "crf")
     panels = run.summary_metrics["val/panels"]
     assert (panels["_type"], panels["count"]) == ("images/separated", 2)
@@ -130,14 +140,14 @@ def test_panels_are_images_under_masks(place: SimpleNamespace) -> None:
                 assert set(np.unique(np.asarray(image))) <= {*range(len(CLASS_NAMES)), 255}
 
 
-def test_the_best_checkpoint_is_kept_where_asked(place: SimpleNamespace) -> None:
+def test_the_best_checkpoint_is_kept_where_asked(place: Place) -> None:
     models = [artifact for run in place.runs for artifact in run.artifacts if artifact.type == "model"]
     assert [set(artifact.aliases) for artifact in models] == [{"latest", "best"}]
     (entry,) = models[0].manifest.contents
     assert (entry.path, entry.size) == ("model.ckpt", next(place.root.glob("*/best.ckpt")).stat().st_size)
 
 
-def test_the_report_is_the_same_from_both(place: SimpleNamespace) -> None:
+def test_the_report_is_the_same_from_both(place: Place) -> None:
     table = read_table(place.table)
     local = compare(table, "paper", read_folder(place.root))
     online = compare(table, "paper", read_runs(place.runs))
@@ -147,7 +157,7 @@ def test_the_report_is_the_same_from_both(place: SimpleNamespace) -> None:
 
 
 def test_the_command_reads_a_project(
-    place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import wandb
 
@@ -168,7 +178,7 @@ def test_the_command_reads_a_project(
     assert asked == ["team/mine"]
 
 
-def test_of_the_runs_of_one_work_the_newest_that_is_done_counts(place: SimpleNamespace) -> None:
+def test_of_the_runs_of_one_work_the_newest_that_is_done_counts(place: Place) -> None:
     training, plain, _ = place.runs
     key = plain.config["wandb"]["work"]
     stopped = OfflineRun(plain.folder, "crashed", config=plain.config)
