@@ -4,12 +4,13 @@ import fcntl
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +114,8 @@ def work_of(*plans: Plan) -> list[Work]:
 def run_works(works: Sequence[Work], root: Path, tell: Tell, shares: Sequence[Share] = ({},)) -> int:
     """Do what is not yet done, one piece for each share of the machine at a time, and count what failed.
 
-    What fails stops nothing but what needs it. On Ctrl-C, which the processes get too, it waits until all have saved.
+    What fails stops nothing but what needs it. On Ctrl-C, which the processes get too, it waits until all have
+    saved; on SIGTERM likewise.
     """
     ended: dict[str, bool] = {}
     running: dict[Future[int], Running] = {}
@@ -123,7 +125,7 @@ def run_works(works: Sequence[Work], root: Path, tell: Tell, shares: Sequence[Sh
         ended[work.key] = success
         tell(work, what)
 
-    with ExitStack() as locks, ThreadPoolExecutor(len(free)) as pool:
+    with _terminable(running), ExitStack() as locks, ThreadPoolExecutor(len(free)) as pool:
         while len(ended) < len(works):
             for work in _ready(works, ended, running.values()):
                 if work.needs is not None and not ended[work.needs.name]:
@@ -147,6 +149,22 @@ def run_works(works: Sequence[Work], root: Path, tell: Tell, shares: Sequence[Sh
                 failure = _finish(finished, root, future.result())
                 end(finished.work, failure or "done", failure is None)
     return len(ended) - sum(ended.values())
+
+
+@contextmanager
+def _terminable(running: Mapping[Future[int], Running]) -> Iterator[None]:
+    """Let SIGTERM, which a job's scheduler sends to this process alone, do what Ctrl-C does."""
+
+    def stop(*_: object) -> None:
+        for each in running.values():
+            each.process.terminate()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _ready(works: Sequence[Work], ended: Mapping[str, bool], running: Iterable[Running]) -> Iterator[Work]:

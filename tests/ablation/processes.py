@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ class Processes:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, wait: Callable[[list[str]], int] = lambda options: 0) -> None:
         self.started: list[list[str]] = []
         self.environments: list[Mapping[str, str]] = []
+        self.terminated = threading.Event()
         self._wait = wait
         monkeypatch.setattr(runner, "subprocess", SimpleNamespace(Popen=self._open, DEVNULL=subprocess.DEVNULL))
 
@@ -30,7 +32,7 @@ class Processes:
         options = command[3:]
         self.started.append(options)
         self.environments.append(env)
-        return SimpleNamespace(wait=lambda: self._run(options))
+        return SimpleNamespace(wait=lambda: self._run(options), terminate=self.terminated.set)
 
     def _run(self, options: list[str]) -> int:
         status = self._wait(options)

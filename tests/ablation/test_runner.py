@@ -1,5 +1,7 @@
 import fcntl
 import json
+import os
+import signal
 import threading
 from pathlib import Path
 
@@ -106,6 +108,27 @@ def test_ctrl_c_waits_until_all_have_saved(tmp_path: Path, monkeypatch: pytest.M
     assert saved == ["slow"]
     assert processes.rows() == ["fit plain and 1 more", "fit slow"]
     assert len(list((tmp_path / "runs").rglob("done.json"))) == 1  # not of what was interrupted
+
+
+def test_sigterm_stops_the_processes_and_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+
+    def wait(options: list[str]) -> int:
+        if "slow" in options:
+            assert processes.terminated.wait(30)
+            ended.append("slow")
+        return 0
+
+    def tell(work: Work, what: str) -> None:
+        if what == "done":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    processes = Processes(monkeypatch, wait)
+    with pytest.raises(KeyboardInterrupt):
+        run_works(work_of(plan(tmp_path, OTHERS)), tmp_path / "runs", tell, TWO)
+    assert ended == ["slow"]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_folder_that_another_process_is_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,11 @@ def test_what_a_run_is(place: Place) -> None:
             assert run.config["git"]["commit"] == head.stdout.strip()
             assert run.config["git"]["dirty"] in (True, False)
         assert set(run.config["environment"]) == {"python", "torch", "lightning", "cuda", "device", "num_devices"}
+        (log,) = (place.root / run.config["wandb"]["work"] / "logs").iterdir()
+        on_disk = json.loads((log / "run.json").read_text())
+        assert on_disk == {key: run.config[key] for key in ("git", "environment")} | {
+            "seconds": run.summary_metrics["seconds"]
+        }
     assert plain.config["wandb"]["work"].startswith(training.config["wandb"]["work"] + "/evaluations/")
     assert crf.summary_metrics["val/miou_crf"] > 0
 
