@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import wandb
+from wandb.errors import CommError
 
 from deeplab_lightning.ablation.outcomes import read_wandb
 
@@ -20,7 +21,7 @@ def test_without_a_key(key: pytest.MonkeyPatch) -> None:
         read_wandb("mine")
 
 
-@pytest.mark.parametrize("failure", [wandb.CommError("no such\nproject"), ValueError("no such project")])
+@pytest.mark.parametrize("failure", [CommError("no such\nproject"), ValueError("no such project")])
 def test_a_project_that_cannot_be_read(key: pytest.MonkeyPatch, failure: Exception) -> None:
     class Api:
         def runs(self, project: str, **keywords: Any) -> Any:

@@ -111,7 +111,7 @@ def test_ctrl_c_waits_until_all_have_saved(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_sigterm_stops_the_processes_and_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = []
+    ended: list[str] = []
 
     def wait(options: list[str]) -> int:
         if "slow" in options:
