@@ -18,6 +18,7 @@ from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.callbacks.finite_loss import FiniteLoss
 from deeplab_lightning.callbacks.log_predictions import LogPredictions
 from deeplab_lightning.callbacks.record_evaluation import RecordEvaluation
+from deeplab_lightning.callbacks.record_run import RecordRun
 from deeplab_lightning.callbacks.save_logits import SaveLogits
 from deeplab_lightning.callbacks.seed_steps import SeedSteps
 from deeplab_lightning.callbacks.trimap_evaluation import TrimapEvaluation
@@ -69,6 +70,7 @@ class DeepLabCLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             seed_everything_default=0,
+            save_config_callback=RecordRun,
             save_config_kwargs={"overwrite": True},
             trainer_defaults={"default_root_dir": "runs/default", "use_distributed_sampler": False},
             auto_configure_optimizers=False,

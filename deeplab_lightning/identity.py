@@ -58,3 +58,21 @@ def describe_identity(identity: Record) -> str:
         f"align_corners {str(identity['align_corners']).lower()}, scales {scales}, {flip}, {identity['precision']}; "
         f"{crf}; weights {identity['weights']}"
     )
+
+
+def group_records(records: list[Record]) -> list[Record]:
+    """Scores {split, metric, value, identity} as one {identity, scores} for each identity."""
+    groups: dict[str, Record] = {}
+    for record in records:
+        group = groups.setdefault(str(record["identity"]), {"identity": record["identity"], "scores": {}})
+        group["scores"][record["metric"]] = record["value"]
+    return list(groups.values())
+
+
+def ungroup_records(groups: list[Record]) -> list[Record]:
+    """The scores that were grouped."""
+    return [
+        {"split": group["identity"]["split"], "metric": metric, "value": value, "identity": group["identity"]}
+        for group in groups
+        for metric, value in group["scores"].items()
+    ]

@@ -20,6 +20,8 @@ class WandbSettings:
         group: of runs that belong together.
         name: of the run; the run folder's name when not given.
         tags: of the run.
+        work: the piece of a table that the run is; by it `deeplab report --wandb` finds the run.
+        log_model: keep best.ckpt as an artifact when a training ends.
     """
 
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
@@ -28,6 +30,12 @@ class WandbSettings:
     group: str | None = None
     name: str | None = None
     tags: list[str] = field(default_factory=list)
+    work: str | None = None
+    log_model: bool = False
+
+    def __post_init__(self) -> None:
+        if self.log_model and self.mode == "disabled":
+            raise ValueError("wandb.log_model keeps checkpoints in W&B, which wandb.mode disabled leaves out")
 
 
 def build_loggers(root: Path, command: str, settings: WandbSettings) -> list[Logger]:
@@ -49,6 +57,7 @@ def build_loggers(root: Path, command: str, settings: WandbSettings) -> list[Log
             group=settings.group,
             tags=settings.tags,
             job_type=command,
+            log_model=settings.log_model,
             settings={"silent": True},
         )
         wandb_logger._wandb_init.pop("anonymous", None)  # wandb warns about it, and Lightning always passes it

@@ -23,7 +23,7 @@ MAY_USE = {
 }
 FORBIDDEN_IN_LEVEL_0 = {"lightning", "pytorch_lightning", "wandb"}
 LAZY = {"wandb", "pydensecrf", "matplotlib", "segmentation_models_pytorch", "timm", "torchvision", "onnx", "gradio"}
-LAZY |= {"scipy", "pycocotools"}
+LAZY |= {"scipy", "pycocotools", "submitit"}
 
 
 def imports(path: Path, top_level_only: bool = False) -> set[str]:

@@ -23,6 +23,11 @@ def test_a_chosen_mode_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch
     assert wandb_mode(WandbSettings(mode="online")) == "online"
 
 
+def test_checkpoints_cannot_be_kept_where_nothing_is() -> None:
+    with pytest.raises(ValueError, match="log_model keeps checkpoints in W&B, which wandb.mode disabled leaves out"):
+        WandbSettings(mode="disabled", log_model=True)
+
+
 def test_every_command_gets_a_folder_of_its_own(tmp_path: Path) -> None:
     for number in range(2):
         loggers = build_loggers(tmp_path, "test", WandbSettings(mode="disabled"))

@@ -1,6 +1,5 @@
 """A table of a paper beside what was measured here."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as Grid
 
-from deeplab_lightning.ablation.plan import PlannedRow, plan_table, seed_folders
-from deeplab_lightning.ablation.runner import DONE, FAILED
+from deeplab_lightning.ablation.outcomes import Outcome, Outcomes, read_folder
+from deeplab_lightning.ablation.plan import PlannedRow, Training, plan_table
 from deeplab_lightning.ablation.table import Row, Table
 from deeplab_lightning.identity import Record, describe_identity
 
@@ -136,52 +135,49 @@ def _cells(line: Line, identities: list[str]) -> list[str]:
     ]
 
 
-def compare(table: Table, scale: str, root: Path, names: Iterable[str] | None = None) -> Comparison:
-    """Gather what the runs under a folder, one folder a training, have measured for all rows of a table, or some."""
-    lines = [_line(planned, root, scale) for planned in plan_table(table, scale, names=names).rows]
+def compare(table: Table, scale: str, runs: Path | Outcomes, names: Iterable[str] | None = None) -> Comparison:
+    """Gather what the runs, those in a folder or those that were read, measured for the rows of a table, or some."""
+    outcomes = read_folder(runs) if isinstance(runs, Path) else runs
+    lines = [_line(planned, outcomes, scale) for planned in plan_table(table, scale, names=names).rows]
     return Comparison(table, scale, lines)
 
 
-def _line(planned: PlannedRow, root: Path, scale: str) -> Line:
+def _line(planned: PlannedRow, outcomes: Outcomes, scale: str) -> Line:
     line = Line(planned.row, comparable=scale == "paper")
     if planned.training is None:
         return line
-    folders = seed_folders(planned.training, root)
+    seeds = _seeds(planned.training, outcomes)
     seconds, states = [], []
-    for folder in folders:
-        trained, state = _read_done(folder)
-        if trained is None or planned.evaluation is None:
-            states.append(state or "trained" + (", scored by the VOC server" if not planned.row.stage else ""))
+    for seed, key in seeds.items():
+        trained = outcomes[key]
+        if trained.state or planned.evaluation is None:
+            states.append(trained.state or "trained" + (", scored by the VOC server" if not planned.row.stage else ""))
             continue
-        scored, state = _read_done(folder / "evaluations" / planned.evaluation.digest)
-        if scored is None:
-            states.append(f"trained, evaluation {state}")
+        scored = outcomes.get(f"{key}/evaluations/{planned.evaluation.digest}", Outcome("not yet run"))
+        if scored.state:
+            states.append(f"trained, evaluation {scored.state}")
             continue
-        records = [record for record in scored["records"] if record["metric"] == planned.row.metric]
+        records = [record for record in scored.records if record["metric"] == planned.row.metric]
         if not records:
             states.append(f"its data have no {planned.row.metric}")
             continue
-        line.scores[trained["seed"]] = 100 * records[0]["value"]
+        line.scores[seed] = 100 * records[0]["value"]
         line.identities.append(records[0]["identity"])
-        seconds.append(trained["seconds"] + scored["seconds"])
+        seconds.append(trained.seconds + scored.seconds)
     line.seconds = mean(seconds) if seconds else None
-    if not folders:
+    if not seeds:
         states.append("not yet run")
-    if folders and (replaced := planned.training.replaced.get(planned.row.name)):
+    if seeds and (replaced := planned.training.replaced.get(planned.row.name)):
         states.append(f"without its own {', '.join(replaced)}")
     line.status = "; ".join(dict.fromkeys(states))
     return line
 
 
-def _read_done(folder: Path) -> tuple[dict[str, Any] | None, str]:
-    """What a finished piece of work left, or why it is not finished."""
-    if (folder / DONE).is_file():
-        done: dict[str, Any] = json.loads((folder / DONE).read_text())
-        return done, ""
-    if (folder / FAILED).is_file():
-        tail: list[str] = json.loads((folder / FAILED).read_text())["tail"].splitlines()
-        return None, f"failed: {tail[-1]}" if tail else "failed"
-    return None, "unfinished" if folder.is_dir() else "not yet run"
+def _seeds(training: Training, outcomes: Outcomes) -> dict[int, str]:
+    """The keys of a training with whatever seed, in the order of the seeds."""
+    start = f"{training.name.partition('_')[0]}_seed"
+    numbers = (key.removeprefix(start) for key in outcomes if key.startswith(start) and "/" not in key)
+    return {seed: f"{start}{seed}" for seed in sorted(map(int, numbers))}
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:

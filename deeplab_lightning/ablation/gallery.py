@@ -9,7 +9,7 @@ from statistics import mean
 
 from deeplab_lightning.ablation.plan import plan_table, seed_folders
 from deeplab_lightning.ablation.report import Curve, read_logs
-from deeplab_lightning.ablation.runner import DONE
+from deeplab_lightning.ablation.runner import DONE, rows_name
 from deeplab_lightning.ablation.table import Table
 from deeplab_lightning.callbacks.trimap_evaluation import CURVE_FILE
 
@@ -48,7 +48,7 @@ def gather(table: Table, scale: str, root: Path, names: Iterable[str] | None = N
         for name, by_training in gallery.curves.items():
             curves = [read_logs(folder).curves.get(name) for folder in folders]
             if found := [curve for curve in curves if curve]:
-                by_training[planned.training.rows_name] = found
+                by_training[rows_name(planned.training.rows)] = found
         if planned.evaluation is None:
             continue
         scored = [folder / "evaluations" / planned.evaluation.digest for folder in folders]

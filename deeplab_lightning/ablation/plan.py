@@ -1,7 +1,8 @@
 """From the rows of a table to the trainings and evaluations that they need, each found again by its settings' hash."""
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -18,6 +19,7 @@ SCALES = {
 """The data and the settings that take the place of the paper's."""
 COMMANDS = {"val": "validate", "test": "test"}
 DIGITS = 10
+PAPER = re.compile(r"arXiv:[\d.]+\d")
 
 
 @dataclass
@@ -28,11 +30,13 @@ class Evaluation:
         digest: of its settings; names its folder within the training's.
         command: "validate" or "test".
         settings: over those of the training.
+        rows: names of the rows that it serves.
     """
 
     digest: str
     command: str
     settings: dict[str, Any]
+    rows: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -45,6 +49,7 @@ class Training:
         seed: of this training.
         source: the training that it starts from.
         group: the table that asked for it first.
+        tags: of its runs in Weights & Biases: table, scale, paper and seed.
         rows: names of the rows that it serves.
         evaluations: by digest.
         replaced: by row, its settings that the scale's own took the place of.
@@ -55,14 +60,15 @@ class Training:
     seed: int
     source: "Training | None"
     group: str
+    tags: list[str]
     rows: list[str] = field(default_factory=list)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     replaced: dict[str, list[str]] = field(default_factory=dict)
 
     @property
-    def rows_name(self) -> str:
-        """The first row that it serves, and how many more."""
-        return self.rows[0] if len(self.rows) == 1 else f"{self.rows[0]} and {len(self.rows) - 1} more"
+    def origin(self) -> "Training":
+        """Where the trainings that it starts from begin; itself when it starts from none."""
+        return self if self.source is None else self.source.origin
 
     @property
     def cost(self) -> str:
@@ -84,15 +90,30 @@ class PlannedRow:
 
 @dataclass
 class Plan:
-    """All that the rows of a table need at one scale."""
+    """All that the rows of a table need at one scale.
+
+    Args:
+        table: of the rows.
+        scale: one of `SCALES`.
+        rows: with each seed.
+        trainings: each after that which it starts from.
+        wandb: further settings of the runs in Weights & Biases.
+    """
 
     table: Table
     scale: str
     rows: list[PlannedRow]
     trainings: list[Training]
+    wandb: Mapping[str, str]
 
 
-def plan_table(table: Table, scale: str, seeds: Sequence[int] = (0,), names: Iterable[str] | None = None) -> Plan:
+def plan_table(
+    table: Table,
+    scale: str,
+    seeds: Sequence[int] = (0,),
+    names: Iterable[str] | None = None,
+    wandb: Mapping[str, str] | None = None,
+) -> Plan:
     """Plan the rows of these names, or all, with each seed. Rows that train alike share a training.
 
     Raises:
@@ -110,8 +131,9 @@ def plan_table(table: Table, scale: str, seeds: Sequence[int] = (0,), names: Ite
             evaluation = _plan_evaluation(table, row)
             if evaluation is not None:
                 evaluation = training.evaluations.setdefault(evaluation.digest, evaluation)
+                evaluation.rows += [row.name] if row.name not in evaluation.rows else []
             planned.append(PlannedRow(row, seed, training, evaluation))
-    return Plan(table, scale, planned, list(trainings.values()))
+    return Plan(table, scale, planned, list(trainings.values()), wandb or {})
 
 
 def _plan_training(table: Table, row: Row, scale: str, seed: int, trainings: dict[str, Training]) -> Training:
@@ -121,7 +143,8 @@ def _plan_training(table: Table, row: Row, scale: str, seed: int, trainings: dic
     config, replaced = compose(table, row, scale)
     origin = None if source is None else source.name.partition("_")[0]
     name = f"{_digest([config, origin])}_seed{seed}"
-    training = trainings.setdefault(name, Training(name, config, seed, source, table.path.stem))
+    tags = [table.path.stem, scale, *PAPER.findall(table.title), f"seed{seed}"]
+    training = trainings.setdefault(name, Training(name, config, seed, source, table.path.stem, tags))
     training.rows += [row.name] if row.name not in training.rows else []
     training.replaced |= {row.name: replaced} if replaced else {}
     return training

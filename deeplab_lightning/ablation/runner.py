@@ -1,13 +1,16 @@
-"""Run what a plan needs, each piece in a process of its own, and remember on disk what is done."""
+"""Run what plans need, each piece in a process of its own, and remember on disk what is done."""
 
 import fcntl
 import json
+import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +19,15 @@ from typing import IO, Any
 import yaml
 
 from deeplab_lightning.ablation.plan import Evaluation, Plan, Training, merge, nest
-from deeplab_lightning.identity import Record
 
 RUNS = Path("runs/ablations")
 DONE, FAILED, LOG = "done.json", "failed.json", "log.txt"
 TAIL_LINES = 12
 PATIENCE = 15.0  # seconds that a process which was just killed may take to go
+AGENTS_OWN = ("WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")  # a W&B agent's names for one run; here every piece is a run
 
-Tell = Callable[["Work", str], None]
-"""Is told of each piece of work that it starts ("starts") and how it ended ("done", "was done", or why it failed)."""
+Share = Mapping[str, str]
+"""Environment variables that give a process its part of the machine."""
 
 
 class WorkError(RuntimeError):
@@ -38,20 +41,39 @@ class Work:
     Args:
         training: what is trained or scored.
         evaluation: None for the training itself.
+        wandb: further settings of its run in Weights & Biases.
     """
 
     training: Training
     evaluation: Evaluation | None
+    wandb: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        """By which it is found again: its folder within that of all runs."""
+        name = self.training.name
+        return name if self.evaluation is None else f"{name}/evaluations/{self.evaluation.digest}"
+
+    @property
+    def needs(self) -> Training | None:
+        """The training that must be done before."""
+        return self.training.source if self.evaluation is None else self.training
+
+    @property
+    def rows_name(self) -> str:
+        """The first row that it serves, and how many more."""
+        return rows_name(self.training.rows if self.evaluation is None else self.evaluation.rows)
 
     def folder(self, root: Path) -> Path:
         """Where it leaves what it makes."""
-        own = root / self.training.name
-        return own if self.evaluation is None else own / "evaluations" / self.evaluation.digest
+        return root / self.key
 
     def options(self, root: Path) -> list[str]:
         """The command line after `deeplab`."""
         own, folder = root / self.training.name, self.folder(root)
-        wandb = ["--wandb.group", self.training.group, "--wandb.name", self.training.rows_name]
+        settings = {"group": self.training.group, "name": self.rows_name, "tags": json.dumps(self.training.tags)}
+        settings |= {"work": self.key} | dict(self.wandb)
+        wandb = [option for key, value in settings.items() for option in (f"--wandb.{key}", value)]
         config = ["-c", str(own / "config.yaml")]
         if self.evaluation is None:
             return ["fit", *config, "--ckpt_path", "last", *wandb]
@@ -59,64 +81,142 @@ class Work:
         return [self.evaluation.command, *config, "--trainer.default_root_dir", str(folder), *wandb]
 
 
-def work_of(plan: Plan) -> list[Work]:
-    """All pieces of work of a plan, each after those that it needs."""
-    works = []
-    for training in plan.trainings:
-        works.append(Work(training, None))
-        works += [Work(training, evaluation) for evaluation in training.evaluations.values()]
-    return works
+def rows_name(rows: Sequence[str]) -> str:
+    """The first of some rows, and how many more."""
+    return rows[0] if len(rows) == 1 else f"{rows[0]} and {len(rows) - 1} more"
 
 
-def run_plan(plan: Plan, root: Path, tell: Tell) -> int:
-    """Do what is not yet done, and count what failed; what fails stops nothing but what needs it."""
-    failed: dict[str, str] = {}
-    for work in work_of(plan):
-        needs = work.training.source if work.evaluation is None else work.training
-        key = work.training.name if work.evaluation is None else f"{work.training.name}/{work.evaluation.digest}"
-        try:
-            if needs is not None and needs.name in failed:
-                raise WorkError(f"it needs the training of {needs.rows_name}, which failed")
-            if (work.folder(root) / DONE).is_file():
-                tell(work, "was done")
-            else:
-                tell(work, "starts")
-                _do(work, root)
-                tell(work, "done")
-        except WorkError as error:
-            failed[key] = str(error)
-            tell(work, str(error))
-    return len(failed)
+Tell = Callable[[Work, str], None]
+"""Is told of each piece of work that it starts ("starts") and how it ended ("done", "was done", or why it failed)."""
 
 
-def _do(work: Work, root: Path) -> None:
-    """Do one piece of work.
+@dataclass(frozen=True)
+class Running:
+    """A piece of work in progress: its process, the lock on its folder, and its share of the machine."""
+
+    work: Work
+    process: "subprocess.Popen[bytes]"
+    lock: IO[str]
+    share: Share
+
+
+def work_of(*plans: Plan) -> list[Work]:
+    """All pieces of work of some plans, each once, each after those that it needs."""
+    works: dict[str, Work] = {}
+    for plan in plans:
+        for training in plan.trainings:
+            for evaluation in (None, *training.evaluations.values()):
+                work = Work(training, evaluation, plan.wandb)
+                works.setdefault(work.key, work)
+    return list(works.values())
+
+
+def run_works(works: Sequence[Work], root: Path, tell: Tell, shares: Sequence[Share] = ({},)) -> int:
+    """Do what is not yet done, one piece for each share of the machine at a time, and count what failed.
+
+    What fails stops nothing but what needs it. On Ctrl-C, which the processes get too, it waits until all have
+    saved; on SIGTERM likewise.
+    """
+    ended: dict[str, bool] = {}
+    running: dict[Future[int], Running] = {}
+    free = list(shares)
+
+    def end(work: Work, what: str, success: bool) -> None:
+        ended[work.key] = success
+        tell(work, what)
+
+    with _terminable(running), ExitStack() as locks, ThreadPoolExecutor(len(free)) as pool:
+        while len(ended) < len(works):
+            for work in _ready(works, ended, running.values()):
+                if work.needs is not None and not ended[work.needs.name]:
+                    end(work, f"it needs the training of {rows_name(work.needs.rows)}, which failed", False)
+                elif free:
+                    tell(work, "starts")
+                    try:
+                        started = _start(work, root, free[0])
+                    except WorkError as error:
+                        end(work, str(error), False)
+                    else:
+                        if started is None:
+                            end(work, "was done", True)
+                        else:
+                            running[pool.submit(started.process.wait)] = started
+                            locks.enter_context(started.lock)
+                            free.pop(0)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                finished = running.pop(future)
+                free.append(finished.share)
+                failure = _finish(finished, root, future.result())
+                end(finished.work, failure or "done", failure is None)
+    return len(ended) - sum(ended.values())
+
+
+@contextmanager
+def _terminable(running: Mapping[Future[int], Running]) -> Iterator[None]:
+    """Let SIGTERM, which a job's scheduler sends to this process alone, do what Ctrl-C does."""
+
+    def stop(*_: object) -> None:
+        for each in running.values():
+            each.process.terminate()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _ready(works: Sequence[Work], ended: Mapping[str, bool], running: Iterable[Running]) -> Iterator[Work]:
+    """What has neither ended nor started, and waits for nothing that has not ended."""
+    started = {each.work.key for each in running}
+    for work in works:
+        if work.key not in ended and work.key not in started and (work.needs is None or work.needs.name in ended):
+            yield work
+
+
+def _start(work: Work, root: Path, share: Share) -> Running | None:
+    """Start one piece of work, holding its folder; None when it is done.
 
     Raises:
-        WorkError: it failed, or another process is at it.
+        WorkError: another process is at it.
     """
     folder = work.folder(root)
     folder.mkdir(parents=True, exist_ok=True)
+    lock = _lock(folder)
+    if (folder / DONE).is_file():
+        lock.close()
+        return None
     (folder / FAILED).unlink(missing_ok=True)
     if work.evaluation is None:
         (folder / "config.yaml").write_text(yaml.safe_dump(config_of(work.training, root), sort_keys=False))
     else:
         (folder / "evaluate.yaml").write_text(yaml.safe_dump(work.evaluation.settings, sort_keys=False))
     command = [sys.executable, "-m", "deeplab_lightning", *work.options(root)]
-    start = time.monotonic()
-    with _lock(folder) as lock, (folder / LOG).open("a") as log:
+    environment = {name: value for name, value in os.environ.items() if name not in AGENTS_OWN} | dict(share)
+    with (folder / LOG).open("a") as log:
         log.write(f"$ {shlex.join(['deeplab', *command[3:]])}\n")
         log.flush()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[lock.fileno()])
-        status = _wait(process)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, pass_fds=[lock.fileno()]
+        )
+    return Running(work, process, lock, share)
+
+
+def _finish(running: Running, root: Path, status: int) -> str | None:
+    """Write down how a piece of work ended, and let go of its folder; the end of its log where it failed."""
+    work, folder = running.work, running.work.folder(root)
+    failure = None
     if status:
-        tail = log_tail(folder)
-        _write(folder / FAILED, {"status": status, "tail": tail})
-        raise WorkError(tail)
-    done: dict[str, Any] = {"rows": work.training.rows, "seed": work.training.seed}
-    if work.evaluation is not None:
-        done["records"] = _records(folder)
-    _write(folder / DONE, done | {"seconds": round(time.monotonic() - start, 1)})
+        failure = log_tail(folder)
+        _write(folder / FAILED, {"status": status, "tail": failure})
+    else:
+        done: dict[str, Any] = {"rows": work.training.rows, "seed": work.training.seed}
+        if work.evaluation is not None:
+            done["records"] = _newest(folder, "evaluation.json")
+        _write(folder / DONE, done | {"seconds": _newest(folder, "run.json")["seconds"]})
+    running.lock.close()
+    return failure
 
 
 def config_of(training: Training, root: Path) -> dict[str, Any]:
@@ -129,36 +229,30 @@ def config_of(training: Training, root: Path) -> dict[str, Any]:
     return {"seed_everything": training.seed, **config}
 
 
-def _wait(process: "subprocess.Popen[bytes]") -> int:
-    """The exit status; on Ctrl-C, which the process gets too, wait until it has saved what it has."""
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.wait()
-        raise
+def _lock(folder: Path) -> IO[str]:
+    """Hold a folder for this process and the one that it starts, which may outlive it.
+
+    Raises:
+        WorkError: another process holds it.
+    """
+    file = (folder / "lock").open("w")
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                file.close()
+                raise WorkError(f"{folder}: another process is at it") from error
+            time.sleep(0.1)
+        else:
+            return file
 
 
-@contextmanager
-def _lock(folder: Path) -> Iterator[IO[str]]:
-    """Hold a folder for this process and the one that it starts, which may outlive it."""
-    with (folder / "lock").open("w") as file:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise WorkError(f"{folder}: another process is at it") from error
-                time.sleep(0.1)
-        yield file
-
-
-def _records(folder: Path) -> list[Record]:
-    """The scores of the newest evaluation in a folder."""
-    logs = sorted((folder / "logs").glob("*/evaluation.json"), key=lambda path: path.stat().st_mtime_ns)
-    records: list[Record] = json.loads(logs[-1].read_text())
-    return records
+def _newest(folder: Path, name: str) -> Any:
+    """What the newest log in a folder has in the file of that name."""
+    logs = sorted((folder / "logs").glob(f"*/{name}"), key=lambda path: path.stat().st_mtime_ns)
+    return json.loads(logs[-1].read_text())
 
 
 def log_tail(folder: Path) -> str:

@@ -97,14 +97,13 @@ def panel(maps: dict[str, NDArray[np.uint8]]) -> Image.Image:
 
 
 def _log_to_wandb(logger: WandbLogger, split: str, kept: list[Any], names: dict[int, str]) -> None:
-    from wandb import Image as WandbImage
-
-    images = []
-    for image_id, maps, _ in kept:
-        masks = {
+    masks = [
+        {
             name.replace(" ", "_"): {"mask_data": mask, "class_labels": names}
             for name, mask in maps.items()
             if name != "image"
         }
-        images.append(WandbImage(maps["image"], masks=masks, caption=image_id))
-    logger.log_image(f"{split}/panels", images)
+        for _, maps, _ in kept
+    ]
+    images = [maps["image"] for _, maps, _ in kept]
+    logger.log_image(f"{split}/panels", images, caption=[image_id for image_id, _, _ in kept], masks=masks)

@@ -2,14 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
-from deeplab_lightning.identity import Record, describe_identity
+from deeplab_lightning.identity import Record, describe_identity, group_records
 
 FILE_NAME = "evaluation.json"
 PRINTED_BANDS = (1, 3, 5, 10, 20, 40)
@@ -18,7 +20,8 @@ PRINTED_BANDS = (1, 3, 5, 10, 20, 40)
 class RecordEvaluation(Callback):
     """After each evaluation write `evaluation.json` into the run's log folder and print the scores.
 
-    The file holds a list of {split, metric, value, identity}. A training run rewrites it at every validation.
+    The file holds a list of {split, metric, value, identity}. A training run rewrites it at every validation. In W&B
+    the same is `evaluations` of the run's summary, and the classes' IoUs are a table.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -51,12 +54,23 @@ class RecordEvaluation(Callback):
             records.append({"split": identity["split"], "metric": name, "value": value, "identity": own})
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text(json.dumps(records, indent=1))
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.summary["evaluations"] = group_records(records)
+                logger.log_table(f"{stage}/per_class_iou", *per_class(records, names))
         if trainer.state.fn == "fit":
             score = trainer.callback_metrics[f"{stage}/miou"]
             line = f"step {trainer.global_step}: {stage}/miou {score:.4f} ({describe_identity(identity)})"
             Console().print(line, highlight=False, soft_wrap=True)
         else:
             _print(records)
+
+
+def per_class(records: list[Record], class_names: list[str]) -> tuple[list[str], list[list[Any]]]:
+    """The IoUs of the classes, as columns and rows; after the CRF too where there is one."""
+    scores = {record["metric"].split("/", 1)[1]: record["value"] for record in records}
+    kinds = [kind for kind in ("iou", "iou_crf") if any(name.startswith(f"{kind}/") for name in scores)]
+    return ["class", *kinds], [[name, *(scores.get(f"{kind}/{name}") for kind in kinds)] for name in class_names]
 
 
 def _rank(name: str, class_names: list[str]) -> tuple[int, bool, int]:

@@ -2,7 +2,8 @@
 
 import json
 import shlex
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
+from deeplab_lightning.ablation.chains import commands_of, write_sweep
 from deeplab_lightning.ablation.compare import compare, print_comparison
+from deeplab_lightning.ablation.devices import split_devices
 from deeplab_lightning.ablation.plan import SCALES, Plan, check_scale, plan_table
-from deeplab_lightning.ablation.runner import DONE, RUNS, Work, run_plan, work_of
+from deeplab_lightning.ablation.runner import DONE, RUNS, Share, Work, run_works, work_of
 from deeplab_lightning.ablation.table import Table, TableError, read_table
 
 EPILOG = """Rows that train alike share one training, also across tables; rows that differ in how they are scored share
@@ -21,25 +24,27 @@ and again tries what failed. `deeplab report` with the same files prints the tab
 
 
 def run(command: str, options: list[str]) -> int:
-    """Plan, run or print, and show the tables; status 1 when something failed."""
+    """Plan, then print, hand over or run and show the tables; status 1 when something failed."""
     arguments = _parse(command, options)
-    seeds = sorted(set(arguments.seeds))
     tables = [read_table(path) for path in arguments.table]
     for table in tables:
         check_scale(table, arguments.scale)
-    plans = [plan_table(table, arguments.scale, seeds, _names(table, tables, arguments.rows)) for table in tables]
+    plans = []
+    for table in tables:
+        names = _names(table, tables, arguments.rows)
+        if names != []:
+            seeds = sorted(set(arguments.seeds))
+            plans.append(plan_table(table, arguments.scale, seeds, names, arguments.wandb))
     root = arguments.runs / arguments.scale
-    if arguments.json:
-        for plan in plans:
-            print(json.dumps(as_dict(plan, root)))
-        return 0
     if arguments.dry_run:
         for plan in plans:
-            print_plan(Console(), plan, root)
+            print(json.dumps(as_dict(plan, root))) if arguments.json else print_plan(Console(), plan, root)
         return 0
-    failed = _run(plans, root)
+    if arguments.launcher in HAND_OVER:
+        return HAND_OVER[arguments.launcher](plans, arguments)
+    failed = _run(plans, root, split_devices(arguments.jobs) if arguments.launcher == "local" else [{}])
     for plan in plans:
-        names = dict.fromkeys(planned.row.name for planned in plan.rows)
+        names = list(dict.fromkeys(planned.row.name for planned in plan.rows))
         print_comparison(Console(), compare(plan.table, arguments.scale, root, names))
     return 1 if failed else 0
 
@@ -51,7 +56,9 @@ def _parse(command: str, options: list[str]) -> Namespace:
         epilog=EPILOG,
     )
     parser.add_argument("table", nargs="+", type=Path, help="such as experiments/ablations/deeplab_v3_table3.yaml")
-    parser.add_argument("--rows", type=_words, help="only these, by name: a,b; default: all")
+    parser.add_argument(
+        "--rows", type=_words, help="only these: a,b, or of one of several tables table3/a; default: all"
+    )
     parser.add_argument("--seeds", type=_numbers, default=[0], help="train every row with each: 0,1,2; default: 0")
     parser.add_argument(
         "--scale",
@@ -62,14 +69,62 @@ def _parse(command: str, options: list[str]) -> Namespace:
     parser.add_argument("--runs", type=Path, default=RUNS, help=f"where runs are kept, by scale; default: {RUNS}")
     parser.add_argument("--dry-run", action="store_true", help="print what would run, and what it shares and costs")
     parser.add_argument("--json", action="store_true", help="with --dry-run: one JSON object a table, one a line")
+    _add_launchers(parser)
     arguments = parser.parse_args(options)
     if arguments.json and not arguments.dry_run:
         parser.error("--json goes with --dry-run; `deeplab report --json` prints what was measured")
+    if arguments.launcher and arguments.dry_run:
+        parser.error("--dry-run prints what would run, on whatever it runs; leave out --launcher")
+    if arguments.jobs is not None and (arguments.launcher != "local" or arguments.jobs < 1):
+        parser.error(f"--jobs goes with --launcher local and is at least 1, got {arguments.jobs}")
+    if bool(arguments.slurm) != (arguments.launcher == "slurm"):
+        parser.error("--launcher slurm and --slurm SETTINGS go together")
+    if arguments.slurm and not isinstance(arguments.slurm.get("time"), int):
+        parser.error(f"--slurm needs time, in minutes, such as time=720; got {arguments.slurm.get('time')}")
     return arguments
+
+
+def _add_launchers(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--launcher",
+        choices=("local", "slurm", "wandb"),
+        help="local: several at a time, each on its share of this machine's devices; slurm: an array job, a task for "
+        "the rows that share trainings; wandb: a sweep file, whose agents on many machines run them; default: one "
+        "after the other on all devices",
+    )
+    parser.add_argument("--jobs", type=int, help="of --launcher local: how many at a time; default: one for each GPU")
+    parser.add_argument(
+        "--slurm",
+        type=_settings,
+        metavar="KEY=VALUE,...",
+        help="of --launcher slurm, by submitit's names: partition=gpu,time=720,gpus_per_node=4,cpus_per_task=32; time "
+        "is in minutes, and a task that needs more goes on in another job",
+    )
+    parser.add_argument(
+        "--wandb",
+        type=_texts,
+        metavar="KEY=VALUE,...",
+        help="of every run in W&B: project=mine,log_model=true; `deeplab fit --help` has them all",
+    )
 
 
 def _words(text: str) -> list[str]:
     return text.split(",")
+
+
+def _texts(text: str) -> dict[str, str]:
+    return dict(_setting(part) for part in text.split(","))
+
+
+def _setting(part: str) -> tuple[str, str]:
+    key, equals, value = part.partition("=")
+    if not (key and equals):
+        raise ArgumentTypeError(f"{part!r} is not KEY=VALUE")
+    return key, value
+
+
+def _settings(text: str) -> dict[str, str | int]:
+    return {key: int(value) if value.isdigit() else value for key, value in _texts(text).items()}
 
 
 def _numbers(text: str) -> list[int]:
@@ -77,13 +132,13 @@ def _numbers(text: str) -> list[int]:
 
 
 def _names(table: Table, tables: list[Table], names: list[str] | None) -> list[str] | None:
-    """Those of the names that are rows of a table; every name must be a row of some table."""
+    """Those of the names, "row" or "table/row", that are rows of a table; every name must be one of some table."""
     if names is None:
         return None
-    known = {row.name for each in tables for row in each.rows}
+    known = {name for each in tables for row in each.rows for name in (row.name, f"{each.path.stem}/{row.name}")}
     if unknown := [name for name in names if name not in known]:
         raise TableError(f"there is no row {unknown[0]!r} in {', '.join(str(each.path) for each in tables)}")
-    return [row.name for row in table.rows if row.name in names]
+    return [row.name for row in table.rows if row.name in names or f"{table.path.stem}/{row.name}" in names]
 
 
 def as_dict(plan: Plan, root: Path) -> dict[str, Any]:
@@ -135,15 +190,36 @@ def print_plan(console: Console, plan: Plan, root: Path) -> None:
         console.print(shlex.join(["deeplab", *work.options(root)]), markup=False, highlight=False, soft_wrap=True)
 
 
-def _run(plans: list[Plan], root: Path) -> int:
+def _submit(plans: list[Plan], arguments: Namespace) -> int:
+    from deeplab_lightning.ablation.slurm import submit
+
+    folder = arguments.runs / arguments.scale / "slurm"
+    jobs = submit(commands_of(plans, arguments.runs), folder, arguments.slurm)
+    print("\n".join(jobs))
+    print(f"{len(jobs)} tasks; their output goes to {folder}, and `deeplab report` shows what is done")
+    return 0
+
+
+def _write_sweep(plans: list[Plan], arguments: Namespace) -> int:
+    path = write_sweep(plans, arguments.runs)
+    print(f"wandb sweep {path}     # once; prints the ID of the sweep")
+    print("wandb agent ID     # on every machine, in this folder")
+    return 0
+
+
+HAND_OVER = {"slurm": _submit, "wandb": _write_sweep}
+
+
+def _run(plans: list[Plan], root: Path, shares: Sequence[Share]) -> int:
+    works = work_of(*plans)
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("", total=sum(len(work_of(plan)) for plan in plans))
+        bar = progress.add_task("", total=len(works))
 
         def tell(work: Work, what: str) -> None:
             kind = "training" if work.evaluation is None else "evaluation"
-            title = f"{work.training.group}: {kind} of {work.training.rows_name}, seed {work.training.seed}"
+            title = f"{work.training.group}: {kind} of {work.rows_name}, seed {work.training.seed}"
             if what == "starts":
                 progress.update(bar, description=title.replace("[", "\\["))
                 return
@@ -153,4 +229,4 @@ def _run(plans: list[Plan], root: Path) -> int:
                 console.print(place, markup=False, highlight=False, soft_wrap=True)
                 console.print(what, markup=False, highlight=False, soft_wrap=True)
 
-        return sum(run_plan(plan, root, tell) for plan in plans)
+        return run_works(works, root, tell, shares)

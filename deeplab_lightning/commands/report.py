@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from deeplab_lightning.ablation.compare import compare, markdown, print_comparison
+from deeplab_lightning.ablation.outcomes import read_folder, read_wandb
 from deeplab_lightning.ablation.plan import SCALES
 from deeplab_lightning.ablation.report import Run, read_run, tabulate
 from deeplab_lightning.ablation.runner import RUNS
@@ -31,6 +32,9 @@ def run(command: str, options: list[str]) -> int:
     parser.add_argument("--scale", choices=SCALES, help="of the measurements to put beside the tables; default: paper")
     parser.add_argument("--runs", type=Path, help=f"of tables: where `deeplab ablate` kept its runs; default: {RUNS}")
     parser.add_argument(
+        "--wandb", metavar="[ENTITY/]PROJECT", help="of tables: read the runs from W&B's server instead of --runs"
+    )
+    parser.add_argument(
         "--json",
         action="store_true",
         help="print instead: of runs a list of {run, split, metric, value, identity}, of tables one of {table, scale, "
@@ -44,13 +48,15 @@ def run(command: str, options: list[str]) -> int:
     )
     arguments = parser.parse_args(options)
     files = [file for path in arguments.path for file in table_files(path)]
+    if arguments.runs and arguments.wandb:
+        parser.error("--runs and --wandb are two places for the same runs; choose one")
     if files:
         folders = [path for path in arguments.path if not table_files(path)]
         if folders:
             parser.error(f"tables and run folders have reports of their own; {folders[0]} is no table")
         return _report_tables(files, arguments)
-    if arguments.scale or arguments.runs:
-        parser.error("--scale and --runs are of tables, and there are only run folders")
+    if arguments.scale or arguments.runs or arguments.wandb:
+        parser.error("--scale, --runs and --wandb are of tables, and there are only run folders")
     return _report_runs(arguments)
 
 
@@ -64,7 +70,8 @@ def table_files(path: Path) -> list[Path]:
 def _report_tables(files: list[Path], arguments: Namespace) -> int:
     scale = arguments.scale or "paper"
     root = (arguments.runs or RUNS) / scale
-    comparisons = [compare(read_table(file), scale, root) for file in files]
+    outcomes = read_wandb(arguments.wandb) if arguments.wandb else read_folder(root)
+    comparisons = [compare(read_table(file), scale, outcomes) for file in files]
     if arguments.json:
         print(json.dumps([comparison.as_dict() for comparison in comparisons], indent=1))
         return 0

@@ -103,6 +103,9 @@ def test_the_report_of_a_table_and_of_a_folder(path: Path, tmp_path: Path, capsy
 
 def test_options_that_take_no_effect(path: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "logs").mkdir(parents=True)
-    for options in ([str(path), str(tmp_path / "run")], [str(tmp_path / "run"), "--scale", "smoke"]):
+    table, folder = str(path), str(tmp_path / "run")
+    for options in ([table, folder], [folder, "--scale", "smoke"], [folder, "--wandb", "mine"]):
         with pytest.raises(SystemExit):
             run("report", options)
+    with pytest.raises(SystemExit):
+        run("report", [table, "--runs", ".", "--wandb", "mine"])

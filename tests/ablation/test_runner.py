@@ -1,27 +1,141 @@
 import fcntl
+import json
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
 
 from deeplab_lightning.ablation import runner
-from deeplab_lightning.ablation.plan import plan_table
-from deeplab_lightning.ablation.runner import Work, log_tail, run_plan, work_of
+from deeplab_lightning.ablation.plan import Plan, plan_table
+from deeplab_lightning.ablation.runner import Work, log_tail, run_works, work_of
 from deeplab_lightning.ablation.table import read_table
-from tests.ablation.tables import write_tree
+from tests.ablation.processes import Processes
+from tests.ablation.tables import TABLE, write_tree
+
+OTHERS = """  - {name: slow, train: {model.init_args.lr: 0.001}, paper: 1}
+  - {name: next, train: {trainer.max_steps: 9}, start_from: slow, paper: 3}
+"""
+TWO = ({"OMP_NUM_THREADS": "3"}, {"OMP_NUM_THREADS": "4"})
+
+
+def plan(folder: Path, more: str = "", **kwargs: object) -> Plan:
+    return plan_table(read_table(write_tree(folder, folder, TABLE + more)), "paper", **kwargs)  # type: ignore[arg-type]
+
+
+def quiet(work: Work, what: str) -> None:
+    pass
 
 
 def test_a_training_comes_before_its_evaluations_and_what_starts_from_it(tmp_path: Path) -> None:
-    table = read_table(write_tree(tmp_path, tmp_path))
-    works = work_of(plan_table(table, "paper"))
+    works = work_of(plan(tmp_path))
     assert [work.options(tmp_path)[0] for work in works] == ["fit", "validate", "validate"]
-    assert works[0].options(tmp_path)[-4:] == ["--wandb.group", "tiny", "--wandb.name", "plain and 1 more"]
     assert works[2].folder(tmp_path).parent.parent == works[0].folder(tmp_path)
+
+
+def test_the_names_of_its_run_in_wandb(tmp_path: Path) -> None:
+    works = work_of(plan(tmp_path, wandb={"project": "mine"}))
+    options = works[0].options(tmp_path)
+    assert options[options.index("--wandb.group") :] == [
+        *("--wandb.group", "tiny", "--wandb.name", "plain and 1 more", "--wandb.tags", '["tiny", "paper", "seed0"]'),
+        *("--wandb.work", works[0].training.name, "--wandb.project", "mine"),
+    ]
+    assert [work.rows_name for work in works[1:]] == ["plain", "flip"]
+    assert works[1].key.startswith(f"{works[0].key}/evaluations/")
+
+
+def test_what_two_tables_share_is_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    processes = Processes(monkeypatch)
+    first = plan(tmp_path)
+    other = first.table.path.with_name("other.yaml")
+    other.write_text(first.table.path.read_text())
+    works = work_of(first, plan_table(read_table(other), "paper"))
+    assert run_works(works, tmp_path / "runs", quiet, TWO) == 0
+    assert processes.rows() == ["fit plain and 1 more", "validate plain", "validate flip"]
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert json.loads((folder / "done.json").read_text())["seconds"] == 1.5
+
+
+def test_pieces_run_side_by_side_each_on_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of the two evaluations ends before both have started."""
+    barrier = threading.Barrier(2, timeout=30)
+    processes = Processes(monkeypatch, lambda options: 0 if options[0] == "fit" else 0 * barrier.wait())
+    assert run_works(work_of(plan(tmp_path)), tmp_path / "runs", quiet, TWO) == 0
+    assert {environment["OMP_NUM_THREADS"] for environment in processes.environments[1:]} == {"3", "4"}
+
+
+def test_what_is_needed_comes_first_and_a_failure_stops_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes = Processes(monkeypatch, lambda options: int(options[options.index("--wandb.name") + 1] == "slow"))
+    said: dict[str, str] = {}
+
+    def tell(work: Work, what: str) -> None:
+        said[f"{'fit' if work.evaluation is None else 'evaluate'} {work.rows_name}"] = what
+
+    works = work_of(plan(tmp_path, OTHERS))
+    assert run_works(works, tmp_path / "runs", tell, TWO) == 4
+    assert sorted(processes.rows()) == ["fit plain and 1 more", "fit slow", "validate flip", "validate plain"]
+    assert said["fit next"] == "it needs the training of slow, which failed"
+    assert said["evaluate next"] == "it needs the training of next, which failed"
+    assert said["evaluate flip"] == "done"
+    assert "--wandb.name slow" in said["fit slow"]  # the end of its log
+    again = Processes(monkeypatch)
+    assert run_works(works, tmp_path / "runs", tell, TWO) == 0
+    assert again.rows()[0] == "fit slow"
+    assert said["evaluate flip"] == "was done"
+    assert list((tmp_path / "runs").rglob("failed.json")) == []
+
+
+def test_ctrl_c_waits_until_all_have_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted, saved = threading.Event(), []
+
+    def wait(options: list[str]) -> int:
+        if "slow" in options:
+            assert interrupted.wait(30)
+            saved.append("slow")
+        return 0
+
+    def tell(work: Work, what: str) -> None:
+        if what == "done":
+            interrupted.set()
+            raise KeyboardInterrupt
+
+    processes = Processes(monkeypatch, wait)
+    with pytest.raises(KeyboardInterrupt):
+        run_works(work_of(plan(tmp_path, OTHERS)), tmp_path / "runs", tell, TWO)
+    assert saved == ["slow"]
+    assert processes.rows() == ["fit plain and 1 more", "fit slow"]
+    assert len(list((tmp_path / "runs").rglob("done.json"))) == 1  # not of what was interrupted
+
+
+def test_sigterm_stops_the_processes_and_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+
+    def wait(options: list[str]) -> int:
+        if "slow" in options:
+            assert processes.terminated.wait(30)
+            ended.append("slow")
+        return 0
+
+    def tell(work: Work, what: str) -> None:
+        if what == "done":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    processes = Processes(monkeypatch, wait)
+    with pytest.raises(KeyboardInterrupt):
+        run_works(work_of(plan(tmp_path, OTHERS)), tmp_path / "runs", tell, TWO)
+    assert ended == ["slow"]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_folder_that_another_process_is_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "PATIENCE", 0.0)
-    plan = plan_table(read_table(write_tree(tmp_path, tmp_path)), "paper", names=["plain"])
-    folder = tmp_path / plan.trainings[0].name
+    processes = Processes(monkeypatch)
+    made = plan(tmp_path, names=["plain"])
+    folder = tmp_path / made.trainings[0].name
     folder.mkdir()
     said: list[str] = []
 
@@ -30,12 +144,23 @@ def test_a_folder_that_another_process_is_at(tmp_path: Path, monkeypatch: pytest
 
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert run_plan(plan, tmp_path, tell) == 2
+        assert run_works(work_of(made), tmp_path, tell) == 2
     assert said == [
         "starts",
         f"{folder}: another process is at it",
         "it needs the training of plain, which failed",
     ]
+    assert processes.started == []
+
+
+def test_a_wandb_agents_names_for_its_run_stay_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "one")
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
+    processes = Processes(monkeypatch)
+    run_works(work_of(plan(tmp_path)), tmp_path / "runs", quiet)
+    for environment in processes.environments:
+        assert "WANDB_RUN_ID" not in environment
+        assert environment["WANDB_SWEEP_ID"] == "sweep"
 
 
 def test_the_end_of_a_log(tmp_path: Path) -> None:

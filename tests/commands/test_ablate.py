@@ -62,3 +62,34 @@ def test_faults_are_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: P
     with pytest.raises(SystemExit):
         main(["ablate", str(path), "--json"])
     assert "--json goes with --dry-run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--jobs", "2"), "--jobs goes with --launcher local and is at least 1, got 2"),
+        (("--launcher", "local", "--jobs", "0"), "is at least 1, got 0"),
+        (("--launcher", "slurm"), "--launcher slurm and --slurm SETTINGS go together"),
+        (("--slurm", "time=60"), "--launcher slurm and --slurm SETTINGS go together"),
+        (("--launcher", "slurm", "--slurm", "partition=gpu"), "--slurm needs time, in minutes"),
+        (("--launcher", "slurm", "--slurm", "time=12:00:00"), "such as time=720; got 12:00:00"),
+        (("--launcher", "slurm", "--slurm", "gpu"), "'gpu' is not KEY=VALUE"),
+        (("--launcher", "wandb", "--dry-run"), "leave out --launcher"),
+    ],
+)
+def test_launchers_whose_options_take_no_effect(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    path = write_tree(tmp_path, tmp_path)
+    with pytest.raises(SystemExit):
+        main(["ablate", str(path), *options])
+    assert message in capsys.readouterr().err
+
+
+def test_a_row_of_one_of_several_tables(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = write_tree(tmp_path, tmp_path)
+    other = path.with_name("other.yaml")
+    other.write_text(path.read_text())
+    (plan,) = printed(capsys, path, other, "--rows", "other/flip", "--dry-run", "--json").splitlines()
+    assert json.loads(plan)["table"] == str(other)
+    assert [row["name"] for row in json.loads(plan)["rows"]] == ["flip"]

@@ -15,6 +15,7 @@ import pytest
 from deeplab_lightning.__main__ import main
 from tests.ablation.tables import TABLE, write_tree
 
+LAUNCHER = ["--launcher", "local", "--jobs", "2"]
 ROWS = """  - {name: start, stage: of another, train: {model.init_args.lr: 0.001}}
   - {name: after, train: {trainer.max_steps: 3}, start_from: start, paper: 22.0, metric: test/miou}
 """
@@ -28,7 +29,7 @@ def scores(path: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> list[d
 
 
 def start(path: Path, runs: Path, log: Path) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "deeplab_lightning", "ablate", str(path), "--runs", str(runs)]
+    command = [sys.executable, "-m", "deeplab_lightning", "ablate", str(path), "--runs", str(runs), *LAUNCHER]
     with log.open("a") as file:
         return subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
 
@@ -40,7 +41,7 @@ def test_a_killed_table_goes_on_to_the_same_scores(
     """Killed once by Ctrl-C as soon as there is a checkpoint, and once outright, at some moment after."""
     path = write_tree(tmp_path / "experiments", shapes_root)
     whole, broken, log = tmp_path / "whole", tmp_path / "broken", tmp_path / "log"
-    assert main(["ablate", str(path), "--runs", str(whole)]) == 0
+    assert main(["ablate", str(path), "--runs", str(whole), *LAUNCHER]) == 0
     expected = scores(path, whole, capsys)
     assert [row["name"] for row in expected if row["ours"] is not None] == ["plain", "flip"]
     for number in (signal.SIGINT, signal.SIGKILL):
@@ -55,11 +56,11 @@ def test_a_killed_table_goes_on_to_the_same_scores(
             if process.poll() is None:
                 os.killpg(process.pid, number)
         process.wait(timeout=120)
-    assert main(["ablate", str(path), "--runs", str(broken)]) == 0
+    assert main(["ablate", str(path), "--runs", str(broken), *LAUNCHER]) == 0
     assert scores(path, broken, capsys) == expected
     done = {file: file.stat().st_mtime_ns for file in broken.rglob("done.json")}
     assert len(done) == 3
-    assert main(["ablate", str(path), "--runs", str(broken)]) == 0
+    assert main(["ablate", str(path), "--runs", str(broken), *LAUNCHER]) == 0
     assert {file: file.stat().st_mtime_ns for file in broken.rglob("done.json")} == done  # nothing was done again
 
 

@@ -1,0 +1,79 @@
+"""The rows of tables, divided among machines that run `deeplab ablate` each for itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deeplab_lightning.ablation.plan import Plan
+
+SWEEP = "sweep.yaml"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Rows whose trainings are the same or start from one another, so that one machine must run them.
+
+    Args:
+        rows: as `--rows` takes them.
+        seed: of the trainings.
+    """
+
+    rows: tuple[str, ...]
+    seed: int
+
+
+def chains_of(plans: Sequence[Plan]) -> list[Chain]:
+    """Every row that trains, with each seed, in exactly one chain."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for plan in plans:
+        for planned in plan.rows:
+            if planned.training is not None:
+                name = planned.row.name if len(plans) == 1 else f"{plan.table.path.stem}/{planned.row.name}"
+                found.setdefault(planned.training.origin.name, []).append((name, planned.seed))
+    return [Chain(tuple(name for name, _ in rows), rows[0][1]) for rows in found.values()]
+
+
+def options_of(plans: Sequence[Plan], runs: Path) -> list[str]:
+    """What all machines' command lines after `deeplab` have in common."""
+    tables = [str(plan.table.path) for plan in plans]
+    settings = ",".join(f"{key}={value}" for key, value in plans[0].wandb.items())
+    return [
+        "ablate",
+        *tables,
+        "--scale",
+        plans[0].scale,
+        "--runs",
+        str(runs),
+        *(["--wandb", settings] if settings else []),
+    ]
+
+
+def commands_of(plans: Sequence[Plan], runs: Path) -> list[list[str]]:
+    """The command line after `deeplab` of each chain."""
+    common = options_of(plans, runs)
+    return [[*common, "--rows", ",".join(chain.rows), "--seeds", str(chain.seed)] for chain in chains_of(plans)]
+
+
+def write_sweep(plans: Sequence[Plan], runs: Path) -> Path:
+    """Write a W&B sweep, whose agents run a chain each at a time until none is left; where it is."""
+    from deeplab_lightning.loggers import WandbSettings
+
+    chains = chains_of(plans)
+    sweep: dict[str, Any] = {
+        "name": ", ".join(plan.table.path.stem for plan in plans),
+        "project": plans[0].wandb.get("project", WandbSettings.project),
+        "program": "deeplab_lightning",
+        "method": "grid",
+        "command": ["${env}", "${interpreter}", "-m", "${program}", *options_of(plans, runs), "${args}"],
+        "parameters": {
+            "rows": {"values": list(dict.fromkeys(",".join(chain.rows) for chain in chains))},
+            "seeds": {"values": list(dict.fromkeys(chain.seed for chain in chains))},
+        },
+    }
+    path = runs / plans[0].scale / SWEEP
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(sweep, sort_keys=False, width=120))
+    return path

@@ -1,0 +1,80 @@
+"""What the pieces of work of tables came to, read from the folder of the runs or from Weights & Biases."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deeplab_lightning.ablation.runner import DONE, FAILED
+from deeplab_lightning.identity import Record, ungroup_records
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one piece of work.
+
+    Args:
+        state: why it is not done; empty when it is.
+        seconds: that it took.
+        records: its scores {split, metric, value, identity}; a training has none.
+    """
+
+    state: str = ""
+    seconds: float = 0.0
+    records: list[Record] = field(default_factory=list)
+
+
+Outcomes = dict[str, Outcome]
+"""By `Work.key`."""
+
+
+def read_folder(root: Path) -> Outcomes:
+    """The outcomes of what was run into a folder."""
+    folders = [*root.glob("*_seed*"), *root.glob("*_seed*/evaluations/*")]
+    return {folder.relative_to(root).as_posix(): _read_work(folder) for folder in folders}
+
+
+def _read_work(folder: Path) -> Outcome:
+    if (folder / DONE).is_file():
+        done = json.loads((folder / DONE).read_text())
+        return Outcome("", done["seconds"], done.get("records", []))
+    if (folder / FAILED).is_file():
+        tail: list[str] = json.loads((folder / FAILED).read_text())["tail"].splitlines()
+        return Outcome(f"failed: {tail[-1]}" if tail else "failed")
+    return Outcome("unfinished")
+
+
+def read_runs(runs: Iterable[Any]) -> Outcomes:
+    """The outcomes of runs of `wandb.Api`, oldest first; of those of the same work the newest that is done counts."""
+    outcomes: Outcomes = {}
+    for run in runs:
+        key = run.config.get("wandb", {}).get("work")
+        if key is None:
+            continue
+        summary = run.summary_metrics
+        if "seconds" in summary:
+            records = ungroup_records(summary["evaluations"]) if "/" in key else []
+            outcomes[key] = Outcome("", summary["seconds"], records)
+        elif key not in outcomes or outcomes[key].state:
+            outcomes[key] = Outcome("failed" if run.state == "failed" else "unfinished")
+    return outcomes
+
+
+def read_wandb(project: str) -> Outcomes:
+    """The outcomes of a project, "project" or "entity/project", by W&B's public API.
+
+    Raises:
+        ConnectionError: there is no key, no network, or no such project.
+    """
+    import wandb
+
+    if not wandb.login(prompt=False, verify=False):
+        raise ConnectionError(
+            "W&B has no API key here: `wandb login` or WANDB_API_KEY; without --wandb the local records are read"
+        )
+    try:
+        return read_runs(wandb.Api().runs(project, order="+created_at", per_page=200, lazy=False))
+    except (wandb.Error, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConnectionError(f"W&B's project {project} cannot be read ({reason})") from error

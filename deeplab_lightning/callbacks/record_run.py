@@ -1,0 +1,101 @@
+"""Write down what a run is: all its settings, the commit of this code, the machine, and how long it took."""
+
+import json
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+import yaml
+from lightning import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+import deeplab_lightning
+
+FILE_NAME = "run.json"
+
+
+class RecordRun(SaveConfigCallback):
+    """Write `config.yaml` and `run.json` into the run's log folder, and the same into its config in W&B.
+
+    `run.json` holds {git, environment}, and `seconds` once the run is through; in W&B these are in the summary.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._start = time.monotonic()
+        self._record: dict[str, Any] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Ask for the log folder while every rank does: the ranks agree on it by a broadcast."""
+        self._path = Path(trainer.log_dir or trainer.default_root_dir) / FILE_NAME
+        super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write what is known from the start."""
+        self._record = {"git": git_state(), "environment": environment(trainer)}
+        self._write()
+        settings = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.config.update(settings | self._record, allow_val_change=True)
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The training is through."""
+        self._finish(trainer)
+
+    @rank_zero_only
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The evaluation is through, unless it is one within a training."""
+        if trainer.state.fn == "validate":
+            self._finish(trainer)
+
+    @rank_zero_only
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The evaluation is through."""
+        self._finish(trainer)
+
+    def _finish(self, trainer: Trainer) -> None:
+        self._record["seconds"] = round(time.monotonic() - self._start, 1)
+        self._write()
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.summary["seconds"] = self._record["seconds"]
+
+    def _write(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_text(json.dumps(self._record, indent=1))
+
+
+def git_state() -> dict[str, Any] | None:
+    """The commit of this code and whether files differ from it; None where it is no checkout."""
+    root = Path(deeplab_lightning.__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, status = (
+            subprocess.run(["git", "-C", root, *command], capture_output=True, text=True, check=True).stdout.strip()
+            for command in (("rev-parse", "HEAD"), ("status", "--porcelain"))
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit, "dirty": bool(status)}
+
+
+def environment(trainer: Trainer) -> dict[str, Any]:
+    """What the run runs on."""
+    device = trainer.strategy.root_device
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+        "cuda": torch.version.cuda,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})",
+        "num_devices": trainer.world_size,
+    }

@@ -1,0 +1,51 @@
+"""Stands for the processes of `deeplab` that the runner starts."""
+
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from deeplab_lightning.ablation import runner
+from tests.test_identity import IDENTITY
+
+
+class Processes:
+    """Keeps what was started; each process is done at once, or what `wait` makes of it.
+
+    Args:
+        monkeypatch: puts it in the place of `subprocess`.
+        wait: what a process does until it ends, given its options; its exit status.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, wait: Callable[[list[str]], int] = lambda options: 0) -> None:
+        self.started: list[list[str]] = []
+        self.environments: list[Mapping[str, str]] = []
+        self.terminated = threading.Event()
+        self._wait = wait
+        monkeypatch.setattr(runner, "subprocess", SimpleNamespace(Popen=self._open, DEVNULL=subprocess.DEVNULL))
+
+    def _open(self, command: list[str], env: Mapping[str, str], **keywords: object) -> SimpleNamespace:
+        options = command[3:]
+        self.started.append(options)
+        self.environments.append(env)
+        return SimpleNamespace(wait=lambda: self._run(options), terminate=self.terminated.set)
+
+    def _run(self, options: list[str]) -> int:
+        status = self._wait(options)
+        if status == 0:
+            folder = Path(options[2]).parent
+            if "--trainer.default_root_dir" in options:
+                folder = Path(options[options.index("--trainer.default_root_dir") + 1])
+            (folder / "logs" / "0").mkdir(parents=True)
+            records = [{"split": "val", "metric": "val/miou", "value": 0.2, "identity": IDENTITY.as_dict()}]
+            (folder / "logs" / "0" / "evaluation.json").write_text(json.dumps(records))
+            (folder / "logs" / "0" / "run.json").write_text(json.dumps({"seconds": 1.5}))
+        return status
+
+    def rows(self) -> list[str]:
+        """What was started, by command and rows."""
+        return [f"{options[0]} {options[options.index('--wandb.name') + 1]}" for options in self.started]

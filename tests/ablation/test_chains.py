@@ -1,0 +1,89 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.ablation.chains import Chain, chains_of, commands_of
+from deeplab_lightning.ablation.plan import plan_table
+from deeplab_lightning.ablation.table import read_table
+from tests.ablation.tables import TABLE, write_tree
+from tests.integration.conftest import ROOT
+
+TABLES = sorted((ROOT / "experiments" / "ablations").glob("*.yaml"))
+OTHERS = """  - {name: slow, train: {model.init_args.lr: 0.001}, paper: 1}
+  - {name: next, train: {trainer.max_steps: 9}, start_from: slow, paper: 3}
+"""
+
+
+def planned(capsys: pytest.CaptureFixture[str], command: list[str]) -> tuple[list[tuple[str, str, int]], set[str]]:
+    """What a command would run: (table, row, seed) of each row that trains, and the trainings."""
+    capsys.readouterr()
+    assert main([*command, "--dry-run", "--json"]) == 0
+    plans = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    rows = [(plan["table"], row["name"], row["seed"]) for plan in plans for row in plan["rows"] if row["run"]]
+    return rows, {run["run"] for plan in plans for run in plan["runs"]}
+
+
+def test_rows_whose_trainings_hang_together(tmp_path: Path) -> None:
+    plan = plan_table(read_table(write_tree(tmp_path, tmp_path, TABLE + OTHERS)), "paper", (0, 7))
+    assert chains_of([plan]) == [
+        *(Chain(("plain", "flip"), seed) for seed in (0, 7)),
+        *(Chain(("slow", "next"), seed) for seed in (0, 7)),
+    ]
+
+
+def test_the_chains_of_tables_that_share_trainings_run_every_row_once(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    paths = [path for path in TABLES if path.stem.startswith("deeplab_v1")]
+    plans = [plan_table(read_table(path), "smoke") for path in paths]
+    every, trainings = planned(capsys, ["ablate", *map(str, paths), "--scale", "smoke"])
+    assert sum(len(plan.trainings) for plan in plans) > len(trainings)
+    found: list[tuple[str, str, int]] = []
+    seen: set[str] = set()
+    for command in commands_of(plans, tmp_path):
+        rows, own = planned(capsys, command)
+        assert not own & seen  # no training belongs to two chains
+        found, seen = found + rows, seen | own
+    assert sorted(found) == sorted(every)
+    assert seen == trainings
+
+
+def substituted(sweep: dict[str, object], values: dict[str, object]) -> list[str]:
+    """The command line of an agent, after the interpreter's `-m deeplab_lightning`."""
+    macros = create_sweep_command_args({"args": {name: {"value": value} for name, value in values.items()}})
+    macros |= {"env": ["/usr/bin/env"], "interpreter": ["python"], "program": [sweep["program"]]}
+    command: list[str] = []
+    for part in sweep["command"]:  # type: ignore[attr-defined]
+        command += macros[part[2:-1]] if part.startswith("${") else [part]
+    assert command[:4] == ["/usr/bin/env", "python", "-m", "deeplab_lightning"]
+    return command[4:]
+
+
+@pytest.mark.parametrize("names", [["deeplab_v3_table7"], ["deeplab_v3_table6", "deeplab_v3_table4"]])
+def test_the_agents_of_a_sweep_run_every_row_once(
+    names: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    options = [*(str(path) for path in TABLES if path.stem in names), "--scale", "smoke", "--seeds", "0,3"]
+    options += ["--runs", str(tmp_path), "--wandb", "project=mine"]
+    every, trainings = planned(capsys, ["ablate", *options])
+    assert main(["ablate", *options, "--launcher", "wandb"]) == 0
+    path = tmp_path / "smoke" / "sweep.yaml"
+    assert capsys.readouterr().out.splitlines()[0].startswith(f"wandb sweep {path} ")
+    sweep = yaml.safe_load(path.read_text())
+    assert (sweep["method"], sweep["project"]) == ("grid", "mine")
+    found: list[tuple[str, str, int]] = []
+    seen: set[str] = set()
+    for rows in sweep["parameters"]["rows"]["values"]:
+        for seed in sweep["parameters"]["seeds"]["values"]:
+            command = substituted(sweep, {"rows": rows, "seeds": seed})
+            own_rows, own = planned(capsys, command)
+            assert not own & seen
+            found, seen = found + own_rows, seen | own
+            assert "--scale smoke" in " ".join(command)
+    assert len(found) > 4
+    assert sorted(found) == sorted(every)
+    assert seen == trainings

@@ -1,0 +1,116 @@
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from submitit.core.utils import DelayedSubmission
+
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.ablation.slurm import Task
+from tests.ablation.tables import TABLE, write_tree
+
+OTHERS = """  - {name: slow, train: {model.init_args.lr: 0.001}, paper: 1}
+  - {name: next, train: {trainer.max_steps: 9}, start_from: slow, paper: 3}
+"""
+SBATCH = """#!/bin/sh
+cp "$1" {folder}/script
+echo "Submitted batch job 123"
+"""
+DEEPLAB = """
+import json, os, pathlib, signal, sys, time
+def stop(number, frame):
+    pathlib.Path("stopped").write_text("saved")
+    sys.exit(130)
+signal.signal(signal.SIGINT, stop)
+pathlib.Path("started").write_text(json.dumps([sys.argv[1:], "SLURM_NTASKS" in os.environ]))
+if sys.argv[1] == "wait":
+    os.kill(os.getpid(), signal.SIGUSR2)  # SLURM sends it to every process of the task
+    time.sleep(60)
+sys.exit(int(sys.argv[1] == "fail"))
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder where an `sbatch` of our own puts the script that it gets."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("sbatch", "srun"):
+        (folder / name).write_text(SBATCH.format(folder=tmp_path))
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_an_array_job_with_a_task_for_each_chain(cluster: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_tree(cluster / "experiments", cluster, TABLE + OTHERS)
+    options = [str(path), "--scale", "smoke", "--seeds", "2", "--runs", str(cluster / "runs")]
+    slurm = ["--launcher", "slurm", "--slurm", "partition=gpu,time=720,gpus_per_node=4,cpus_per_task=32"]
+    assert main(["ablate", *options, *slurm, "--wandb", "project=mine"]) == 0
+    folder = cluster / "runs" / "smoke" / "slurm"
+    assert capsys.readouterr().out.splitlines()[:2] == ["123_0", "123_1"]
+    script = (cluster / "script").read_text()
+    for line in ("partition=gpu", "time=720", "gpus-per-node=4", "cpus-per-task=32", "array=0-1"):
+        assert re.search(rf"^#SBATCH --{line}\b", script, re.MULTILINE), line
+    assert f"{sys.executable} -u -m submitit.core._submit {folder}" in script
+    tasks = [DelayedSubmission.load(folder / f"123_{number}_submitted.pkl").function for number in range(2)]
+    common = ["ablate", str(path), "--scale", "smoke", "--runs", str(cluster / "runs"), "--wandb", "project=mine"]
+    assert [task.options for task in tasks if isinstance(task, Task)] == [
+        [*common, "--rows", "plain,flip", "--seeds", "2"],
+        [*common, "--rows", "slow,next", "--seeds", "2"],
+    ]
+    assert not (cluster / "runs" / "smoke" / "sweep.yaml").exists()
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `deeplab_lightning` that only writes down how it was called."""
+    (tmp_path / "deeplab_lightning").mkdir()
+    (tmp_path / "deeplab_lightning" / "__main__.py").write_text(DEEPLAB)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_task_hides_slurm_from_lightning(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    Task(["ablate", "a.yaml"])()
+    assert (package / "started").read_text() == '[["ablate", "a.yaml"], false]'
+    with pytest.raises(RuntimeError, match="deeplab fail a.yaml: status 1"):
+        Task(["fail", "a.yaml"])()
+
+
+def test_a_task_whose_time_is_up_saves_and_goes_on(package: Path) -> None:
+    """As submitit does it: the signal's handler asks the task how to go on, and leaves."""
+    task = Task(["wait", "a.yaml"])
+    later: list[DelayedSubmission] = []
+
+    def handler(number: int, frame: object) -> None:
+        later.append(task.checkpoint())
+        raise SystemExit
+
+    def send() -> None:
+        deadline = time.monotonic() + 30
+        while not (package / "started").is_file() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    thread = threading.Thread(target=send)
+    try:
+        thread.start()
+        with pytest.raises(SystemExit):
+            task()
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert task._process is not None
+    assert task._process.wait() == 130
+    assert (package / "stopped").read_text() == "saved"
+    again = later[0].function
+    assert isinstance(again, Task)
+    assert again.options == task.options

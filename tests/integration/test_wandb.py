@@ -1,0 +1,197 @@
+"""What a tiny table leaves in Weights & Biases, read back from the offline runs."""
+
+import json
+import subprocess
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.ablation import outcomes, runner
+from deeplab_lightning.ablation.compare import compare
+from deeplab_lightning.ablation.outcomes import read_folder, read_runs
+from deeplab_lightning.ablation.table import read_table
+from deeplab_lightning.datasets.shapes import CLASS_NAMES
+from deeplab_lightning.identity import group_records, ungroup_records
+from tests.ablation.tables import TABLE, write_tree
+from tests.integration.conftest import ROOT
+from tests.wandb_file import OfflineRun, read_offline_runs
+
+CRF_ROW = """  - name: crf
+    train: *brief
+    evaluate:
+      trainer.callbacks+:
+        - {class_path: CRFEvaluation, init_args: {iterations: 1}}
+        - {class_path: LogPredictions, init_args: {num_images: 2}}
+    paper: 22.0
+"""
+
+
+class InThisProcess:
+    """Stands for a process of `deeplab`: runs it at once."""
+
+    def __init__(self, command: list[str], **keywords: Any) -> None:
+        import wandb
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.status = main(command[3:])
+        wandb.finish()
+
+    def wait(self) -> int:
+        return self.status
+
+
+@dataclass
+class Place:
+    """A table, the folder of its runs, and what these left in W&B, oldest first."""
+
+    table: Path
+    root: Path
+    runs: list[OfflineRun]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, shapes_root: Path) -> Place:
+    """A table with one training and two evaluations, run with W&B offline."""
+    root = tmp_path_factory.mktemp("wandb")
+    table = TABLE.replace("Two rows", "DeepLabv3 (arXiv:1706.05587), Table 0: two rows") + CRF_ROW
+    table = table.replace("train: {}", "train: &brief {trainer.max_steps: 2, trainer.val_check_interval: 2}", 1)
+    path = write_tree(root / "experiments", shapes_root, table)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("DEEPLAB_TRACEBACK", "1")
+        patch.setattr(runner, "subprocess", SimpleNamespace(Popen=InThisProcess, DEVNULL=subprocess.DEVNULL))
+        options = ["--rows", "plain,crf", "--runs", str(root / "runs"), "--wandb", "project=mine,log_model=true"]
+        assert main(["ablate", str(path), *options]) == 0
+    return Place(path, root / "runs" / "paper", read_offline_runs(root / "runs"))
+
+
+def named(place: Place, name: str) -> OfflineRun:
+    (run,) = (run for run in place.runs if run.name == name)
+    return run
+
+
+def test_what_a_run_is(place: Place) -> None:
+    training, plain, crf = place.runs
+    assert [run.name for run in place.runs] == ["plain and 1 more", "plain", "crf"]
+    assert [run.job_type for run in place.runs] == ["fit", "validate", "validate"]
+    for run in place.runs:
+        assert (run.project, run.group, run.state) == ("mine", "tiny", "finished")
+        assert run.tags == ["tiny", "paper", "arXiv:1706.05587", "seed0"]
+        assert run.config["data"]["init_args"]["batch_size"] == 4
+        assert run.config["trainer"]["max_steps"] == 2
+        assert run.config["model"]["class_path"].endswith("DeepLabV3Module")
+        assert run.config["backbone"] == "resnet18"  # a column of its own
+        head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        if head.returncode == 0:
+            assert run.config["git"]["commit"] == head.stdout.strip()
+            assert run.config["git"]["dirty"] in (True, False)
+        assert set(run.config["environment"]) == {"python", "torch", "lightning", "cuda", "device", "num_devices"}
+        (log,) = (place.root / run.config["wandb"]["work"] / "logs").iterdir()
+        on_disk = json.loads((log / "run.json").read_text())
+        assert on_disk == {key: run.config[key] for key in ("git", "environment")} | {
+            "seconds": run.summary_metrics["seconds"]
+        }
+    assert plain.config["wandb"]["work"].startswith(training.config["wandb"]["work"] + "/evaluations/")
+    assert crf.summary_metrics["val/miou_crf"] > 0
+
+
+def test_every_score_carries_its_identity(place: Place) -> None:
+    summary = named(place, "crf").summary_metrics
+    records = ungroup_records(summary["evaluations"])
+    assert {record["metric"] for record in records} >= {"val/miou", "val/miou_crf", "val/iou/background"}
+    for record in records:
+        assert record["value"] == pytest.approx(summary[record["metric"]], abs=1e-6)
+        assert bool(record["identity"]["crf"]) == record["metric"].split("/")[1].endswith("_crf")
+        assert record["identity"]["num_images"] == 5
+    done = json.loads((place.root / named(place, "crf").config["wandb"]["work"] / "done.json").read_text())
+    by_metric = {record["metric"]: record for record in done["records"]}
+    assert {record["metric"]: record for record in records} == by_metric
+    assert summary["seconds"] == done["seconds"] > 0
+    assert group_records(done["records"]) == summary["evaluations"]
+
+
+def test_the_table_of_the_classes(place: Place) -> None:
+    run = named(place, "crf")
+    content = json.loads(run.media(run.summary_metrics["val/per_class_iou"]).read_text())
+    assert content["columns"] == ["class", "iou", "iou_crf"]
+    scores = {record["metric"]: record["value"] for record in ungroup_records(run.summary_metrics["evaluations"])}
+    assert [row[0] for row in content["data"]] == list(CLASS_NAMES)
+    for name, iou, refined in content["data"]:
+        assert (iou, refined) == (scores.get(f"val/iou/{name}"), scores.get(f"val/iou_crf/{name}"))
+    plain = named(place, "plain")
+    content = json.loads(plain.media(plain.summary_metrics["val/per_class_iou"]).read_text())
+    assert content["columns"] == ["class", "iou"]
+
+
+def test_panels_are_images_under_masks(place: Place) -> None:
+    run = named(place, "crf")
+    panels = run.summary_metrics["val/panels"]
+    assert (panels["_type"], panels["count"]) == ("images/separated", 2)
+    for name in panels["filenames"]:
+        with Image.open(run.folder / "files" / name) as image:
+            assert image.size == (64, 48)
+    for masks in panels["all_masks"]:
+        assert set(masks) == {"target", "prediction", "after_CRF"}
+        for mask in masks.values():
+            with Image.open(run.media(mask)) as image:
+                assert set(np.unique(np.asarray(image))) <= {*range(len(CLASS_NAMES)), 255}
+
+
+def test_the_best_checkpoint_is_kept_where_asked(place: Place) -> None:
+    models = [artifact for run in place.runs for artifact in run.artifacts if artifact.type == "model"]
+    assert [set(artifact.aliases) for artifact in models] == [{"latest", "best"}]
+    (entry,) = models[0].manifest.contents
+    assert (entry.path, entry.size) == ("model.ckpt", next(place.root.glob("*/best.ckpt")).stat().st_size)
+
+
+def test_the_report_is_the_same_from_both(place: Place) -> None:
+    table = read_table(place.table)
+    local = compare(table, "paper", read_folder(place.root))
+    online = compare(table, "paper", read_runs(place.runs))
+    assert online == local
+    assert [len(line.scores) for line in local.lines] == [0, 1, 0, 1]
+    assert [line.status for line in local.lines] == ["", "", "not yet run", ""]
+
+
+def test_the_command_reads_a_project(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import wandb
+
+    asked: list[str] = []
+
+    class Api:
+        def runs(self, path: str, **keywords: Any) -> list[OfflineRun]:
+            asked.append(path)
+            return list(place.runs)
+
+    monkeypatch.setattr(wandb, "login", lambda **keywords: True)
+    monkeypatch.setattr(wandb, "Api", Api)
+    options = ["report", str(place.table), "--json"]
+    assert main([*options, "--wandb", "team/mine"]) == 0
+    online = capsys.readouterr().out
+    assert main([*options, "--runs", str(place.root.parent)]) == 0
+    assert capsys.readouterr().out == online
+    assert asked == ["team/mine"]
+
+
+def test_of_the_runs_of_one_work_the_newest_that_is_done_counts(place: Place) -> None:
+    training, plain, _ = place.runs
+    key = plain.config["wandb"]["work"]
+    stopped = OfflineRun(plain.folder, "crashed", config=plain.config)
+    other = OfflineRun(plain.folder, config={"wandb": {"work": None}})
+    newer = OfflineRun(
+        plain.folder, "finished", config=plain.config, summary_metrics={"seconds": 3.0, "evaluations": []}
+    )
+    assert read_runs([stopped, other])[key].state == "unfinished"
+    assert read_runs([stopped, plain, stopped])[key].seconds == plain.summary_metrics["seconds"]
+    assert read_runs([plain, newer])[key] == outcomes.Outcome("", 3.0, [])
+    assert read_runs([OfflineRun(plain.folder, "failed", config=training.config)]).popitem()[1].state == "failed"
