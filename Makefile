@@ -43,6 +43,8 @@ bench: .venv/stamp  ## measure speeds and ratios, into the tables of experiments
 	$(BIN)/python experiments/benchmarks/crf.py
 	$(BIN)/python experiments/benchmarks/crf.py --large
 	$(BIN)/python experiments/benchmarks/training.py
+	$(BIN)/python experiments/benchmarks/growth.py
+	$(BIN)/python experiments/benchmarks/evaluation.py
 
 lint: .venv/stamp  ## ruff, ruff format --check, mypy --strict
 	$(BIN)/ruff check .
