@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from multiprocessing import forkserver, get_context, parent_process
+from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.context import ForkServerContext
 from typing import TypedDict
 
@@ -48,8 +48,11 @@ def fork_server() -> ForkServerContext:
     """
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
-    forkserver.ensure_running()  # with these signals blocked, for they are the trainer's
+    own = {signal.SIGTERM, signal.SIGUSR1}  # the trainer's: what is started with them blocked has them blocked
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, own)
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, own)  # the line before unblocks SIGTERM
+    forkserver.ensure_running()
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return context
 

@@ -26,12 +26,19 @@ LONG = ["--trainer.max_steps", "100000", "--trainer.val_check_interval", "100000
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGUSR1, 138), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+    ("number", "status", "num_processes"),
+    [
+        (signal.SIGUSR1, 138, 1),
+        pytest.param(signal.SIGTERM, 143, 1, marks=pytest.mark.slow),
+        pytest.param(signal.SIGUSR1, 138, 2, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_signals_save_and_exit_with_their_status(
-    experiment: list[str], tmp_path: Path, number: signal.Signals, status: int
+    experiment: list[str], tmp_path: Path, number: signal.Signals, status: int, num_processes: int
 ) -> None:
     options = [*experiment, *LONG, "--checkpoint.every_n_steps", "1", "--data.num_workers", "1"]
+    options += ["--trainer.devices", str(num_processes)] + (["--trainer.strategy", "ddp"] if num_processes > 1 else [])
     command = [sys.executable, "-m", "deeplab_lightning", "fit", *options]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
