@@ -38,7 +38,10 @@ def run(command: str, options: list[str]) -> int:
     root = arguments.runs / arguments.scale
     if arguments.dry_run:
         for plan in plans:
-            print(json.dumps(as_dict(plan, root))) if arguments.json else print_plan(Console(), plan, root)
+            if arguments.json:
+                print(json.dumps(as_dict(plan, root)))
+            else:
+                print_plan(Console(), plan, root)
         return 0
     if arguments.launcher in HAND_OVER:
         return HAND_OVER[arguments.launcher](plans, arguments)
