@@ -67,8 +67,6 @@ def _sentence(error: Exception) -> str:
             f"a loader worker was killed, most often for want of memory ({lines[0]}); lower data.num_workers or "
             "data.batch_size: --ckpt_path last goes on"
         )
-    if lines[0].startswith("DataLoader timed out"):
-        return f"a loader worker hangs ({lines[0]}); it is the disk, or try again: --ckpt_path last goes on"
     if "Connection closed by peer" in lines[0] or "Connection reset by peer" in lines[0]:
         return f"another process of this training has ended, its output says why: --ckpt_path last goes on ({lines[0]})"
     if type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in lines[0]:

@@ -27,6 +27,7 @@ class OfflineRun:
     config: dict[str, Any] = field(default_factory=dict)
     summary_metrics: dict[str, Any] = field(default_factory=dict)
     artifacts: list[Any] = field(default_factory=list)
+    started: int = 0  # in nanoseconds since 1970
 
     def media(self, entry: dict[str, Any]) -> Path:
         """The file of a table or an image in the summary."""
@@ -35,8 +36,8 @@ class OfflineRun:
 
 def read_offline_runs(root: Path) -> list[OfflineRun]:
     """All offline runs under a folder, oldest first."""
-    files = sorted(root.rglob("offline-run-*/run-*.wandb"), key=lambda path: path.parent.name)
-    return [read_offline_run(path) for path in files]
+    runs = [read_offline_run(path) for path in root.rglob("offline-run-*/run-*.wandb")]
+    return sorted(runs, key=lambda run: run.started)
 
 
 def read_offline_run(path: Path) -> OfflineRun:
@@ -48,6 +49,7 @@ def read_offline_run(path: Path) -> OfflineRun:
         if kind == "run":
             run.name, run.project, run.group = record.run.display_name, record.run.project, record.run.run_group
             run.job_type, run.tags = record.run.job_type, list(record.run.tags)
+            run.started = record.run.start_time.ToNanoseconds()
             _update(run.config, record.run.config.update)
         elif kind == "config":
             _update(run.config, record.config.update)

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as Grid
 
-from deeplab_lightning.ablation.outcomes import Outcome, Outcomes, read_folder
-from deeplab_lightning.ablation.plan import PlannedRow, Training, plan_table
+from deeplab_lightning.ablation.outcomes import Outcome, Outcomes, keys_by_seed, read_folder
+from deeplab_lightning.ablation.plan import PlannedRow, plan_table
 from deeplab_lightning.ablation.table import Row, Table
 from deeplab_lightning.identity import Record, describe_identity
 
@@ -146,7 +146,7 @@ def _line(planned: PlannedRow, outcomes: Outcomes, scale: str) -> Line:
     line = Line(planned.row, comparable=scale == "paper")
     if planned.training is None:
         return line
-    seeds = _seeds(planned.training, outcomes)
+    seeds = keys_by_seed(planned.training, outcomes)
     seconds, states = [], []
     for seed, key in seeds.items():
         trained = outcomes[key]
@@ -171,13 +171,6 @@ def _line(planned: PlannedRow, outcomes: Outcomes, scale: str) -> Line:
         states.append(f"without its own {', '.join(replaced)}")
     line.status = "; ".join(dict.fromkeys(states))
     return line
-
-
-def _seeds(training: Training, outcomes: Outcomes) -> dict[int, str]:
-    """The keys of a training with whatever seed, in the order of the seeds."""
-    start = f"{training.name.partition('_')[0]}_seed"
-    numbers = (key.removeprefix(start) for key in outcomes if key.startswith(start) and "/" not in key)
-    return {seed: f"{start}{seed}" for seed in sorted(map(int, numbers))}
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:

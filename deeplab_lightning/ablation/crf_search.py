@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,7 +66,8 @@ class Grid:
 
 def crf_of(values: Sequence[float], iterations: int) -> DenseCRF:
     """The CRF with these values of the axes."""
-    return replace(DenseCRF(iterations=iterations), **dict(zip(AXES, values, strict=True)))  # type: ignore[arg-type]
+    settings: dict[str, Any] = dict(zip(AXES, values, strict=True))
+    return DenseCRF(**settings, iterations=iterations)
 
 
 class Search:

@@ -1,15 +1,15 @@
 """What the runs of a table show beside its numbers: IoU by class, curves, trimap curves, panels."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
-from deeplab_lightning.ablation.plan import plan_table, seed_folders
-from deeplab_lightning.ablation.report import Curve, read_logs
-from deeplab_lightning.ablation.runner import DONE, rows_name
+from deeplab_lightning.ablation.outcomes import Outcome, keys_by_seed, read_folder
+from deeplab_lightning.ablation.plan import plan_table
+from deeplab_lightning.ablation.report import Curve, Run, read_logs
+from deeplab_lightning.ablation.runner import rows_name
 from deeplab_lightning.ablation.table import Table
 from deeplab_lightning.callbacks.trimap_evaluation import CURVE_FILE
 
@@ -39,40 +39,43 @@ class Gallery:
 
 def gather(table: Table, scale: str, root: Path, names: Iterable[str] | None = None) -> Gallery:
     """Gather it from the runs under a folder, one folder a training, for all rows of a table, or some."""
-    gallery = Gallery()
-    evaluations: set[tuple[str, str]] = set()  # rows may share one and differ in the metric that they take from it
+    gallery, outcomes = Gallery(), read_folder(root)
+    seen: set[tuple[str, ...]] = set()  # trainings, and evaluations: rows may share one and differ in what they take
     for planned in plan_table(table, scale, names=names).rows:
         if planned.training is None:
             continue
-        folders = seed_folders(planned.training, root)
-        for name, by_training in gallery.curves.items():
-            curves = [read_logs(folder).curves.get(name) for folder in folders]
-            if found := [curve for curve in curves if curve]:
-                by_training[rows_name(planned.training.rows)] = found
+        keys = [*keys_by_seed(planned.training, outcomes).values()]
+        if (planned.training.name,) not in seen:
+            seen.add((planned.training.name,))
+            _add_curves(gallery, rows_name(planned.training.rows), [read_logs(root / key) for key in keys])
         if planned.evaluation is None:
             continue
-        scored = [folder / "evaluations" / planned.evaluation.digest for folder in folders]
-        scores = _mean_scores(scored)
+        scored = [f"{key}/evaluations/{planned.evaluation.digest}" for key in keys]
+        scores = _mean_scores([outcomes[key] for key in scored if key in outcomes])
         split, kind, *_ = planned.row.metric.split("/")
         suffix = "_crf" if kind.endswith("_crf") else ""
         if ious := _detail(scores, f"{split}/iou{suffix}/"):
             gallery.ious[planned.row.name] = ious
-        key = (planned.training.name, planned.evaluation.digest)
-        if key not in evaluations:
-            evaluations.add(key)
+        if (planned.training.name, planned.evaluation.digest) not in seen:
+            seen.add((planned.training.name, planned.evaluation.digest))
             _add_trimaps(gallery, planned.row.name, split, scores)
-            _add_panels(gallery, planned.row.name, scored)
+            _add_panels(gallery, planned.row.name, [root / key for key in scored])
     return gallery
 
 
-def _mean_scores(folders: list[Path]) -> Scores:
-    """The mean over finished evaluations of each score."""
+def _mean_scores(scored: Iterable[Outcome]) -> Scores:
+    """The mean over evaluations of each score; what is unfinished has none."""
     values: dict[str, list[float]] = defaultdict(list)
-    for folder in folders:
-        if (folder / DONE).is_file():
-            for record in json.loads((folder / DONE).read_text())["records"]:
-                values[record["metric"]].append(record["value"])
+    for outcome in scored:
+        for record in outcome.records:
+            values[record["metric"]].append(record["value"])
     return {name: mean(each) for name, each in values.items()}
+
+
+def _add_curves(gallery: Gallery, rows: str, runs: list[Run]) -> None:
+    for name, by_rows in gallery.curves.items():
+        if found := [run.curves[name] for run in runs if name in run.curves]:
+            by_rows[rows] = found
 
 
 def _detail(scores: Scores, prefix: str) -> Scores:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deeplab_lightning.ablation.plan import Training
 from deeplab_lightning.ablation.runner import DONE, FAILED
 from deeplab_lightning.identity import Record, ungroup_records
 
@@ -27,6 +28,13 @@ class Outcome:
 
 Outcomes = dict[str, Outcome]
 """By `Work.key`."""
+
+
+def keys_by_seed(training: Training, outcomes: Outcomes) -> dict[int, str]:
+    """The keys of a training with whatever seed, in the order of the seeds."""
+    start = f"{training.name.partition('_')[0]}_seed"
+    numbers = (key.removeprefix(start) for key in outcomes if key.startswith(start) and "/" not in key)
+    return {seed: f"{start}{seed}" for seed in sorted(map(int, numbers))}
 
 
 def read_folder(root: Path) -> Outcomes:

@@ -218,12 +218,6 @@ def _digest(settings: object) -> str:
     return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
 
-def seed_folders(training: Training, root: Path) -> list[Path]:
-    """The folders under `root` of a training with whatever seed, in the order of the seeds."""
-    digest = training.name.partition("_")[0]
-    return sorted(root.glob(f"{digest}_seed*"), key=lambda path: int(path.name.partition("_seed")[2]))
-
-
 def check_scale(table: Table, scale: str) -> None:
     """Refuse a scale whose files are not beside the table's."""
     for file in SCALES[scale]:

@@ -95,6 +95,7 @@ class CRFEvaluation(Callback):
             return
         scores = pl_module.scores
         assert isinstance(scores, SegmentationScores)
+        self._plain = scores
         self._scores = SegmentationScores(scores.class_names, scores.trimap_width, "_crf").to(pl_module.device)
         self._seconds, self._own_images = 0.0, 0
         self._waiting: deque[tuple[Future[Refined], Tensor]] = deque()
@@ -131,7 +132,7 @@ class CRFEvaluation(Callback):
         while self._waiting:
             self._collect()
         self._stop_workers()
-        refined, plain = self._scores.compute(), pl_module.scores.compute()  # type: ignore[operator, union-attr]
+        refined, plain = self._scores.compute(), self._plain.compute()
         refined["miou_gain_crf"] = refined["miou_crf"] - plain["miou"]
         for name, value in refined.items():
             pl_module.log(f"{split}/{name}", value, sync_dist=True)

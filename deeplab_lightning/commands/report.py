@@ -78,7 +78,7 @@ def _report_tables(files: list[Path], arguments: Namespace) -> int:
     from deeplab_lightning.ablation import page
 
     output = arguments.output or Path("report.html")
-    page.write([], output, comparisons, root)
+    page.write([], output, comparisons, None if arguments.wandb else root)
     output.with_suffix(".md").write_text("\n".join(markdown(comparison) for comparison in comparisons))
     console = Console()
     for comparison in comparisons:

@@ -24,7 +24,9 @@ def start_from(network: nn.Module, path: str) -> None:
     if not Path(path).is_file():
         raise FileNotFoundError(f"start_from: {path}: no such checkpoint")
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    tensors = {key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items() if PREFIX in key}
+    tensors = {
+        key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items() if key.startswith(PREFIX)
+    }
     own = network.state_dict()
     fitting = {key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape}
     left = [key for key in tensors if key not in fitting and not key.startswith("classifier.")]
