@@ -3,8 +3,7 @@
 `python experiments/benchmarks/family.py [MODEL ...]` trains the files of experiments/model with
 experiments/scale/shapes.yaml, one after the other, then times them and prints a table; runs that are there already are
 not repeated. Networks without batch norm, the VGG-16s, get a tenth of the learning rate and crops of 65: at 49 most
-of what the holes of fc6 reach is padding. The 7x7 one trains in float32, for the backward pass of its fc6 in bfloat16
-takes minutes on the CPU.
+of what the holes of fc6 reach is padding.
 """
 
 import json
@@ -25,7 +24,6 @@ from deeplab_lightning.models.batch_norm import batch_norms
 EXPERIMENTS = Path(__file__).parents[1]
 RUNS = Path("runs/family")
 TIMED_STEPS = 3
-FLOAT32 = ("deeplab_v1_7x7",)
 WITHOUT_BATCH_NORM = ["--model.lr", "1.0e-4", "--data.crop_size", "[65, 65]"]
 
 
@@ -51,8 +49,6 @@ def train(config: Path) -> float:
         options += ["--trainer.default_root_dir", str(folder), "--wandb.mode", "disabled"]
         if not any(batch_norms(build([config], [], 8))):
             options += WITHOUT_BATCH_NORM
-        if config.stem in FLOAT32:
-            options += ["--trainer.precision", "32-true"]
         command = [sys.executable, "-m", "deeplab_lightning", "fit", *options, "--trainer.enable_progress_bar", "false"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for checkpoint in folder.glob("*.ckpt"):  # up to a gigabyte and a half each
@@ -78,7 +74,7 @@ def speed(config: Path) -> float:
     for step in range(1 + TIMED_STEPS):
         if step == 1:  # the first one warms up
             start = time.process_time()
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.stem not in FLOAT32):
+        with torch.autocast("cpu", torch.bfloat16):
             loss = cross_entropy(network.train()(images), target)
         torch.autograd.backward(loss)
     return TIMED_STEPS * len(images) / (time.process_time() - start)
