@@ -66,9 +66,8 @@ class SlicedConv2d(nn.Conv2d):
         if features.device.type != "cpu":
             return super().forward(features)
         assert self.bias is not None
-        slices = zip(self.weight.split(SLICE), self.bias.split(SLICE), strict=True)
-        geometry = self.stride, self.padding, self.dilation
-        return torch.cat([nn.functional.conv2d(features, weight, bias, *geometry) for weight, bias in slices], 1)
+        slices = zip(torch.split(self.weight, SLICE), torch.split(self.bias, SLICE), strict=True)
+        return torch.cat([self._conv_forward(features, weight, bias) for weight, bias in slices], 1)
 
 
 class ConvolutionalFC(nn.Sequential):

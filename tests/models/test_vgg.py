@@ -3,9 +3,10 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from deeplab_lightning.models import vgg
 from deeplab_lightning.models.deeplab_v1 import DeepLabV1
 from deeplab_lightning.models.deeplab_v2 import DeepLabV2
-from deeplab_lightning.models.vgg import VGG16, decimate_kernels
+from deeplab_lightning.models.vgg import VGG16, SlicedConv2d, decimate_kernels
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +74,18 @@ def test_poolings_have_caffe_s_sizes() -> None:
 def test_pool5a_divides_by_the_padded_window() -> None:
     pooled = VGG16(pool5a=True).pool5a(torch.ones(1, 1, 3, 3))
     assert pooled[0, 0, 0, 0] == pytest.approx(4 / 9)
+
+
+def test_slices_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vgg, "SLICE", 5)  # of 12 channels: 5, 5, 2
+    sliced = SlicedConv2d(3, 12, 4, 1, 6, 4).double()
+    whole = nn.Conv2d(3, 12, 4, 1, 6, 4).double()
+    whole.load_state_dict(sliced.state_dict())
+    images = torch.randn(2, 3, 9, 11, dtype=torch.float64)
+    results = []
+    for layer in (sliced, whole):
+        pixels = images.clone().requires_grad_()
+        output = layer(pixels)
+        results.append([output, *torch.autograd.grad(output.square().sum(), [pixels, *layer.parameters()])])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
