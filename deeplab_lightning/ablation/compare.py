@@ -194,16 +194,18 @@ def markdown(comparison: Comparison) -> str:
     lines = [f"## {comparison.table.title}", ""]
     if comparison.warning:
         lines += [comparison.warning, ""]
-    lines += [f"{comparison.table.path.name}, in percent.", "", _row(headings), _row(["---"] * len(headings))]
-    lines += [_row(cells) for cells in rows]
-    identities = comparison.identities()
-    if identities:
-        lines += ["", *(f"- [{number}] {identity}" for number, identity in enumerate(identities, 1))]
-    return "\n".join(lines) + "\n"
+    lines += [f"{comparison.table.path.name}, in percent.", "", markdown_table([headings, *rows])]
+    lines += [f"- [{number}] {identity}" for number, identity in enumerate(comparison.identities(), 1)]
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+def markdown_table(rows: list[list[str]]) -> str:
+    """Headings and lines of cells as a table in markdown."""
+    headings, *lines = rows
+    return "".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
+        for cells in (headings, ["---"] * len(headings), *lines)
+    )
 
 
 def list_of_tables(tables: list[Table]) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
-from deeplab_lightning.ablation.outcomes import Outcome, keys_by_seed, read_folder
+from deeplab_lightning.ablation.compare import markdown_table
+from deeplab_lightning.ablation.outcomes import Outcome, Outcomes, keys_by_seed, read_folder
 from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.report import Curve, Run, read_logs
 from deeplab_lightning.ablation.runner import rows_name
@@ -36,10 +37,30 @@ class Gallery:
     trimaps: dict[str, Curve] = field(default_factory=dict)
     panels: dict[str, list[tuple[str, Path]]] = field(default_factory=dict)
 
+    def markdown(self) -> str:
+        """What of it is numbers, as the end of a section of a markdown page."""
+        bands = {row: {f"{width:g}": value for width, value in curve} for row, curve in self.trimaps.items()}
+        parts = {
+            "IoU by class, in percent": self.ious,
+            "mIoU near the boundaries, in percent, by the width of the band in pixels": bands,
+        }
+        return "".join(f"\n{title}:\n\n{_percentages(scores)}" for title, scores in parts.items() if scores)
 
-def gather(table: Table, scale: str, root: Path, names: Iterable[str] | None = None) -> Gallery:
-    """Gather it from the runs under a folder, one folder a training, for all rows of a table, or some."""
-    gallery, outcomes = Gallery(), read_folder(root)
+
+def _percentages(scores: dict[str, Scores]) -> str:
+    names = list(dict.fromkeys(name for each in scores.values() for name in each))
+    lines = [
+        [row, *(f"{100 * each[name]:.2f}" if name in each else "" for name in names)] for row, each in scores.items()
+    ]
+    return markdown_table([["row", *names], *lines])
+
+
+def gather(table: Table, scale: str, runs: Path | Outcomes, names: Iterable[str] | None = None) -> Gallery:
+    """Gather it from the runs, those in a folder or those that were read, for all rows of a table, or some.
+
+    Curves and panels are in folders only.
+    """
+    gallery, outcomes = Gallery(), read_folder(runs) if isinstance(runs, Path) else runs
     seen: set[tuple[str, ...]] = set()  # trainings, and evaluations: rows may share one and differ in what they take
     for planned in plan_table(table, scale, names=names).rows:
         if planned.training is None:
@@ -47,7 +68,8 @@ def gather(table: Table, scale: str, root: Path, names: Iterable[str] | None = N
         keys = [*keys_by_seed(planned.training, outcomes).values()]
         if (planned.training.name,) not in seen:
             seen.add((planned.training.name,))
-            _add_curves(gallery, rows_name(planned.training.rows), [read_logs(root / key) for key in keys])
+            if isinstance(runs, Path):
+                _add_curves(gallery, rows_name(planned.training.rows), [read_logs(runs / key) for key in keys])
         if planned.evaluation is None:
             continue
         scored = [f"{key}/evaluations/{planned.evaluation.digest}" for key in keys]
@@ -59,7 +81,8 @@ def gather(table: Table, scale: str, root: Path, names: Iterable[str] | None = N
         if (planned.training.name, planned.evaluation.digest) not in seen:
             seen.add((planned.training.name, planned.evaluation.digest))
             _add_trimaps(gallery, planned.row.name, split, scores)
-            _add_panels(gallery, planned.row.name, [root / key for key in scored])
+            if isinstance(runs, Path):
+                _add_panels(gallery, planned.row.name, [runs / key for key in scored])
     return gallery
 
 

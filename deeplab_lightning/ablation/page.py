@@ -11,7 +11,7 @@ from PIL import Image
 
 from deeplab_lightning.ablation.charts import bars, lines, svg
 from deeplab_lightning.ablation.compare import Comparison
-from deeplab_lightning.ablation.gallery import CURVES, gather
+from deeplab_lightning.ablation.gallery import CURVES, Gallery
 from deeplab_lightning.ablation.report import Curve, Run, tabulate
 
 CHARTS = (
@@ -23,14 +23,8 @@ CHARTS = (
 PANEL_WIDTH, PANEL_QUALITY = 720, 85  # of the many panels of a table: pixels, and JPEG's quality
 
 
-def render(runs: list[Run], comparisons: Sequence[Comparison] = (), root: Path | None = None) -> str:
-    """The page for these runs, or tables of the papers, as HTML.
-
-    Args:
-        runs: each a section.
-        comparisons: each a section.
-        root: the folder of the tables' runs, one folder a training, whose charts and panels the sections show.
-    """
+def render(runs: list[Run], tables: Sequence[tuple[Comparison, Gallery]] = ()) -> str:
+    """The page for these runs, or tables of the papers with what their runs show, as HTML; each is a section."""
     environment = Environment(loader=PackageLoader("deeplab_lightning.ablation", "."), autoescape=True)
     sections = [
         {
@@ -41,14 +35,14 @@ def render(runs: list[Run], comparisons: Sequence[Comparison] = (), root: Path |
         }
         for run in runs
     ]
-    tables = [{"comparison": each} | ({} if root is None else _pictures(each, root)) for each in comparisons]
-    return environment.get_template("report.html.jinja").render(runs=sections, tables=tables)
+    pictured = [{"comparison": comparison} | _pictures(gallery) for comparison, gallery in tables]
+    return environment.get_template("report.html.jinja").render(runs=sections, tables=pictured)
 
 
-def write(runs: list[Run], path: Path, comparisons: Sequence[Comparison] = (), root: Path | None = None) -> None:
+def write(runs: list[Run], path: Path, tables: Sequence[tuple[Comparison, Gallery]] = ()) -> None:
     """Write the page; see `render`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(runs, comparisons, root))
+    path.write_text(render(runs, tables))
 
 
 def charts(curves: dict[str, Curve]) -> list[str]:
@@ -62,10 +56,8 @@ def charts(curves: dict[str, Curve]) -> list[str]:
     return pictures
 
 
-def _pictures(comparison: Comparison, root: Path) -> dict[str, Any]:
+def _pictures(gallery: Gallery) -> dict[str, Any]:
     """Charts and panels of a table's runs."""
-    names = [line.row.name for line in comparison.lines]
-    gallery = gather(comparison.table, comparison.scale, root, names)
     drawn = [lines(title, gallery.curves[name]) for name, title in CURVES.items() if gallery.curves[name]]
     if gallery.trimaps:
         curves = {name: [curve] for name, curve in gallery.trimaps.items()}

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from deeplab_lightning.ablation.compare import compare, markdown, print_comparison
-from deeplab_lightning.ablation.outcomes import read_folder, read_wandb
+from deeplab_lightning.ablation.gallery import gather
+from deeplab_lightning.ablation.outcomes import read_wandb
 from deeplab_lightning.ablation.plan import SCALES
 from deeplab_lightning.ablation.report import Run, read_run, tabulate
 from deeplab_lightning.ablation.runner import RUNS
@@ -69,17 +70,18 @@ def table_files(path: Path) -> list[Path]:
 
 def _report_tables(files: list[Path], arguments: Namespace) -> int:
     scale = arguments.scale or "paper"
-    root = (arguments.runs or RUNS) / scale
-    outcomes = read_wandb(arguments.wandb) if arguments.wandb else read_folder(root)
-    comparisons = [compare(read_table(file), scale, outcomes) for file in files]
+    runs = read_wandb(arguments.wandb) if arguments.wandb else (arguments.runs or RUNS) / scale
+    comparisons = [compare(read_table(file), scale, runs) for file in files]
     if arguments.json:
         print(json.dumps([comparison.as_dict() for comparison in comparisons], indent=1))
         return 0
     from deeplab_lightning.ablation import page
 
     output = arguments.output or Path("report.html")
-    page.write([], output, comparisons, None if arguments.wandb else root)
-    output.with_suffix(".md").write_text("\n".join(markdown(comparison) for comparison in comparisons))
+    galleries = [gather(comparison.table, scale, runs) for comparison in comparisons]
+    tables = list(zip(comparisons, galleries, strict=True))
+    page.write([], output, tables)
+    output.with_suffix(".md").write_text("\n".join(markdown(each) + gallery.markdown() for each, gallery in tables))
     console = Console()
     for comparison in comparisons:
         print_comparison(console, comparison)

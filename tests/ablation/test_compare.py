@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from deeplab_lightning.ablation.compare import Comparison, compare, markdown
+from deeplab_lightning.ablation.gallery import Gallery
 from deeplab_lightning.ablation.page import render
 from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.table import read_table
@@ -51,7 +52,7 @@ def test_another_scale_gives_no_difference_and_says_why(path: Path) -> None:
     assert comparison.lines[1].difference is None
     assert "not comparable" in comparison.warning
     assert comparison.warning in markdown(comparison)
-    assert "not comparable" in render([], [comparison])
+    assert "not comparable" in render([], [(comparison, Gallery())])
     assert compared(path).warning == ""
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from deeplab_lightning.ablation.compare import compare
 from deeplab_lightning.ablation.gallery import PANEL_IMAGES, gather
+from deeplab_lightning.ablation.outcomes import read_folder
 from deeplab_lightning.ablation.page import PANEL_WIDTH, render
 from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.table import read_table
@@ -64,8 +65,8 @@ def test_unfinished_and_narrow_evaluations_have_no_scores(tmp_path: Path) -> Non
 
 
 def test_the_page_of_a_table(path: Path, tmp_path: Path) -> None:
-    root = tmp_path / "runs" / "paper"
-    page = render([], [compare(read_table(path), "paper", root)], root)
+    table, root = read_table(path), tmp_path / "runs" / "paper"
+    page = render([], [(compare(table, "paper", root), gather(table, "paper", root))])
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert headings == ["IoU by class, in percent", "Curves", "Predictions"]
     assert page.count("<svg") == 4  # bars, loss, mIoU, trimap
@@ -89,5 +90,23 @@ def test_the_page_needs_no_network(path: Path, tmp_path: Path) -> None:
 
 
 def test_a_table_without_runs_has_a_table_only(path: Path, tmp_path: Path) -> None:
-    comparison = compare(read_table(path), "paper", tmp_path / "none")
-    assert re.findall(r"<h2>|<svg|<figure", render([], [comparison], tmp_path / "none")) == []
+    table, root = read_table(path), tmp_path / "none"
+    gallery = gather(table, "paper", root)
+    assert re.findall(r"<h2>|<svg|<figure", render([], [(compare(table, "paper", root), gallery)])) == []
+    assert gallery.markdown() == ""
+
+
+def test_the_numbers_in_markdown(path: Path, tmp_path: Path) -> None:
+    text = gather(read_table(path), "paper", tmp_path / "runs" / "paper").markdown()
+    assert f"| row | {' | '.join(CLASSES)} |" in text
+    assert re.search(r"^\| plain \| 20\.50 \|", text, re.MULTILINE)
+    assert "| row | 1 | 2 | 3 |" in text
+    assert "| plain, with CRF | 26.00 | 27.00 | 28.00 |" in text
+
+
+def test_runs_that_were_read_show_their_numbers(path: Path, tmp_path: Path) -> None:
+    """As from Weights & Biases: no curves, no panels, the same numbers."""
+    table, root = read_table(path), tmp_path / "runs" / "paper"
+    read, in_folder = gather(table, "paper", read_folder(root)), gather(table, "paper", root)
+    assert (read.panels, read.curves) == ({}, {"train/loss": {}, "val/miou": {}})
+    assert read.markdown() == in_folder.markdown() != ""
