@@ -7,6 +7,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from deeplab_lightning.ablation.outcomes import Outcome, Outcomes, keys_by_seed, read_folder
@@ -61,11 +62,14 @@ class Line:
         return {
             "name": self.row.name,
             "metric": self.row.metric,
+            "columns": self.row.columns,
             "paper": self.row.paper,
             "ours": self.ours,
             "spread": self.spread,
             "seeds": self.scores,
             "difference": self.difference,
+            "comparable": self.comparable,
+            "seconds": self.seconds,
             "status": self.status,
             "remarks": self.row.remarks,
             "identities": self.identities,
@@ -86,8 +90,8 @@ class Comparison:
         if self.scale == "paper":
             return ""
         return (
-            f"Scale {self.scale}: ours are of other data and a shorter training than the paper's; they are not "
-            "comparable with its numbers, and no difference is given."
+            f"Scale {self.scale}: ours are of other data and a shorter training, with that scale's settings in place "
+            "of the paper's; they are not comparable with its numbers, and no difference is given."
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -176,11 +180,11 @@ def _line(planned: PlannedRow, outcomes: Outcomes, scale: str) -> Line:
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """Show a comparison in the terminal, with its remarks below."""
     headings, *rows = comparison.rows()
-    grid = Grid(title=comparison.table.title, title_justify="left")
+    grid = Grid(title=escape(comparison.table.title), title_justify="left")
     for heading in headings[:-1]:
-        grid.add_column(heading, no_wrap=heading != "state")
+        grid.add_column(escape(heading), no_wrap=heading != "state")
     for cells in rows:
-        grid.add_row(*(cell.replace("[", "\\[") for cell in cells[:-1]))
+        grid.add_row(*map(escape, cells[:-1]))
     Console(width=max(console.width, WIDTH)).print(grid)
     notes = [comparison.warning, *(f"[{n}] {text}" for n, text in enumerate(comparison.identities(), 1))]
     notes += [f"{line.row.name}: {line.row.remarks}" for line in comparison.lines if line.row.remarks]
@@ -191,7 +195,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
 def markdown(comparison: Comparison) -> str:
     """The comparison as a section of a markdown page."""
     headings, *rows = comparison.rows()
-    lines = [f"## {comparison.table.title}", ""]
+    lines = [f"## {_inline(comparison.table.title)}", ""]
     if comparison.warning:
         lines += [comparison.warning, ""]
     lines += [f"{comparison.table.path.name}, in percent.", "", markdown_table([headings, *rows])]
@@ -202,10 +206,12 @@ def markdown(comparison: Comparison) -> str:
 def markdown_table(rows: list[list[str]]) -> str:
     """Headings and lines of cells as a table in markdown."""
     headings, *lines = rows
-    return "".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
-        for cells in (headings, ["---"] * len(headings), *lines)
-    )
+    return "".join(f"| {' | '.join(map(_inline, cells))} |\n" for cells in (headings, ["---"] * len(headings), *lines))
+
+
+def _inline(text: str) -> str:
+    """Text that markdown shows as it is, on one line."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def list_of_tables(tables: list[Table]) -> str:

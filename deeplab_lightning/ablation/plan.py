@@ -209,8 +209,8 @@ def nest(settings: Settings) -> dict[str, Any]:
 
 
 def _get(config: dict[str, Any], key: str) -> Any:
-    for name in key.split("."):
-        config = config[name]
+    for name in key.split("."):  # what adds to a list that is not there has kept its plus
+        config = config[name] if name in config else config[f"{name}+"]
     return config
 
 

@@ -111,13 +111,20 @@ def _read_curves(logs: list[Path]) -> dict[str, Curve]:
             continue
         with (log / "metrics.csv").open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row.get("step")]
-        start = min((float(row["step"]) for row in rows), default=math.inf)
+        start = min((_number(log, row["step"]) for row in rows), default=math.inf)
         curves = {name: [point for point in curve if point[0] < start] for name, curve in curves.items()}
         for row in rows:
             for name, value in row.items():
                 if value and name not in ("step", "epoch"):
-                    curves.setdefault(name, []).append((float(row["step"]), float(value)))
+                    curves.setdefault(name, []).append((_number(log, row["step"]), _number(log, value)))
     return {name: curve for name, curve in curves.items() if curve}
+
+
+def _number(log: Path, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ValueError(f"{log / 'metrics.csv'}: {text!r} is not a number; the file is damaged") from error
 
 
 def metric_name(metric: str) -> str:

@@ -1,9 +1,11 @@
 """A table of a paper, read from its file: what each row trains, how it is scored, what the paper reports."""
 
+import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import yaml
@@ -12,6 +14,14 @@ Settings = dict[str, Any]
 """Dotted settings of the command line, such as `model.init_args.output_stride`, and their values."""
 
 TABLE_KEYS = {"table", "metric", "configs", "rows"}
+KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    **dict.fromkeys(("table", "name", "metric", "stage", "start_from"), (str, "a text")),
+    **dict.fromkeys(("note", "uncertain", "not_reproducible"), (str, "a text")),
+    **dict.fromkeys(("configs", "rows"), (list, "a list")),
+    **dict.fromkeys(("train", "evaluate", "columns"), (dict, "a mapping; where it is empty, {}")),
+    "paper": ((int, float, NoneType), "a number, or null"),
+}
+"""What may stand behind a key of a table or of a row."""
 SETTING = re.compile(r"(model|data|trainer)(\.\w+)+\+?")
 METRIC = re.compile(r"(val|test|server)/\w+(/\w+)*")
 
@@ -117,6 +127,8 @@ def read_table(path: Path) -> Table:
     """
     content = read_yaml(path)
     _check_keys(path, content, TABLE_KEYS, TABLE_KEYS)
+    if not content["rows"]:
+        raise TableError(f"{path}: it has no rows")
     rows: list[Row] = []
     for entry in content["rows"]:
         rows.append(_read_row(path, content, entry))
@@ -125,23 +137,25 @@ def read_table(path: Path) -> Table:
 
 
 def _read_row(path: Path, table: dict[str, Any], entry: dict[str, Any]) -> Row:
-    name = entry.get("name")
-    where = f"{path}, row {name!r}"
-    if not isinstance(name, str):
-        raise TableError(f"{where}: every row needs a name, a string")
-    _check_keys(where, entry, set(Row.__dataclass_fields__) - {"evaluate_configs"}, set())
-    if entry.get("stage") is None and "paper" not in entry:
+    if not isinstance(entry, dict):
+        raise TableError(f"{path}: a row must be a mapping, got {entry!r}")
+    where = f"{path}, row {entry.get('name')!r}"
+    _check_keys(where, entry, set(Row.__dataclass_fields__) - {"evaluate_configs"}, {"name"})
+    if "stage" not in entry and "paper" not in entry:
         raise TableError(f"{where}: it needs paper, the published number, or stage, what it is trained for")
-    evaluate = dict(entry.get("evaluate") or {})
-    evaluate_configs = tuple(evaluate.pop("configs", ()))
+    evaluate = dict(entry.get("evaluate", {}))
+    evaluate_configs = evaluate.pop("configs", [])
+    _check_kinds(where, {"configs": evaluate_configs})
     train = entry.get("train", {} if "evaluate" in entry else None)
+    if train is None and "configs" in entry:
+        raise TableError(f"{where}: it trains nothing, so it takes no configs; or give it train: {{}}")
     given = {key: value for key, value in entry.items() if key not in ("configs", "evaluate", "train")}
     return Row(
         **{"metric": table["metric"]} | given,
         configs=_overlay(table["configs"], entry.get("configs", ())),
         train=train,
         evaluate=evaluate,
-        evaluate_configs=evaluate_configs,
+        evaluate_configs=tuple(evaluate_configs),
     )
 
 
@@ -156,21 +170,34 @@ def _check_keys(where: object, content: dict[str, Any], known: set[str], needed:
         raise TableError(f"{where}: unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
     if missing := sorted(needed - set(content)):
         raise TableError(f"{where}: {missing[0]} is missing")
+    _check_kinds(where, content)
+
+
+def _check_kinds(where: object, content: dict[str, Any]) -> None:
+    for key, value in content.items():
+        kind, name = KINDS[key]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise TableError(f"{where}: {key} must be {name}; got {value!r}")
+    for file in content.get("configs", []):
+        if not isinstance(file, str):
+            raise TableError(f"{where}: configs must name files; got {file!r}")
 
 
 def _check_row(above: Table, row: Row) -> None:
     """Check a row against the rows above it."""
     where = f"{above.path}, row {row.name!r}"
+    if not row.name.strip() or "," in row.name:
+        raise TableError(f"{where}: a name is not empty and has no comma, for --rows takes names with commas between")
     if row.name in {other.name for other in above.rows}:
         raise TableError(f"{where}: there are two rows of this name")
-    if row.paper is not None and not isinstance(row.paper, int | float):
-        raise TableError(f"{where}: paper must be a number, got {row.paper!r}")
+    if row.paper is not None and not math.isfinite(row.paper):
+        raise TableError(f"{where}: paper must be a number, got {row.paper}")
     if row.paper is None and not (row.stage or row.note):
         raise TableError(f"{where}: without a paper's number it needs a note that says why there is none")
     if not METRIC.fullmatch(row.metric):
         raise TableError(f"{where}: metric must be a logged name such as val/miou, got {row.metric!r}")
     for key in (*(row.train or {}), *row.evaluate):
-        if not SETTING.fullmatch(key):
+        if not SETTING.fullmatch(str(key)):
             raise TableError(f"{where}: {key!r} is no setting such as model.init_args.output_stride")
     for config in (*row.configs, *row.evaluate_configs):
         if not (above.root / config).is_file():

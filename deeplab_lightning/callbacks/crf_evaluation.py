@@ -1,4 +1,4 @@
-"""Score the dense CRF's refinement of whatever logits the evaluation step returned."""
+"""The dense CRF's refinement of whatever logits the evaluation step returned: scored, or in place of a prediction."""
 
 import os
 import time
@@ -18,9 +18,10 @@ from deeplab_lightning.metrics import SegmentationScores
 class CRFEvaluation(Callback):
     """Refine every scored image and log the scores again, as `val/miou_crf` beside `val/miou`, and the gain.
 
-    The torch engine refines a batch on the device of its logits, at once. With pydensecrf worker processes do it: the
-    CRF of one image runs while the network computes the next. The step's `outputs` get one more entry: "crf", a list of
-    futures, one for each image of the batch, that give the refined prediction (H, W) and its seconds.
+    `predict` writes what the CRF made of its images. The torch engine refines a batch on the device of its logits, at
+    once. With pydensecrf worker processes do it: the CRF of one image runs while the network computes the next. The
+    step's `outputs` get one more entry: "crf", a list of futures, one for each image of the batch, that give the
+    refined prediction (H, W) and its seconds.
 
     Args:
         bilateral_weight: of the appearance kernel.
@@ -65,13 +66,23 @@ class CRFEvaluation(Callback):
         """Start the scores and the workers."""
         self._start(trainer, pl_module)
 
+    def on_predict_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the workers."""
+        self._start_workers(trainer)
+
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Refine the batch, or hand it to the workers."""
-        self._refine(trainer, outputs, batch)
+        self._score(trainer, outputs, batch)
 
     def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        """Refine the batch, or hand it to the workers."""
+        self._score(trainer, outputs, batch)
+
+    def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Refine the batch, or hand it to the workers."""
@@ -84,6 +95,10 @@ class CRFEvaluation(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Wait for the workers and log."""
         self._finish(pl_module, "test")
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let the workers go."""
+        self._stop_workers()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Let no worker outlive a run that fails."""
@@ -99,15 +114,25 @@ class CRFEvaluation(Callback):
         self._scores = SegmentationScores(scores.class_names, scores.trimap_width, "_crf").to(pl_module.device)
         self._seconds, self._own_images = 0.0, 0
         self._waiting: deque[tuple[Future[Refined], Tensor]] = deque()
+        self._start_workers(trainer)
+
+    def _start_workers(self, trainer: Trainer) -> None:
         if not self.crf.uses_torch:
             self._pool = CRFPool(self.crf, self.num_workers or max(1, (os.cpu_count() or 1) // trainer.num_devices))
 
-    def _refine(self, trainer: Trainer, outputs: Any, batch: Any) -> None:
+    def _score(self, trainer: Trainer, outputs: Any, batch: Any) -> None:
         if not self._active:
             return
+        self._refine(trainer, outputs, batch)
+        self._waiting += zip(outputs["crf"], batch["mask"], strict=True)
+        while self._waiting and self._waiting[0][0].done():
+            self._collect()
+
+    def _refine(self, trainer: Trainer, outputs: Any, batch: Any) -> None:
         transform = trainer.datamodule.eval_transform  # type: ignore[attr-defined]
-        images = [transform.denormalize(image) for image in batch["image"]]
         probabilities = outputs["logits"].float().softmax(1)
+        height, width = probabilities.shape[-2:]  # without what the data padded
+        images = [transform.denormalize(image[:, :height, :width]) for image in batch["image"]]
         if self._pool is None:
             outputs["crf"] = _refine_by_torch(self.crf, images, probabilities)
         else:
@@ -115,9 +140,6 @@ class CRFEvaluation(Callback):
                 self._pool.submit(image.numpy(), own, image_id)
                 for image, own, image_id in zip(images, probabilities.cpu().numpy(), batch["image_id"], strict=True)
             ]
-        self._waiting += zip(outputs["crf"], batch["mask"], strict=True)
-        while self._waiting and self._waiting[0][0].done():
-            self._collect()
 
     def _collect(self) -> None:
         future, target = self._waiting.popleft()

@@ -8,6 +8,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
@@ -97,7 +98,7 @@ def _print(records: list[Record]) -> None:
         table.add_column(heading, justify="right" if heading == "value" else "left")
     for record in (record for record in records if _is_printed(record["metric"])):
         number = identities.index(describe_identity(record["identity"])) + 1
-        table.add_row(record["metric"], f"{record['value']:.4f}", f"[{number}]")
+        table.add_row(escape(record["metric"]), f"{record['value']:.4f}", f"[{number}]")
     console = Console()
     console.print(table)
     for number, identity in enumerate(identities, 1):

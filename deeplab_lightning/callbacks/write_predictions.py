@@ -12,7 +12,10 @@ from deeplab_lightning.datasets.palette import PALETTE
 
 
 class WritePredictions(Callback):
-    """Write each predicted label map as a palette PNG (value = class index) into `predictions/` of the log folder."""
+    """Write each predicted label map as a palette PNG (value = class index) into `predictions/` of the log folder.
+
+    With `CRFEvaluation` before it in the list of callbacks, what the CRF made of it.
+    """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Ask for the log folder while every rank does: the ranks agree on it by a broadcast."""
@@ -23,7 +26,11 @@ class WritePredictions(Callback):
     ) -> None:
         """Write the label maps of one batch."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        for image_id, prediction in zip(batch["image_id"], outputs.byte().cpu().numpy(), strict=True):
+        if "crf" in outputs:
+            predictions = [future.result()[0] for future in outputs["crf"]]
+        else:
+            predictions = outputs["logits"].argmax(1).byte().cpu().numpy()
+        for image_id, prediction in zip(batch["image_id"], predictions, strict=True):
             mask = Image.fromarray(prediction.astype(np.uint8), "P")
             mask.putpalette(PALETTE.ravel().tolist())
             mask.save(self._folder / f"{image_id}.png")

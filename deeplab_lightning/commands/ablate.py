@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
@@ -112,7 +113,7 @@ def _add_launchers(parser: ArgumentParser) -> None:
 
 
 def _words(text: str) -> list[str]:
-    return text.split(",")
+    return [word.strip() for word in text.split(",")]
 
 
 def _texts(text: str) -> dict[str, str]:
@@ -131,7 +132,10 @@ def _settings(text: str) -> dict[str, str | int]:
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
+    numbers = text.split(",")
+    if not all(number.strip().isdecimal() for number in numbers):
+        raise ArgumentTypeError(f"{text!r} is not a list of numbers such as 0,1,2")
+    return [int(number) for number in numbers]
 
 
 def _names(table: Table, tables: list[Table], names: list[str] | None) -> list[str] | None:
@@ -174,12 +178,12 @@ def as_dict(plan: Plan, root: Path) -> dict[str, Any]:
 
 def print_plan(console: Console, plan: Plan, root: Path) -> None:
     """Show the trainings of a plan, what shares them, what they cost, and their commands."""
-    grid = RichTable("run", "rows", "starts from", "cost", "evaluations", "state", title=plan.table.title)
+    grid = RichTable("run", "rows", "starts from", "cost", "evaluations", "state", title=escape(plan.table.title))
     for training in plan.trainings:
         state = "done" if (root / training.name / DONE).is_file() else "to do"
         source = "" if training.source is None else training.source.name
         cells = (training.name, ", ".join(training.rows), source, training.cost, str(len(training.evaluations)), state)
-        grid.add_row(*(cell.replace("[", "\\[") for cell in cells))
+        grid.add_row(*map(escape, cells))
     console.print(grid)
     references = [planned.row.name for planned in plan.rows if planned.training is None]
     if references:
@@ -189,6 +193,7 @@ def print_plan(console: Console, plan: Plan, root: Path) -> None:
         for row, replaced in training.replaced.items():
             text = f"scale {plan.scale} sets aside {', '.join(replaced)} of {row}"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print("Its commands; their configs are written when `deeplab ablate` starts them:", highlight=False)
     for work in work_of(plan):
         console.print(shlex.join(["deeplab", *work.options(root)]), markup=False, highlight=False, soft_wrap=True)
 
@@ -224,7 +229,7 @@ def _run(plans: list[Plan], root: Path, shares: Sequence[Share]) -> int:
             kind = "training" if work.evaluation is None else "evaluation"
             title = f"{work.training.group}: {kind} of {work.rows_name}, seed {work.training.seed}"
             if what == "starts":
-                progress.update(bar, description=title.replace("[", "\\["))
+                progress.update(bar, description=escape(title))
                 return
             progress.advance(bar)
             if what not in ("done", "was done"):

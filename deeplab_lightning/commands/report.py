@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from deeplab_lightning.ablation.compare import compare, markdown, print_comparison
@@ -71,6 +72,8 @@ def table_files(path: Path) -> list[Path]:
 def _report_tables(files: list[Path], arguments: Namespace) -> int:
     scale = arguments.scale or "paper"
     runs = read_wandb(arguments.wandb) if arguments.wandb else (arguments.runs or RUNS) / scale
+    if arguments.runs and not (arguments.runs / scale).is_dir():
+        raise FileNotFoundError(f"{arguments.runs / scale}: no such folder; `deeplab ablate` makes it in its --runs")
     comparisons = [compare(read_table(file), scale, runs) for file in files]
     if arguments.json:
         print(json.dumps([comparison.as_dict() for comparison in comparisons], indent=1))
@@ -85,7 +88,7 @@ def _report_tables(files: list[Path], arguments: Namespace) -> int:
     console = Console()
     for comparison in comparisons:
         print_comparison(console, comparison)
-    console.print(f"wrote {output} and {output.with_suffix('.md')}")
+    console.print(f"wrote {output} and {output.with_suffix('.md')}", markup=False, soft_wrap=True)
     return 0
 
 
@@ -101,18 +104,18 @@ def _report_runs(arguments: Namespace) -> int:
     console = Console()
     for each in runs:
         _print(console, each)
-    console.print(f"wrote {output}")
+    console.print(f"wrote {output}", markup=False, soft_wrap=True)
     return 0
 
 
 def _print(console: Console, run: Run) -> None:
     table = tabulate(run)
-    grid = RichTable(title=run.name, title_justify="left")
+    grid = RichTable(title=escape(run.name), title_justify="left")
     grid.add_column("metric")
     for column in table.columns:
-        grid.add_column(column.replace("[", "\\["), justify="right")
+        grid.add_column(escape(column), justify="right")
     for name, values in table.rows:
-        grid.add_row(name, *("-" if value is None else f"{value:.4f}" for value in values))
+        grid.add_row(escape(name), *("-" if value is None else f"{value:.4f}" for value in values))
     console.print(grid)
     for identity in table.identities:
         console.print(identity, markup=False, highlight=False, soft_wrap=True)

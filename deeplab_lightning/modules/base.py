@@ -196,10 +196,10 @@ class SegmentationModule(LightningModule):
         """Score one batch of whole images of the test split."""
         return self._evaluation_step(batch, "test")
 
-    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Class indices (B, H, W) of one batch of whole images."""
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """The logits (B, K, H, W) of one batch of whole images."""
         height, width = batch["mask"].shape[-2:]
-        return self.evaluation_logits(batch["image"])[..., :height, :width].argmax(1)
+        return {"logits": self.evaluation_logits(batch["image"])[..., :height, :width]}
 
     def evaluation_logits(self, images: Tensor) -> Tensor:
         """Logits (B, K, H, W) of whole images with this module's evaluation scales and flip."""

@@ -3,12 +3,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from deeplab_lightning.ablation.compare import Comparison, compare, markdown
+from deeplab_lightning.ablation.compare import Comparison, compare, markdown, print_comparison
 from deeplab_lightning.ablation.gallery import Gallery
 from deeplab_lightning.ablation.page import render
 from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.table import read_table
+from deeplab_lightning.commands.ablate import print_plan
 from deeplab_lightning.commands.report import run
 from tests.ablation.tables import TABLE, write_tree
 from tests.test_identity import IDENTITY
@@ -89,11 +91,37 @@ def test_markdown_holds_the_papers_columns_and_the_identity(path: Path) -> None:
     assert f"- [1] {IDENTITY}" in text
 
 
+def test_markup_in_a_table_is_text(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = TABLE.replace("Two rows", "T [/x] <b>").replace("size:", '"[/q]":')
+    path.write_text(text.replace("uncertain: the side", 'uncertain: "one\\ntwo | three"'))
+    comparison = compared(path)
+    print_comparison(Console(), comparison)
+    print_plan(Console(), plan_table(comparison.table, "paper"), path.parent)
+    printed = capsys.readouterr().out
+    assert printed.count("T [/x] <b>") == 2
+    assert "[/q]" in printed
+    page = markdown(comparison)
+    assert page.startswith("## T [/x] &lt;b>, and")
+    assert "| uncertain: one two \\| three |" in page
+
+
+def test_runs_that_are_not_there_and_damaged_ones(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nothere/paper: no such folder"):
+        run("report", [str(path), "--runs", str(tmp_path / "nothere")])
+    log = next((tmp_path / "runs" / "paper").glob("*_seed0")) / "logs" / "fit_0"
+    log.mkdir(parents=True, exist_ok=True)
+    (log / "metrics.csv").write_text("step,train/loss\n0,1.5\n1,0.x")
+    with pytest.raises(ValueError, match=r"metrics\.csv: '0\.x' is not a number"):
+        run("report", [str(path), "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "page.html")])
+
+
 def test_the_report_of_a_table_and_of_a_folder(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = ["--runs", str(tmp_path / "runs")]
     assert run("report", [str(path), *runs, "--json"]) == 0
     (content,) = json.loads(capsys.readouterr().out)
     assert [row["ours"] for row in content["rows"]] == [None, pytest.approx(23.0), None]
+    assert [row["seconds"] for row in content["rows"]] == [None, 12, None]
+    assert content["rows"][1]["columns"] == {"size": "11M"}
     assert run("report", [str(path.parent), *runs, "--output", str(tmp_path / "out" / "page.html")]) == 0
     printed = capsys.readouterr().out
     assert "23.00 ± 1.41" in printed

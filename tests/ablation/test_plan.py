@@ -76,6 +76,13 @@ def test_a_key_with_a_plus_adds_to_a_list() -> None:
     assert settings == {"a": {"list": [1, 2]}, "other+": [3, 4]}
 
 
+def test_a_row_may_add_to_a_list_that_is_not_there(tmp_path: Path) -> None:
+    row = "  - {name: more, train: {trainer.callbacks+: [{class_path: LogPredictions}]}, paper: 1}\n"
+    (training,) = plan(tmp_path, row, names=["more"]).trainings
+    assert training.config["trainer"]["callbacks+"] == [{"class_path": "LogPredictions"}]
+    assert training.replaced == {}
+
+
 def test_a_scale_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"scale camvid needs .*data/camvid\.yaml"):
         check_scale(read_table(write_tree(tmp_path, tmp_path)), "camvid")

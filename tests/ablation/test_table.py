@@ -38,12 +38,27 @@ def test_a_rows_file_takes_the_place_of_the_one_from_its_folder(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("{paper: 1}", "every row needs a name"),
+        ("{paper: 1}", "name is missing"),
+        ("abc", "a row must be a mapping, got 'abc'"),
+        ("{name: '', paper: 1}", "a name is not empty"),
+        ("{name: 'a, b', paper: 1}", "has no comma"),
+        ("{name: 7, paper: 1}", "name must be a text; got 7"),
+        ("{name: a, paper: .nan}", "paper must be a number, got nan"),
+        ("{name: a, paper: true}", "paper must be a number, or null; got True"),
+        ("{name: a, paper: 1, train: }", "train must be a mapping; where it is empty, {}; got None"),
+        ("{name: a, paper: 1, train: [1]}", "train must be a mapping"),
+        ("{name: a, paper: 1, train: {1: 2}}", "1 is no setting"),
+        ("{name: a, paper: 1, evaluate: [x]}", "evaluate must be a mapping"),
+        ("{name: a, paper: 1, evaluate: {configs: crf/crf.yaml}}", "configs must be a list; got 'crf/crf.yaml'"),
+        ("{name: a, paper: 1, columns: 5}", "columns must be a mapping"),
+        ("{name: a, paper: 1, metric: 5}", "metric must be a text"),
+        ("{name: a, paper: 1, train: {}, configs: [1]}", "configs must name files; got 1"),
+        ("{name: a, paper: 1, configs: [model/other.yaml]}", "it trains nothing, so it takes no configs"),
         ("{name: plain, paper: 1}", "two rows of this name"),
         ("{name: a, papr: 1, paper: 1}", "unknown key 'papr'"),
         ("{name: a, train: {}}", "it needs paper, the published number, or stage"),
         ("{name: a, paper: null, train: {}}", "needs a note"),
-        ("{name: a, paper: high}", "paper must be a number, got 'high'"),
+        ("{name: a, paper: high}", "paper must be a number, or null; got 'high'"),
         ("{name: a, paper: 1, metric: miou}", "metric must be a logged name such as val/miou, got 'miou'"),
         ("{name: a, paper: 1, train: {output_stride: 8}}", "'output_stride' is no setting"),
         ("{name: a, paper: 1, train: {}, configs: [model/none.yaml]}", "there is no file"),
@@ -65,4 +80,10 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
         read_table(tmp_path / "list.yaml")
     (tmp_path / "part.yaml").write_text("table: one\nmetric: val/miou\nconfigs: []\n")
     with pytest.raises(TableError, match="rows is missing"):
+        read_table(tmp_path / "part.yaml")
+    (tmp_path / "part.yaml").write_text("table: one\nmetric: val/miou\nconfigs: []\nrows: []\n")
+    with pytest.raises(TableError, match="it has no rows"):
+        read_table(tmp_path / "part.yaml")
+    (tmp_path / "part.yaml").write_text("table: one\nmetric: val/miou\nconfigs: []\nrows: {a: 1}\n")
+    with pytest.raises(TableError, match="rows must be a list"):
         read_table(tmp_path / "part.yaml")

@@ -91,6 +91,39 @@ def test_predict_writes_label_maps(deeplab: Run, experiment: list[str], tmp_path
         assert np.asarray(mask).max() < 8
 
 
+@pytest.mark.parametrize("engine", ["torch", "pydensecrf"])
+def test_the_crf_refines_what_predict_writes(
+    engine: str, deeplab: Run, experiment: list[str], tmp_path: Path, shapes_root: Path
+) -> None:
+    (tmp_path / "crf.yaml").write_text(
+        "trainer: {callbacks+: [{class_path: CRFEvaluation, "
+        f"init_args: {{bilateral_weight: 8, bilateral_xy: 20, bilateral_rgb: 30, engine: {engine}}}}}]}}\n"
+    )
+    (tmp_path / "images").mkdir()
+    images = sorted((shapes_root / "JPEGImages").iterdir())[:2]
+    for image in images:
+        (tmp_path / "images" / image.name).write_bytes(image.read_bytes())
+    maps = {}
+    for name, crf in (("plain", []), ("refined", ["-c", tmp_path / "crf.yaml"])):
+        folder = ("--trainer.default_root_dir", tmp_path / name, "--data.predict_images", tmp_path / "images")
+        deeplab("predict", *experiment, *crf, *folder)
+        paths = sorted((tmp_path / name).glob("logs/predict_0/predictions/*.png"))
+        assert [path.stem for path in paths] == [image.stem for image in images]
+        maps[name] = [np.asarray(Image.open(path)) for path in paths]
+    assert any((plain != refined).any() for plain, refined in zip(*maps.values(), strict=True))
+    borders = {name: sum((np.diff(each, axis=0) != 0).sum() for each in several) for name, several in maps.items()}
+    assert borders["refined"] < borders["plain"]  # an untrained network's labels are noise, which the CRF smooths
+
+
+def test_callbacks_see_images_without_the_padding(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
+    crf = ROOT / "experiments" / "crf" / "shapes.yaml"
+    deeplab("validate", *experiment, "-c", crf, "--data.evaluation_size", "pad_to_513")
+    log = tmp_path / "run" / "logs" / "validate_0"
+    assert "padded with the mean to 513x513" in str(records(log)["val/miou_crf"]["identity"])
+    with Image.open(log / "panels" / "val" / "val_00000.png") as panel:
+        assert panel.width == 4 * 64 + 3 * 4
+
+
 def test_the_same_seed_gives_the_same_weights(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
     states = []
     for number, seed in enumerate((1, 1, 2)):
