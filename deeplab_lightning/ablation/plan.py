@@ -1,6 +1,7 @@
 """From the rows of a table to the trainings and evaluations that they need, each found again by its settings' hash."""
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
@@ -73,9 +74,26 @@ class Training:
     @property
     def cost(self) -> str:
         """What its training takes, in steps and crops."""
-        height, width = self.config["data"]["init_args"]["crop_size"]
-        steps, batch = self.config["trainer"]["max_steps"], self.config["data"]["init_args"]["batch_size"]
-        return f"{steps} steps of {batch} crops of {height}x{width}"
+        steps, batches, batch_size, height, width = self._budget()
+        times = "" if batches == 1 else f"{batches} x "
+        return f"{steps} steps of {times}{batch_size} crops of {height}x{width}"
+
+    @property
+    def gigapixels(self) -> float:
+        """Of all its crops, on one device."""
+        return math.prod(self._budget()) / 1e9
+
+    def _budget(self) -> tuple[int, int, int, int, int]:
+        data, trainer = self.config["data"]["init_args"], self.config["trainer"]
+        batches = trainer.get("accumulate_grad_batches", 1)
+        return trainer["max_steps"], batches, data["batch_size"], *data["crop_size"]
+
+    def passes(self, evaluation: Evaluation) -> float:
+        """What the scales and the flip of an evaluation of it take, in passes over the images at scale 1."""
+        model = deepcopy(self.config["model"])
+        merge(model, evaluation.settings.get("model", {}))
+        scales: list[float] = model["init_args"].get("scales", [1.0])
+        return (2 if model["init_args"].get("flip") else 1) * sum(scale**2 for scale in scales)
 
 
 @dataclass

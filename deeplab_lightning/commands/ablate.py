@@ -166,6 +166,7 @@ def as_dict(plan: Plan, root: Path) -> dict[str, Any]:
             "rows": training.rows,
             "start_from": training.source and training.source.name,
             "cost": training.cost,
+            "gigapixels": training.gigapixels,
             "replaced": training.replaced,
             "done": (root / training.name / DONE).is_file(),
             "commands": [["deeplab", *work.options(root)] for work in work_of(plan) if work.training is training],
@@ -178,13 +179,17 @@ def as_dict(plan: Plan, root: Path) -> dict[str, Any]:
 
 def print_plan(console: Console, plan: Plan, root: Path) -> None:
     """Show the trainings of a plan, what shares them, what they cost, and their commands."""
-    grid = RichTable("run", "rows", "starts from", "cost", "evaluations", "state", title=escape(plan.table.title))
+    grid = RichTable("run", "rows", "starts from", "cost", "passes", "state", title=escape(plan.table.title))
     for training in plan.trainings:
         state = "done" if (root / training.name / DONE).is_file() else "to do"
         source = "" if training.source is None else training.source.name
-        cells = (training.name, ", ".join(training.rows), source, training.cost, str(len(training.evaluations)), state)
+        passes = "\n".join(f"{training.passes(each):.3g}" for each in training.evaluations.values())
+        cells = (training.name, ", ".join(training.rows), source, training.cost, passes, state)
         grid.add_row(*map(escape, cells))
     console.print(grid)
+    total = sum(training.gigapixels for training in plan.trainings)
+    legend = f"{len(plan.trainings)} trainings, {total:.3g} gigapixels of crops; evaluations by passes at scale 1"
+    console.print(legend, highlight=False, soft_wrap=True)
     references = [planned.row.name for planned in plan.rows if planned.training is None]
     if references:
         text = f"references, nothing to run: {', '.join(references)}"
