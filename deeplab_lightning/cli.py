@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import warnings
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,15 @@ class DeepLabCLI(LightningCLI):
 
 
 def run(command: str, options: list[str]) -> int:
-    """Run one of the four commands."""
-    DeepLabCLI(command, options)
+    """Run one of the four commands; SIGTERM ends it with status 143, a training that has begun once it has saved."""
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        DeepLabCLI(command, options)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
+
+
+def _terminate(number: int, *_: object) -> None:
+    """Lightning by itself would end with status 0, and of a prediction not before its end."""
+    raise SystemExit(128 + number)

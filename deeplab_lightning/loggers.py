@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 
 @dataclass
@@ -21,7 +22,7 @@ class WandbSettings:
         name: of the run; the run folder's name when not given.
         tags: of the run.
         work: the piece of a table that the run is; by it `deeplab report --wandb` finds the run.
-        log_model: keep best.ckpt as an artifact when a training ends.
+        log_model: keep best.ckpt, of a table last.ckpt, which its rows score, as an artifact when a training ends.
     """
 
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
@@ -48,7 +49,8 @@ def build_loggers(root: Path, command: str, settings: WandbSettings) -> list[Log
     mode = wandb_mode(settings)
     if mode != "disabled":
         root.mkdir(parents=True, exist_ok=True)
-        wandb_logger = WandbLogger(
+        of_table = settings.work is not None and command == "fit"
+        wandb_logger = (LastCheckpointLogger if of_table else WandbLogger)(
             name=settings.name or root.resolve().name,
             save_dir=root,
             mode=mode,
@@ -57,12 +59,33 @@ def build_loggers(root: Path, command: str, settings: WandbSettings) -> list[Log
             group=settings.group,
             tags=settings.tags,
             job_type=command,
+            id=_earlier_run(root) if of_table and mode == "online" else None,
             log_model=settings.log_model,
             settings={"silent": True},
         )
         wandb_logger._wandb_init.pop("anonymous", None)  # wandb warns about it, and Lightning always passes it
         loggers.append(wandb_logger)
     return loggers
+
+
+class LastCheckpointLogger(WandbLogger):
+    """Keeps last.ckpt where Lightning's logger keeps the best."""
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Keep it when the training is through."""
+        last = Path(str(self.save_dir)) / "last.ckpt"
+        if status == "success" and self._log_model:
+            self.experiment.log_model(last, f"model-{self.experiment.id}", ["last"])
+
+
+def _earlier_run(root: Path) -> str | None:
+    """The ID of the W&B run that a resumed training goes on with: its curves stay whole.
+
+    Not of one that was recorded offline: what `wandb sync` makes of two with one ID is not the same in all versions.
+    """
+    folders = sorted((root / "wandb").glob("run-*-*"))
+    return folders[-1].name.split("-", 2)[2] if folders else None
 
 
 def wandb_mode(settings: WandbSettings) -> str:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
@@ -35,6 +36,20 @@ def test_every_command_gets_a_folder_of_its_own(tmp_path: Path) -> None:
         assert isinstance(csv_logger, CSVLogger)
         assert Path(csv_logger.log_dir) == tmp_path / "logs" / f"test_{number}"
         Path(csv_logger.log_dir).mkdir(parents=True)
+
+
+def test_a_resumed_training_of_a_table_goes_on_with_its_run(tmp_path: Path) -> None:
+    def run_id(mode: Literal["online", "offline"], command: str = "fit", work: str | None = "one") -> str | None:
+        _, logger = build_loggers(tmp_path, command, WandbSettings(mode=mode, work=work))
+        return None if logger.version is None else str(logger.version)
+
+    assert run_id("online") is None
+    for name in ("run-20260101_120000-a", "run-20260102_110000-b-c", "offline-run-20260103_110000-d"):
+        (tmp_path / "wandb" / name).mkdir(parents=True)
+    assert run_id("online") == "b-c"
+    assert run_id("offline") is None
+    assert run_id("online", "validate") is None
+    assert run_id("online", work=None) is None
 
 
 def test_csv_comes_first(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from deeplab_lightning.ablation.plan import Plan
+from deeplab_lightning.ablation.table import TableError
 
 SWEEP = "sweep.yaml"
 
@@ -26,13 +27,20 @@ class Chain:
 
 
 def chains_of(plans: Sequence[Plan]) -> list[Chain]:
-    """Every row that trains, with each seed, in exactly one chain."""
+    """Every row that trains, with each seed, in exactly one chain.
+
+    Raises:
+        TableError: none does.
+    """
     found: dict[str, list[tuple[str, int]]] = {}
     for plan in plans:
         for planned in plan.rows:
             if planned.training is not None:
                 name = planned.row.name if len(plans) == 1 else f"{plan.table.path.stem}/{planned.row.name}"
                 found.setdefault(planned.training.origin.name, []).append((name, planned.seed))
+    if not found:
+        names = ", ".join(planned.row.name for plan in plans for planned in plan.rows)
+        raise TableError(f"there is nothing to run: {names} are references")
     return [Chain(tuple(name for name, _ in rows), rows[0][1]) for rows in found.values()]
 
 
@@ -61,10 +69,10 @@ def write_sweep(plans: Sequence[Plan], runs: Path) -> Path:
     """Write a W&B sweep, whose agents run a chain each at a time until none is left; where it is."""
     from deeplab_lightning.loggers import WandbSettings
 
-    chains = chains_of(plans)
+    chains, wandb = chains_of(plans), {"project": WandbSettings.project} | dict(plans[0].wandb)
     sweep: dict[str, Any] = {
         "name": ", ".join(plan.table.path.stem for plan in plans),
-        "project": plans[0].wandb.get("project", WandbSettings.project),
+        **{key: wandb[key] for key in ("entity", "project") if key in wandb},
         "program": "deeplab_lightning",
         "method": "grid",
         "command": ["${env}", "${interpreter}", "-m", "${program}", *options_of(plans, runs), "${args}"],

@@ -1,12 +1,13 @@
 """What the pieces of work of tables came to, read from the folder of the runs or from Weights & Biases."""
 
-import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deeplab_lightning.ablation.plan import Training
+from deeplab_lightning.ablation.records import read_done, read_failure
 from deeplab_lightning.ablation.runner import DONE, FAILED
 from deeplab_lightning.identity import Record, ungroup_records
 
@@ -32,29 +33,32 @@ Outcomes = dict[str, Outcome]
 
 def keys_by_seed(training: Training, outcomes: Outcomes) -> dict[int, str]:
     """The keys of a training with whatever seed, in the order of the seeds."""
-    start = f"{training.name.partition('_')[0]}_seed"
-    numbers = (key.removeprefix(start) for key in outcomes if key.startswith(start) and "/" not in key)
-    return {seed: f"{start}{seed}" for seed in sorted(map(int, numbers))}
+    name = re.compile(rf"{training.name.partition('_')[0]}_seed(\d+)")
+    return dict(sorted((int(match[1]), key) for key in outcomes if (match := name.fullmatch(key))))
 
 
 def read_folder(root: Path) -> Outcomes:
-    """The outcomes of what was run into a folder."""
+    """The outcomes of what was run into a folder; a file in it that cannot be read is the state of that work alone."""
     folders = [*root.glob("*_seed*"), *root.glob("*_seed*/evaluations/*")]
     return {folder.relative_to(root).as_posix(): _read_work(folder) for folder in folders}
 
 
 def _read_work(folder: Path) -> Outcome:
-    if (folder / DONE).is_file():
-        done = json.loads((folder / DONE).read_text())
-        return Outcome("", done["seconds"], done.get("records", []))
-    if (folder / FAILED).is_file():
-        tail: list[str] = json.loads((folder / FAILED).read_text())["tail"].splitlines()
-        return Outcome(f"failed: {tail[-1]}" if tail else "failed")
+    try:
+        if (folder / DONE).is_file():
+            return Outcome("", *read_done(folder / DONE))
+        if (folder / FAILED).is_file():
+            return Outcome(f"failed: {read_failure(folder / FAILED)}")
+    except ValueError as error:
+        return Outcome(str(error))
     return Outcome("unfinished")
 
 
 def read_runs(runs: Iterable[Any]) -> Outcomes:
-    """The outcomes of runs of `wandb.Api`, oldest first; of those of the same work the newest that is done counts."""
+    """The outcomes of runs of `wandb.Api`, oldest first; of those of the same work the newest that is done counts.
+
+    Of a training that was resumed the seconds are those of its last attempt.
+    """
     outcomes: Outcomes = {}
     for run in runs:
         key = run.config.get("wandb", {}).get("work")

@@ -19,19 +19,16 @@ from typing import IO, Any
 import yaml
 
 from deeplab_lightning.ablation.plan import Evaluation, Plan, Training, merge, nest
+from deeplab_lightning.ablation.records import describe_failure, read_done, read_results, write
 
 RUNS = Path("runs/ablations")
 DONE, FAILED, LOG = "done.json", "failed.json", "log.txt"
 TAIL_LINES = 12
-PATIENCE = 15.0  # seconds that a process which was just killed may take to go
+PATIENCE, PAUSE = 15.0, 0.1  # seconds that a process which was just killed may take to go, and between two looks
 AGENTS_OWN = ("WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")  # a W&B agent's names for one run; here every piece is a run
 
 Share = Mapping[str, str]
 """Environment variables that give a process its part of the machine."""
-
-
-class WorkError(RuntimeError):
-    """A piece of work that failed; the message is the end of its log."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,11 @@ class Work:
         return name if self.evaluation is None else f"{name}/evaluations/{self.evaluation.digest}"
 
     @property
+    def command(self) -> str:
+        """Of `deeplab`."""
+        return "fit" if self.evaluation is None else self.evaluation.command
+
+    @property
     def needs(self) -> Training | None:
         """The training that must be done before."""
         return self.training.source if self.evaluation is None else self.training
@@ -76,9 +78,9 @@ class Work:
         wandb = [option for key, value in settings.items() for option in (f"--wandb.{key}", value)]
         config = ["-c", str(own / "config.yaml")]
         if self.evaluation is None:
-            return ["fit", *config, "--ckpt_path", "last", *wandb]
+            return [self.command, *config, "--ckpt_path", "last", *wandb]
         config += ["-c", str(folder / "evaluate.yaml"), "--ckpt_path", str(own / "last.ckpt")]
-        return [self.evaluation.command, *config, "--trainer.default_root_dir", str(folder), *wandb]
+        return [self.command, *config, "--trainer.default_root_dir", str(folder), *wandb]
 
 
 def rows_name(rows: Sequence[str]) -> str:
@@ -112,43 +114,48 @@ def work_of(*plans: Plan) -> list[Work]:
 
 
 def run_works(works: Sequence[Work], root: Path, tell: Tell, shares: Sequence[Share] = ({},)) -> int:
-    """Do what is not yet done, one piece for each share of the machine at a time, and count what failed.
+    """Do what is not yet done, one piece for each share of the machine at a time, and count what is not done then.
 
-    What fails stops nothing but what needs it. On Ctrl-C, which the processes get too, it waits until all have
-    saved; on SIGTERM likewise.
+    What fails, or is in progress elsewhere, stops nothing but what needs it. On Ctrl-C, which the processes get too,
+    it waits until all have saved; on SIGTERM likewise.
     """
-    ended: dict[str, bool] = {}
+    ended: dict[str, str] = {}  # how: empty when it is done
+    held: dict[str, float] = {}  # since when: folders that another process is at
     running: dict[Future[int], Running] = {}
     free = list(shares)
 
-    def end(work: Work, what: str, success: bool) -> None:
-        ended[work.key] = success
+    def end(work: Work, what: str, how: str = "") -> None:
+        held.pop(work.key, None)
+        ended[work.key] = how
         tell(work, what)
 
     with _terminable(running), ExitStack() as locks, ThreadPoolExecutor(len(free)) as pool:
         while len(ended) < len(works):
             for work in _ready(works, ended, running.values()):
-                if work.needs is not None and not ended[work.needs.name]:
-                    end(work, f"it needs the training of {rows_name(work.needs.rows)}, which failed", False)
+                if work.needs is not None and (how := ended[work.needs.name]):
+                    end(work, f"it needs the training of {rows_name(work.needs.rows)}, which {how}", "was not run")
                 elif free:
-                    tell(work, "starts")
-                    try:
-                        started = _start(work, root, free[0])
-                    except WorkError as error:
-                        end(work, str(error), False)
+                    folder = work.folder(root)
+                    lock = _lock(folder)
+                    if lock is None:
+                        if held.setdefault(work.key, time.monotonic()) + PATIENCE <= time.monotonic():
+                            end(work, f"{folder}: in progress elsewhere", "is in progress elsewhere")
+                    elif is_done(folder):
+                        lock.close()
+                        end(work, "was done")
                     else:
-                        if started is None:
-                            end(work, "was done", True)
-                        else:
-                            running[pool.submit(started.process.wait)] = started
-                            locks.enter_context(started.lock)
-                            free.pop(0)
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        tell(work, "starts")
+                        held.pop(work.key, None)
+                        started = _start(work, root, free.pop(0), locks.enter_context(lock))
+                        running[pool.submit(started.process.wait)] = started
+            for future in wait(running, PAUSE if held else None, FIRST_COMPLETED).done:
                 finished = running.pop(future)
                 free.append(finished.share)
                 failure = _finish(finished, root, future.result())
-                end(finished.work, failure or "done", failure is None)
-    return len(ended) - sum(ended.values())
+                end(finished.work, failure or "done", failure and "failed")
+            if held and not running:
+                time.sleep(PAUSE)
+    return sum(map(bool, ended.values()))
 
 
 @contextmanager
@@ -167,7 +174,7 @@ def _terminable(running: Mapping[Future[int], Running]) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _ready(works: Sequence[Work], ended: Mapping[str, bool], running: Iterable[Running]) -> Iterator[Work]:
+def _ready(works: Sequence[Work], ended: Mapping[str, str], running: Iterable[Running]) -> Iterator[Work]:
     """What has neither ended nor started, and waits for nothing that has not ended."""
     started = {each.work.key for each in running}
     for work in works:
@@ -175,19 +182,11 @@ def _ready(works: Sequence[Work], ended: Mapping[str, bool], running: Iterable[R
             yield work
 
 
-def _start(work: Work, root: Path, share: Share) -> Running | None:
-    """Start one piece of work, holding its folder; None when it is done.
-
-    Raises:
-        WorkError: another process is at it.
-    """
+def _start(work: Work, root: Path, share: Share, lock: IO[str]) -> Running:
+    """Start one piece of work, whose folder is held."""
     folder = work.folder(root)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = _lock(folder)
-    if (folder / DONE).is_file():
-        lock.close()
-        return None
-    (folder / FAILED).unlink(missing_ok=True)
+    for name in (DONE, FAILED):
+        (folder / name).unlink(missing_ok=True)
     if work.evaluation is None:
         (folder / "config.yaml").write_text(yaml.safe_dump(config_of(work.training, root), sort_keys=False))
     else:
@@ -203,20 +202,30 @@ def _start(work: Work, root: Path, share: Share) -> Running | None:
     return Running(work, process, lock, share)
 
 
-def _finish(running: Running, root: Path, status: int) -> str | None:
-    """Write down how a piece of work ended, and let go of its folder; the end of its log where it failed."""
+def _finish(running: Running, root: Path, status: int) -> str:
+    """Write down how a piece of work ended, and let go of its folder; why it failed and the end of its log, or ""."""
     work, folder = running.work, running.work.folder(root)
-    failure = None
-    if status:
-        failure = log_tail(folder)
-        _write(folder / FAILED, {"status": status, "tail": failure})
-    else:
-        done: dict[str, Any] = {"rows": work.training.rows, "seed": work.training.seed}
-        if work.evaluation is not None:
-            done["records"] = _newest(folder, "evaluation.json")
-        _write(folder / DONE, done | {"seconds": _newest(folder, "run.json")["seconds"]})
+    log = log_tail(folder)
+    failure = describe_failure(status, log) if status else ""
+    if not failure:
+        try:
+            done = read_results(folder, work.command) | {"rows": work.training.rows, "seed": work.training.seed}
+            write(folder / DONE, done)
+        except ValueError as error:
+            failure = f"ended with status 0, but {error}"
+    if failure:
+        write(folder / FAILED, {"failure": failure})
     running.lock.close()
-    return failure
+    return failure and f"{failure}\n{log}"
+
+
+def is_done(folder: Path) -> bool:
+    """Whether a piece of work is done; one whose record cannot be read is not, and is done again."""
+    try:
+        read_done(folder / DONE)
+    except ValueError:
+        return False
+    return True
 
 
 def config_of(training: Training, root: Path) -> dict[str, Any]:
@@ -229,40 +238,19 @@ def config_of(training: Training, root: Path) -> dict[str, Any]:
     return {"seed_everything": training.seed, **config}
 
 
-def _lock(folder: Path) -> IO[str]:
-    """Hold a folder for this process and the one that it starts, which may outlive it.
-
-    Raises:
-        WorkError: another process holds it.
-    """
+def _lock(folder: Path) -> IO[str] | None:
+    """Hold a folder for this process and the one that it starts, which may outlive it; None while another holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
     file = (folder / "lock").open("w")
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                file.close()
-                raise WorkError(f"{folder}: another process is at it") from error
-            time.sleep(0.1)
-        else:
-            return file
-
-
-def _newest(folder: Path, name: str) -> Any:
-    """What the newest log in a folder has in the file of that name."""
-    logs = sorted((folder / "logs").glob(f"*/{name}"), key=lambda path: path.stat().st_mtime_ns)
-    return json.loads(logs[-1].read_text())
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 def log_tail(folder: Path) -> str:
     """The end of a log."""
     lines = (folder / LOG).read_text(errors="replace").splitlines()
     return "\n".join(lines[-TAIL_LINES:])
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    """Write a file whole or not at all."""
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(content, indent=1))
-    draft.rename(path)

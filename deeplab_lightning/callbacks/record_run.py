@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ FILE_NAME = "run.json"
 class RecordRun(SaveConfigCallback):
     """Write `config.yaml` and `run.json` into the run's log folder, and the same into its config in W&B.
 
-    `run.json` holds {git, environment}, and `seconds` once the run is through; in W&B these are in the summary.
+    `run.json` holds {git, environment}, and `seconds` once the run is through, was interrupted or failed; one that is
+    killed outright has none. W&B's summary has those of a run that is through: by them it is known as done.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -61,12 +63,22 @@ class RecordRun(SaveConfigCallback):
         """The evaluation is through."""
         self._finish(trainer)
 
+    @rank_zero_only
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """The run ends early; what it took counts all the same."""
+        if self._record:
+            with suppress(OSError):  # it would hide the first error, which may be that very one
+                self._take_time()
+
     def _finish(self, trainer: Trainer) -> None:
-        self._record["seconds"] = round(time.monotonic() - self._start, 1)
-        self._write()
+        self._take_time()
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.experiment.summary["seconds"] = self._record["seconds"]
+
+    def _take_time(self) -> None:
+        self._record["seconds"] = round(time.monotonic() - self._start, 1)
+        self._write()
 
     def _write(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

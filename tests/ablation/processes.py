@@ -40,10 +40,11 @@ class Processes:
             folder = Path(options[2]).parent
             if "--trainer.default_root_dir" in options:
                 folder = Path(options[options.index("--trainer.default_root_dir") + 1])
-            (folder / "logs" / "0").mkdir(parents=True)
+            log = folder / "logs" / f"{options[0]}_{len([*folder.glob('logs/*')])}"
+            log.mkdir(parents=True)
             records = [{"split": "val", "metric": "val/miou", "value": 0.2, "identity": IDENTITY.as_dict()}]
-            (folder / "logs" / "0" / "evaluation.json").write_text(json.dumps(records))
-            (folder / "logs" / "0" / "run.json").write_text(json.dumps({"seconds": 1.5}))
+            (log / "evaluation.json").write_text(json.dumps(records))
+            (log / "run.json").write_text(json.dumps({"seconds": 1.5}))
         return status
 
     def rows(self) -> list[str]:

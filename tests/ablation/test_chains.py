@@ -68,13 +68,13 @@ def test_the_agents_of_a_sweep_run_every_row_once(
     names: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     options = [*(str(path) for path in TABLES if path.stem in names), "--scale", "smoke", "--seeds", "0,3"]
-    options += ["--runs", str(tmp_path), "--wandb", "project=mine"]
+    options += ["--runs", str(tmp_path), "--wandb", "project=mine,entity=team"]
     every, trainings = planned(capsys, ["ablate", *options])
     assert main(["ablate", *options, "--launcher", "wandb"]) == 0
     path = tmp_path / "smoke" / "sweep.yaml"
     assert capsys.readouterr().out.splitlines()[0].startswith(f"wandb sweep {path} ")
     sweep = yaml.safe_load(path.read_text())
-    assert (sweep["method"], sweep["project"]) == ("grid", "mine")
+    assert (sweep["method"], sweep["entity"], sweep["project"]) == ("grid", "team", "mine")
     found: list[tuple[str, str, int]] = []
     seen: set[str] = set()
     for rows in sweep["parameters"]["rows"]["values"]:
@@ -87,3 +87,13 @@ def test_the_agents_of_a_sweep_run_every_row_once(
     assert len(found) > 4
     assert sorted(found) == sorted(every)
     assert seen == trainings
+
+
+@pytest.mark.parametrize("launcher", [["wandb"], ["slurm", "--slurm", "time=60"]])
+def test_rows_that_do_not_train_are_not_handed_over(
+    launcher: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path, runs = write_tree(tmp_path, tmp_path), tmp_path / "runs"
+    assert main(["ablate", str(path), "--rows", "others", "--runs", str(runs), "--launcher", *launcher]) == 1
+    assert "deeplab: error: there is nothing to run: others are references" in capsys.readouterr().err
+    assert not runs.exists()

@@ -68,8 +68,8 @@ def test_what_was_not_run_or_failed(path: Path, tmp_path: Path) -> None:
     folder = tmp_path / "failed" / training.name
     folder.mkdir(parents=True)
     assert compare(read_table(path), "paper", tmp_path / "failed").lines[1].status == "unfinished"
-    (folder / "failed.json").write_text(json.dumps({"tail": "one\ndeeplab: error: no room"}))
-    assert compare(read_table(path), "paper", tmp_path / "failed").lines[1].status == "failed: deeplab: error: no room"
+    (folder / "failed.json").write_text(json.dumps({"failure": "killed by SIGKILL"}))
+    assert compare(read_table(path), "paper", tmp_path / "failed").lines[1].status == "failed: killed by SIGKILL"
 
 
 def test_a_metric_that_the_data_do_not_have(path: Path) -> None:

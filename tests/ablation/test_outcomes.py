@@ -5,7 +5,10 @@ import pytest
 import wandb
 from wandb.errors import CommError
 
-from deeplab_lightning.ablation.outcomes import read_wandb
+from deeplab_lightning.ablation.outcomes import keys_by_seed, read_folder, read_wandb
+from deeplab_lightning.ablation.plan import plan_table
+from deeplab_lightning.ablation.table import read_table
+from tests.ablation.tables import write_runs, write_tree
 
 
 @pytest.fixture
@@ -32,3 +35,31 @@ def test_a_project_that_cannot_be_read(key: pytest.MonkeyPatch, failure: Excepti
     key.setattr(wandb, "Api", Api)
     with pytest.raises(ConnectionError, match=r"W&B's project team/mine cannot be read \(no such project\)"):
         read_wandb("team/mine")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The runs of two seeds of a table."""
+    write_runs(write_tree(tmp_path / "experiments", tmp_path), tmp_path / "runs", 2)
+    return tmp_path / "runs"
+
+
+@pytest.mark.parametrize("name", ["done.json", "failed.json"])
+@pytest.mark.parametrize("content", ["", '{"rows": ["pl', "[]", "{}"])
+def test_a_file_that_cannot_be_read_is_named_and_hides_nothing_else(root: Path, name: str, content: str) -> None:
+    (folder,) = root.glob("*_seed1")
+    (folder / "done.json").unlink()
+    (folder / name).write_text(content)
+    states = {key: outcome.state for key, outcome in read_folder(root).items()}
+    assert states.pop(folder.name) == f"unreadable: {folder / name}"
+    assert len(states) == 5
+    assert set(states.values()) == {""}
+
+
+def test_folders_beside_those_of_the_trainings(root: Path) -> None:
+    (training,) = plan_table(read_table(root.parent / "experiments" / "ablations" / "tiny.yaml"), "paper").trainings
+    digest = training.name.removesuffix("_seed0")
+    (root / f"{digest}_seed0").rename(root / f"{digest}_seed10")
+    for name in (f"{digest}_seed0.bak", f"{digest}_seed", f"{digest}_seed1 (copy)"):
+        (root / name).mkdir()
+    assert keys_by_seed(training, read_folder(root)) == {1: f"{digest}_seed1", 10: f"{digest}_seed10"}

@@ -3,11 +3,14 @@ import json
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from deeplab_lightning.ablation import runner
+from deeplab_lightning.ablation.outcomes import read_folder
 from deeplab_lightning.ablation.plan import Plan, plan_table
 from deeplab_lightning.ablation.runner import Work, log_tail, run_works, work_of
 from deeplab_lightning.ablation.table import read_table
@@ -26,6 +29,13 @@ def plan(folder: Path, more: str = "", **kwargs: object) -> Plan:
 
 def quiet(work: Work, what: str) -> None:
     pass
+
+
+class Said(dict[str, str]):
+    """What was told last of each piece of work, by command and rows."""
+
+    def __call__(self, work: Work, what: str) -> None:
+        self[f"{work.command} {work.rows_name}"] = what
 
 
 def test_a_training_comes_before_its_evaluations_and_what_starts_from_it(tmp_path: Path) -> None:
@@ -69,22 +79,19 @@ def test_what_is_needed_comes_first_and_a_failure_stops_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processes = Processes(monkeypatch, lambda options: int(options[options.index("--wandb.name") + 1] == "slow"))
-    said: dict[str, str] = {}
-
-    def tell(work: Work, what: str) -> None:
-        said[f"{'fit' if work.evaluation is None else 'evaluate'} {work.rows_name}"] = what
-
+    said = Said()
     works = work_of(plan(tmp_path, OTHERS))
-    assert run_works(works, tmp_path / "runs", tell, TWO) == 4
+    assert run_works(works, tmp_path / "runs", said, TWO) == 4
     assert sorted(processes.rows()) == ["fit plain and 1 more", "fit slow", "validate flip", "validate plain"]
     assert said["fit next"] == "it needs the training of slow, which failed"
-    assert said["evaluate next"] == "it needs the training of next, which failed"
-    assert said["evaluate flip"] == "done"
+    assert said["validate next"] == "it needs the training of next, which was not run"
+    assert said["validate flip"] == "done"
+    assert said["fit slow"].startswith("ended with status 1\n")
     assert "--wandb.name slow" in said["fit slow"]  # the end of its log
     again = Processes(monkeypatch)
-    assert run_works(works, tmp_path / "runs", tell, TWO) == 0
+    assert run_works(works, tmp_path / "runs", said, TWO) == 0
     assert again.rows()[0] == "fit slow"
-    assert said["evaluate flip"] == "was done"
+    assert said["validate flip"] == "was done"
     assert list((tmp_path / "runs").rglob("failed.json")) == []
 
 
@@ -131,26 +138,81 @@ def test_sigterm_stops_the_processes_and_waits(tmp_path: Path, monkeypatch: pyte
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_folder_that_another_process_is_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "PATIENCE", 0.0)
+def test_status_0_without_its_records_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    processes, said = Processes(monkeypatch), Said()
+    monkeypatch.setattr(processes, "_run", lambda options: 0)
+    works = work_of(plan(tmp_path, names=["plain"]))
+    folder = works[0].folder(tmp_path)
+    assert run_works(works, tmp_path, said) == 2
+    failure = f"ended with status 0, but there is no record in {folder / 'logs'}"
+    assert said["fit plain"].startswith(failure)
+    assert json.loads((folder / "failed.json").read_text()) == {"failure": failure}
+    assert read_folder(tmp_path)[folder.name].state == f"failed: {failure}"
+    assert not (folder / "done.json").exists()
+
+
+def test_a_training_took_what_all_its_attempts_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first was killed outright, the second interrupted; what was scored by hand is no attempt."""
+    Processes(monkeypatch)
+    works = work_of(plan(tmp_path, names=["plain"]))
+    folder = works[0].folder(tmp_path)
+    for log, record in {
+        "fit_0": "{}",
+        "fit_1": '{"seconds": 40.0}',
+        "fit_2": "",
+        "validate_0": '{"seconds": 9}',
+    }.items():
+        (folder / "logs" / log).mkdir(parents=True)
+        (folder / "logs" / log / "run.json").write_text(record)
+    assert run_works(works, tmp_path, quiet) == 0
+    outcomes = read_folder(tmp_path)
+    assert [outcomes[work.key].seconds for work in works] == [41.5, 1.5]
+
+
+def test_a_record_that_cannot_be_read_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     processes = Processes(monkeypatch)
-    made = plan(tmp_path, names=["plain"])
-    folder = tmp_path / made.trainings[0].name
+    works = work_of(plan(tmp_path, names=["plain"]))
+    run_works(works, tmp_path, quiet)
+    (works[0].folder(tmp_path) / "done.json").write_text("{")
+    assert run_works(works, tmp_path, quiet) == 0
+    assert processes.rows() == ["fit plain", "validate plain", "fit plain"]
+    assert {outcome.state for outcome in read_folder(tmp_path).values()} == {""}
+
+
+@pytest.fixture
+def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[IO[str]]:
+    """The lock of the training of "plain", which another process is at."""
+    monkeypatch.setattr(runner, "PAUSE", 0.001)
+    folder = work_of(plan(tmp_path))[0].folder(tmp_path)
     folder.mkdir()
-    said: list[str] = []
-
-    def tell(work: Work, what: str) -> None:
-        said.append(what)
-
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert run_works(work_of(made), tmp_path, tell) == 2
-    assert said == [
-        "starts",
-        f"{folder}: another process is at it",
-        "it needs the training of plain, which failed",
-    ]
-    assert processes.started == []
+        yield lock
+
+
+def test_what_another_process_is_at_stops_nothing_else(
+    held: IO[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "PATIENCE", 0.0)
+    processes, said = Processes(monkeypatch), Said()
+    assert run_works(work_of(plan(tmp_path, OTHERS)), tmp_path, said) == 3
+    assert said["fit plain and 1 more"] == f"{Path(held.name).parent}: in progress elsewhere"
+    assert said["validate flip"] == "it needs the training of plain and 1 more, which is in progress elsewhere"
+    assert processes.rows() == ["fit slow", "validate slow", "fit next", "validate next"]
+
+
+def test_a_process_that_takes_its_time_to_go_holds_up_nothing_else(
+    held: IO[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes, said = Processes(monkeypatch), Said()
+
+    def tell(work: Work, what: str) -> None:
+        said(work, what)
+        if said.get("validate next") == "done":
+            fcntl.flock(held, fcntl.LOCK_UN)
+
+    assert run_works(work_of(plan(tmp_path, OTHERS)), tmp_path, tell) == 0
+    assert processes.rows()[-3:] == ["fit plain and 1 more", "validate plain", "validate flip"]
 
 
 def test_a_wandb_agents_names_for_its_run_stay_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from deeplab_lightning.__main__ import main
 from deeplab_lightning.modules.base import SegmentationModule
 from tests.integration.conftest import Run
 
@@ -82,3 +83,24 @@ def test_an_interrupted_validation_is_not_scored_by_halves(
     records = json.loads((tmp_path / "run" / "logs" / "fit_1" / "evaluation.json").read_text())
     assert {record["identity"]["num_images"] for record in records} == {5}
     assert {record["identity"]["weights"] for record in records} == {"of step 6"}
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_sigterm_is_a_status_and_its_seconds_count(
+    command: str, experiment: list[str], shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = {"fit": "training", "validate": "validation"}.get(command, command) + "_step"
+    step = getattr(SegmentationModule, name)
+
+    def terminated(self: SegmentationModule, *arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(SegmentationModule, name, terminated)
+    images = ["--data.predict_images", str(shapes_root / "JPEGImages")] if command == "predict" else []
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        main([command, *experiment, *images])
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert json.loads((tmp_path / "run" / "logs" / f"{command}_0" / "run.json").read_text())["seconds"] > 0

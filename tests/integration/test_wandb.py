@@ -145,11 +145,11 @@ def test_panels_are_images_under_masks(place: Place) -> None:
                 assert set(np.unique(np.asarray(image))) <= {*range(len(CLASS_NAMES)), 255}
 
 
-def test_the_best_checkpoint_is_kept_where_asked(place: Place) -> None:
+def test_the_checkpoint_that_was_scored_is_kept_where_asked(place: Place) -> None:
     models = [artifact for run in place.runs for artifact in run.artifacts if artifact.type == "model"]
-    assert [set(artifact.aliases) for artifact in models] == [{"latest", "best"}]
+    assert [set(artifact.aliases) for artifact in models] == [{"latest", "last"}]
     (entry,) = models[0].manifest.contents
-    assert (entry.path, entry.size) == ("model.ckpt", next(place.root.glob("*/best.ckpt")).stat().st_size)
+    assert (entry.path, entry.size) == ("last.ckpt", next(place.root.glob("*/last.ckpt")).stat().st_size)
 
 
 def test_the_report_is_the_same_from_both(place: Place) -> None:

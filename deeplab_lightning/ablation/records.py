@@ -1,0 +1,90 @@
+"""What is written down of a piece of work: by its process into its logs, and of how it ended."""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from deeplab_lightning.identity import Record
+
+OWN_WORDS = "deeplab: error:"  # a log that ends with a line of this says why
+
+
+def describe_failure(status: int, log: str) -> str:
+    """How a process ended, with 128 and a signal's number as by that signal; its own last words if they say why."""
+    number = -status if status < 0 else status - 128
+    names = {each.value: each.name for each in signal.Signals}
+    ending = f"killed by {names[number]}" if number in names else f"ended with status {status}"
+    last = log.rpartition("\n")[2]
+    return f"{ending}: {last}" if last.startswith(OWN_WORDS) else ending
+
+
+def read_results(folder: Path, command: str) -> dict[str, Any]:
+    """What a process that ended well left in its logs: {seconds}, of a training of all attempts, or {seconds, records}.
+
+    An attempt that was killed outright (SIGKILL) left no seconds.
+
+    Raises:
+        ValueError: the newest log has no record of the run, or one that cannot be read.
+    """
+    paths = sorted(folder.glob(f"logs/{command}_*/run.json"), key=lambda path: path.stat().st_mtime_ns)
+    if not paths:
+        raise ValueError(f"there is no record in {folder / 'logs'}")
+    *earlier, newest = paths
+    with _reading(newest) as run:
+        seconds = float(run["seconds"])
+    if command == "fit":
+        return {"seconds": round(seconds + sum(map(_seconds, earlier)), 1)}
+    with _reading(newest.with_name("evaluation.json")) as records:
+        return {"seconds": seconds, "records": list(records)}
+
+
+def _seconds(path: Path) -> float:
+    """Of an attempt; 0 where they are not known."""
+    try:
+        with _reading(path) as run:
+            return float(run["seconds"])
+    except ValueError:
+        return 0.0
+
+
+def read_done(path: Path) -> tuple[float, list[Record]]:
+    """The seconds that a piece of work took, and its scores.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    with _reading(path) as done:
+        return float(done["seconds"]), list(done.get("records", []))
+
+
+def read_failure(path: Path) -> str:
+    """Why a piece of work failed.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    with _reading(path) as failed:
+        return str(failed["failure"])
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    """What a JSON file holds, to look something up in it.
+
+    Raises:
+        ValueError: it cannot be read, or what is looked up is not in it.
+    """
+    try:
+        yield json.loads(path.read_text())
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"unreadable: {path}") from error
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write a file whole or not at all."""
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(content, indent=1))
+    draft.rename(path)

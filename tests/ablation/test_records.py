@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from deeplab_lightning.ablation.records import describe_failure, read_results
+
+
+@pytest.mark.parametrize(
+    ("status", "log", "failure"),
+    [
+        (-9, "$ deeplab fit\nstep 40: val/miou 0.1363 (VOC)", "killed by SIGKILL"),
+        (143, "", "killed by SIGTERM"),
+        (1, "Traceback\ndeeplab: error: no room", "ended with status 1: deeplab: error: no room"),
+        (1, "deeplab: error: no room\nstep 40: val/miou 0.1363 (VOC)", "ended with status 1"),
+        (-200, "", "ended with status -200"),
+    ],
+)
+def test_why_a_process_failed(status: int, log: str, failure: str) -> None:
+    assert describe_failure(status, log) == failure
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"seconds": null}'])
+def test_logs_that_cannot_be_read_are_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "logs" / "fit_0" / "run.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(ValueError, match=f"^unreadable: {path}$"):
+        read_results(tmp_path, "fit")
+
+
+def test_an_evaluation_without_its_scores(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "validate_0"
+    log.mkdir(parents=True)
+    (log / "run.json").write_text('{"seconds": 2.0}')
+    with pytest.raises(ValueError, match=f"^unreadable: {log / 'evaluation.json'}$"):
+        read_results(tmp_path, "validate")
