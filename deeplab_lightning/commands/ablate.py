@@ -16,12 +16,16 @@ from deeplab_lightning.ablation.chains import commands_of, write_sweep
 from deeplab_lightning.ablation.compare import compare, print_comparison
 from deeplab_lightning.ablation.devices import split_devices
 from deeplab_lightning.ablation.plan import SCALES, Plan, check_scale, plan_table
-from deeplab_lightning.ablation.runner import DONE, RUNS, Share, Work, run_works, work_of
+from deeplab_lightning.ablation.runner import RUNS, Share, Work, is_done, run_works, work_of
 from deeplab_lightning.ablation.table import Table, TableError, read_table
 
 EPILOG = """Rows that train alike share one training, also across tables; rows that differ in how they are scored share
 its checkpoint. What is done is found again by the hash of its settings, so the same command goes on after an interrupt,
 and again tries what failed. `deeplab report` with the same files prints the tables at any time."""
+
+
+TABLES_OWN = {"group", "name", "tags", "work"}
+"""Settings of W&B by which a report finds the runs of a table."""
 
 
 def run(command: str, options: list[str]) -> int:
@@ -83,6 +87,8 @@ def _parse(command: str, options: list[str]) -> Namespace:
         parser.error(f"--jobs goes with --launcher local and is at least 1, got {arguments.jobs}")
     if bool(arguments.slurm) != (arguments.launcher == "slurm"):
         parser.error("--launcher slurm and --slurm SETTINGS go together")
+    if own := sorted(TABLES_OWN & set(arguments.wandb or {})):
+        parser.error(f"--wandb cannot set {', '.join(own)}: the table does, and its report finds the runs by them")
     if arguments.slurm and not isinstance(arguments.slurm.get("time"), int):
         parser.error(f"--slurm needs time, in minutes, such as time=720; got {arguments.slurm.get('time')}")
     return arguments
@@ -168,7 +174,7 @@ def as_dict(plan: Plan, root: Path) -> dict[str, Any]:
             "cost": training.cost,
             "gigapixels": training.gigapixels,
             "replaced": training.replaced,
-            "done": (root / training.name / DONE).is_file(),
+            "done": is_done(root / training.name),
             "commands": [["deeplab", *work.options(root)] for work in work_of(plan) if work.training is training],
             "config": training.config,
         }
@@ -181,7 +187,7 @@ def print_plan(console: Console, plan: Plan, root: Path) -> None:
     """Show the trainings of a plan, what shares them, what they cost, and their commands."""
     grid = RichTable("run", "rows", "starts from", "cost", "passes", "state", title=escape(plan.table.title))
     for training in plan.trainings:
-        state = "done" if (root / training.name / DONE).is_file() else "to do"
+        state = "done" if is_done(root / training.name) else "to do"
         source = "" if training.source is None else training.source.name
         passes = "\n".join(f"{training.passes(each):.3g}" for each in training.evaluations.values())
         cells = (training.name, ", ".join(training.rows), source, training.cost, passes, state)
@@ -238,7 +244,7 @@ def _run(plans: list[Plan], root: Path, shares: Sequence[Share]) -> int:
                 return
             progress.advance(bar)
             if what not in ("done", "was done"):
-                place = f"{title} failed; {work.folder(root)}:"
+                place = f"{title} not done; {work.folder(root)}:"
                 console.print(place, markup=False, highlight=False, soft_wrap=True)
                 console.print(what, markup=False, highlight=False, soft_wrap=True)
 

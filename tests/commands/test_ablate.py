@@ -65,6 +65,9 @@ def test_faults_are_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: P
     with pytest.raises(SystemExit):
         main(["ablate", str(path), "--seeds", "0,a"])
     assert "'0,a' is not a list of numbers such as 0,1,2" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["ablate", str(path), "--wandb", "project=mine,work=1"])
+    assert "--wandb cannot set work" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
