@@ -173,6 +173,8 @@ def _line(planned: PlannedRow, outcomes: Outcomes, scale: str) -> Line:
         states.append("not yet run")
     if seeds and (replaced := planned.training.replaced.get(planned.row.name)):
         states.append(f"without its own {', '.join(replaced)}")
+    numbers = sorted({outcomes[key].num_devices for key in seeds.values()} - {1})
+    states += [f"trained on {number} devices, each with the table's batch size" for number in numbers]
     line.status = "; ".join(dict.fromkeys(states))
     return line
 

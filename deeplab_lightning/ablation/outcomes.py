@@ -20,11 +20,13 @@ class Outcome:
         state: why it is not done; empty when it is.
         seconds: that it took.
         records: its scores {split, metric, value, identity}; a training has none.
+        num_devices: that it trained on, each with the batch of the settings.
     """
 
     state: str = ""
     seconds: float = 0.0
     records: list[Record] = field(default_factory=list)
+    num_devices: int = 1
 
 
 Outcomes = dict[str, Outcome]
@@ -67,7 +69,8 @@ def read_runs(runs: Iterable[Any]) -> Outcomes:
         summary = run.summary_metrics
         if "seconds" in summary:
             records = ungroup_records(summary["evaluations"]) if "/" in key else []
-            outcomes[key] = Outcome("", summary["seconds"], records)
+            num_devices = run.config.get("environment", {}).get("num_devices", 1)
+            outcomes[key] = Outcome("", summary["seconds"], records, num_devices)
         elif key not in outcomes or outcomes[key].state:
             outcomes[key] = Outcome("failed" if run.state == "failed" else "unfinished")
     return outcomes

@@ -22,9 +22,9 @@ def describe_failure(status: int, log: str) -> str:
 
 
 def read_results(folder: Path, command: str) -> dict[str, Any]:
-    """What a process that ended well left in its logs: {seconds}, of a training of all attempts, or {seconds, records}.
+    """What a process that ended well left in its logs: {seconds, records}, or of a training {seconds, num_devices}.
 
-    An attempt that was killed outright (SIGKILL) left no seconds.
+    A training's seconds are those of all its attempts. An attempt that was killed outright (SIGKILL) left no seconds.
 
     Raises:
         ValueError: the newest log has no record of the run, or one that cannot be read.
@@ -34,9 +34,9 @@ def read_results(folder: Path, command: str) -> dict[str, Any]:
         raise ValueError(f"there is no record in {folder / 'logs'}")
     *earlier, newest = paths
     with _reading(newest) as run:
-        seconds = float(run["seconds"])
+        seconds, num_devices = float(run["seconds"]), int(run["environment"]["num_devices"])
     if command == "fit":
-        return {"seconds": round(seconds + sum(map(_seconds, earlier)), 1)}
+        return {"seconds": round(seconds + sum(map(_seconds, earlier)), 1), "num_devices": num_devices}
     with _reading(newest.with_name("evaluation.json")) as records:
         return {"seconds": seconds, "records": list(records)}
 
@@ -50,14 +50,14 @@ def _seconds(path: Path) -> float:
         return 0.0
 
 
-def read_done(path: Path) -> tuple[float, list[Record]]:
-    """The seconds that a piece of work took, and its scores.
+def read_done(path: Path) -> tuple[float, list[Record], int]:
+    """The seconds that a piece of work took, its scores, and the number of devices that it trained on.
 
     Raises:
         ValueError: the file cannot be read.
     """
     with _reading(path) as done:
-        return float(done["seconds"]), list(done.get("records", []))
+        return float(done["seconds"]), list(done.get("records", [])), int(done.get("num_devices", 1))
 
 
 def read_failure(path: Path) -> str:

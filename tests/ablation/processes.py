@@ -44,7 +44,7 @@ class Processes:
             log.mkdir(parents=True)
             records = [{"split": "val", "metric": "val/miou", "value": 0.2, "identity": IDENTITY.as_dict()}]
             (log / "evaluation.json").write_text(json.dumps(records))
-            (log / "run.json").write_text(json.dumps({"seconds": 1.5}))
+            (log / "run.json").write_text(json.dumps({"seconds": 1.5, "environment": {"num_devices": 1}}))
         return status
 
     def rows(self) -> list[str]:

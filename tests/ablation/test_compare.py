@@ -72,6 +72,15 @@ def test_what_was_not_run_or_failed(path: Path, tmp_path: Path) -> None:
     assert compare(read_table(path), "paper", tmp_path / "failed").lines[1].status == "failed: killed by SIGKILL"
 
 
+def test_a_training_on_several_devices_says_so(path: Path, tmp_path: Path) -> None:
+    assert compared(path).lines[1].status == ""
+    for done in (tmp_path / "runs" / "paper").glob("*_seed*/done.json"):
+        done.write_text(json.dumps(json.loads(done.read_text()) | {"num_devices": 8}))
+    line = compared(path).lines[1]
+    assert line.ours is not None
+    assert line.status == "trained on 8 devices, each with the table's batch size"
+
+
 def test_a_metric_that_the_data_do_not_have(path: Path) -> None:
     path.write_text(TABLE.replace("val/miou", "val/iou/bicycle"))
     assert compared(path).lines[1].status == "its data have no val/iou/bicycle"

@@ -19,7 +19,7 @@ def test_why_a_process_failed(status: int, log: str, failure: str) -> None:
     assert describe_failure(status, log) == failure
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"seconds": null}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"seconds": null}', '{"seconds": 1.0}'])
 def test_logs_that_cannot_be_read_are_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "logs" / "fit_0" / "run.json"
     path.parent.mkdir(parents=True)
@@ -31,6 +31,6 @@ def test_logs_that_cannot_be_read_are_named(tmp_path: Path, content: str) -> Non
 def test_an_evaluation_without_its_scores(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "validate_0"
     log.mkdir(parents=True)
-    (log / "run.json").write_text('{"seconds": 2.0}')
+    (log / "run.json").write_text('{"seconds": 2.0, "environment": {"num_devices": 1}}')
     with pytest.raises(ValueError, match=f"^unreadable: {log / 'evaluation.json'}$"):
         read_results(tmp_path, "validate")
