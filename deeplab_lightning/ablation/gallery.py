@@ -16,6 +16,7 @@ from deeplab_lightning.callbacks.trimap_evaluation import CURVE_FILE
 
 CURVES = {"train/loss": "training loss", "val/miou": "validation mIoU"}
 PANEL_IMAGES = 2
+WIDTHS = (1, 2, 3, 5, 10, 20, 40)  # of the trimap bands that a table shows; a curve shows all
 
 Scores = dict[str, float]
 """Values by logged name."""
@@ -39,7 +40,10 @@ class Gallery:
 
     def markdown(self) -> str:
         """What of it is numbers, as the end of a section of a markdown page."""
-        bands = {row: {f"{width:g}": value for width, value in curve} for row, curve in self.trimaps.items()}
+        bands = {
+            row: {f"{width:g}": value for width, value in curve if width in WIDTHS}
+            for row, curve in self.trimaps.items()
+        }
         parts = {
             "IoU by class, in percent": self.ious,
             "mIoU near the boundaries, in percent, by the width of the band in pixels": bands,
