@@ -52,7 +52,7 @@ def test_it_instantiates(config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("DEEPLAB_DATA", str(tmp_path))
     monkeypatch.setattr("deeplab_lightning.cli.DeepLabCLI._run_subcommand", lambda self, command: None)
     parts = PARTS | {config.parent.name: str(config.relative_to(EXPERIMENTS))}
-    if config.name == "cpu.yaml":
+    if config.name in ("cpu.yaml", "networks_cpu.yaml"):  # with weights of its classes
         parts["data"] = "data/camvid.yaml"
     chosen = ["base.yaml", parts["data"], parts["model"]]
     if config.parent.name == "scale":
