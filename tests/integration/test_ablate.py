@@ -73,7 +73,7 @@ def test_a_row_starts_from_another_and_one_that_fails_stops_nothing(
     runs = tmp_path / "runs"
     assert main(["ablate", str(path), "--runs", str(runs), "--rows", "wrong,after"]) == 1
     printed = capsys.readouterr().out
-    assert "training of wrong, seed 0 failed" in printed
+    assert "training of wrong, seed 0 not done" in printed
     assert "resnet19" in printed
     assert "it needs the training of wrong, which failed" in printed
     found = {row["name"]: row for row in scores(path, runs, capsys)}
