@@ -119,6 +119,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def table_files(path: Path) -> list[Path]:
+    """The tables at a path: itself, or all in it unless it is the folder of a run."""
+    if path.suffix == ".yaml":
+        return [path]
+    return [] if (path / "logs").is_dir() else sorted(path.glob("*.yaml"))
+
+
 def read_table(path: Path) -> Table:
     """Read and check the file of a table.
 

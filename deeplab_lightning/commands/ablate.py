@@ -17,7 +17,7 @@ from deeplab_lightning.ablation.compare import compare, print_comparison
 from deeplab_lightning.ablation.devices import split_devices
 from deeplab_lightning.ablation.plan import SCALES, Plan, check_scale, plan_table
 from deeplab_lightning.ablation.runner import RUNS, Share, Work, is_done, run_works, work_of
-from deeplab_lightning.ablation.table import Table, TableError, read_table
+from deeplab_lightning.ablation.table import Table, TableError, read_table, table_files
 
 EPILOG = """Rows that train alike share one training, also across tables; rows that differ in how they are scored share
 its checkpoint. What is done is found again by the hash of its settings, so the same command goes on after an interrupt,
@@ -31,7 +31,7 @@ TABLES_OWN = {"group", "name", "tags", "work"}
 def run(command: str, options: list[str]) -> int:
     """Plan, then print, hand over or run and show the tables; status 1 when something failed."""
     arguments = _parse(command, options)
-    tables = [read_table(path) for path in arguments.table]
+    tables = [read_table(file) for path in arguments.table for file in table_files(path) or [path]]
     for table in tables:
         check_scale(table, arguments.scale)
     plans = []
@@ -63,7 +63,12 @@ def _parse(command: str, options: list[str]) -> Namespace:
         description="Train and score the rows of tables of the papers, one file a table.",
         epilog=EPILOG,
     )
-    parser.add_argument("table", nargs="+", type=Path, help="such as experiments/ablations/deeplab_v3_table3.yaml")
+    parser.add_argument(
+        "table",
+        nargs="+",
+        type=Path,
+        help="files such as experiments/ablations/deeplab_v3_table3.yaml, or folders of them",
+    )
     parser.add_argument(
         "--rows", type=_words, help="only these: a,b, or of one of several tables table3/a; default: all"
     )

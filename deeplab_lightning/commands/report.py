@@ -14,7 +14,7 @@ from deeplab_lightning.ablation.outcomes import read_wandb
 from deeplab_lightning.ablation.plan import SCALES
 from deeplab_lightning.ablation.report import Run, read_run, tabulate
 from deeplab_lightning.ablation.runner import RUNS
-from deeplab_lightning.ablation.table import read_table
+from deeplab_lightning.ablation.table import read_table, table_files
 
 
 def run(command: str, options: list[str]) -> int:
@@ -60,13 +60,6 @@ def run(command: str, options: list[str]) -> int:
     if arguments.scale or arguments.runs or arguments.wandb:
         parser.error("--scale, --runs and --wandb are of tables, and there are only run folders")
     return _report_runs(arguments)
-
-
-def table_files(path: Path) -> list[Path]:
-    """The tables at a path: itself, or all in it unless it is the folder of a run."""
-    if path.suffix == ".yaml":
-        return [path]
-    return [] if (path / "logs").is_dir() else sorted(path.glob("*.yaml"))
 
 
 def _report_tables(files: list[Path], arguments: Namespace) -> int:

@@ -53,6 +53,11 @@ def test_rows_and_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(found["runs"]) == 4
 
 
+def test_a_folder_stands_for_its_tables(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = write_tree(tmp_path, tmp_path)
+    assert json.loads(printed(capsys, path.parent, "--dry-run", "--json"))["table"] == str(path)
+
+
 def test_faults_are_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = write_tree(tmp_path, tmp_path)
     assert main(["ablate", str(path), "--rows", "plan", "--dry-run"]) == 1
