@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean
 
 from deeplab_lightning.ablation.compare import markdown_table
-from deeplab_lightning.ablation.outcomes import Outcome, Outcomes, keys_by_seed, read_folder
+from deeplab_lightning.ablation.outcomes import Outcome, Outcomes, keys_by_seed
 from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.report import Curve, Run, read_logs
 from deeplab_lightning.ablation.runner import rows_name
@@ -59,21 +59,18 @@ def _percentages(scores: dict[str, Scores]) -> str:
     return markdown_table([["row", *names], *lines])
 
 
-def gather(table: Table, scale: str, runs: Path | Outcomes, names: Iterable[str] | None = None) -> Gallery:
-    """Gather it from the runs, those in a folder or those that were read, for all rows of a table, or some.
-
-    Curves and panels are in folders only.
-    """
-    gallery, outcomes = Gallery(), read_folder(runs) if isinstance(runs, Path) else runs
+def gather(table: Table, scale: str, outcomes: Outcomes, root: Path | None) -> Gallery:
+    """Gather it from the outcomes of a table's runs, curves and panels from their folder where there is one."""
+    gallery = Gallery()
     seen: set[tuple[str, ...]] = set()  # trainings, and evaluations: rows may share one and differ in what they take
-    for planned in plan_table(table, scale, names=names).rows:
+    for planned in plan_table(table, scale).rows:
         if planned.training is None:
             continue
         keys = [*keys_by_seed(planned.training, outcomes).values()]
         if (planned.training.name,) not in seen:
             seen.add((planned.training.name,))
-            if isinstance(runs, Path):
-                _add_curves(gallery, rows_name(planned.training.rows), [read_logs(runs / key) for key in keys])
+            if root is not None:
+                _add_curves(gallery, rows_name(planned.training.rows), [read_logs(root / key) for key in keys])
         if planned.evaluation is None:
             continue
         scored = [f"{key}/evaluations/{planned.evaluation.digest}" for key in keys]
@@ -85,8 +82,8 @@ def gather(table: Table, scale: str, runs: Path | Outcomes, names: Iterable[str]
         if (planned.training.name, planned.evaluation.digest) not in seen:
             seen.add((planned.training.name, planned.evaluation.digest))
             _add_trimaps(gallery, planned.row.name, split, scores)
-            if isinstance(runs, Path):
-                _add_panels(gallery, planned.row.name, [runs / key for key in scored])
+            if root is not None:
+                _add_panels(gallery, planned.row.name, [root / key for key in scored])
     return gallery
 
 

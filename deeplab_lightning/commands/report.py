@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 
 from deeplab_lightning.ablation.compare import compare, markdown, print_comparison
 from deeplab_lightning.ablation.gallery import gather
-from deeplab_lightning.ablation.outcomes import read_wandb
+from deeplab_lightning.ablation.outcomes import read_folder, read_wandb
 from deeplab_lightning.ablation.plan import SCALES
 from deeplab_lightning.ablation.report import Run, read_run, tabulate
 from deeplab_lightning.ablation.runner import RUNS
@@ -64,17 +64,18 @@ def run(command: str, options: list[str]) -> int:
 
 def _report_tables(files: list[Path], arguments: Namespace) -> int:
     scale = arguments.scale or "paper"
-    runs = read_wandb(arguments.wandb) if arguments.wandb else (arguments.runs or RUNS) / scale
+    root = None if arguments.wandb else (arguments.runs or RUNS) / scale
     if arguments.runs and not (arguments.runs / scale).is_dir():
         raise FileNotFoundError(f"{arguments.runs / scale}: no such folder; `deeplab ablate` makes it in its --runs")
-    comparisons = [compare(read_table(file), scale, runs) for file in files]
+    outcomes = read_wandb(arguments.wandb) if root is None else read_folder(root)
+    comparisons = [compare(read_table(file), scale, outcomes) for file in files]
     if arguments.json:
         print(json.dumps([comparison.as_dict() for comparison in comparisons], indent=1))
         return 0
     from deeplab_lightning.ablation import page
 
     output = arguments.output or Path("report.html")
-    galleries = [gather(comparison.table, scale, runs) for comparison in comparisons]
+    galleries = [gather(comparison.table, scale, outcomes, root) for comparison in comparisons]
     tables = list(zip(comparisons, galleries, strict=True))
     page.write([], output, tables)
     output.with_suffix(".md").write_text("\n".join(markdown(each) + gallery.markdown() for each, gallery in tables))

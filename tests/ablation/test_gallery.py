@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.ablation.compare import compare
-from deeplab_lightning.ablation.gallery import PANEL_IMAGES, gather
+from deeplab_lightning.ablation.gallery import PANEL_IMAGES, Gallery, gather
 from deeplab_lightning.ablation.outcomes import read_folder
 from deeplab_lightning.ablation.page import PANEL_WIDTH, render
 from deeplab_lightning.ablation.plan import plan_table
@@ -29,15 +29,19 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+def gathered(path: Path, root: Path, scale: str) -> Gallery:
+    return gather(read_table(path), scale, read_folder(root), root)
+
+
 def test_iou_by_class_is_the_mean_over_seeds_of_the_rows_own_metric(path: Path, tmp_path: Path) -> None:
-    ious = gather(read_table(path), "paper", tmp_path / "runs" / "paper").ious
+    ious = gathered(path, tmp_path / "runs" / "paper", "paper").ious
     assert list(ious) == ["plain", "flip", "crf"]
     assert list(ious["plain"]) == list(CLASSES)
     assert [ious[row][CLASSES[0]] for row in ious] == pytest.approx([0.205, 0.305, 0.255])
 
 
 def test_a_curve_for_each_seed_of_a_training(path: Path, tmp_path: Path) -> None:
-    curves = gather(read_table(path), "paper", tmp_path / "runs" / "paper").curves
+    curves = gathered(path, tmp_path / "runs" / "paper", "paper").curves
     assert list(curves) == ["train/loss", "val/miou"]
     assert list(curves["train/loss"]) == ["plain and 2 more"]
     assert len(curves["train/loss"]["plain and 2 more"]) == 2
@@ -45,7 +49,7 @@ def test_a_curve_for_each_seed_of_a_training(path: Path, tmp_path: Path) -> None
 
 
 def test_trimap_curves_and_panels_once_for_each_evaluation(path: Path, tmp_path: Path) -> None:
-    gallery = gather(read_table(path), "paper", tmp_path / "runs" / "paper")
+    gallery = gathered(path, tmp_path / "runs" / "paper", "paper")
     kinds = [f"{row}, {how} CRF" for row in ("plain", "flip") for how in ("without", "with")]
     assert list(gallery.trimaps) == kinds
     assert np.array(gallery.trimaps[kinds[1]]) == pytest.approx(np.array([(1, 0.26), (2, 0.27), (3, 0.28)]))
@@ -56,17 +60,17 @@ def test_trimap_curves_and_panels_once_for_each_evaluation(path: Path, tmp_path:
 def test_unfinished_and_narrow_evaluations_have_no_scores(tmp_path: Path) -> None:
     path = write_tree(tmp_path, tmp_path)
     write_runs(path, tmp_path / "runs", num_seeds=1, num_bands=1)
-    assert gather(read_table(path), "paper", tmp_path / "runs").trimaps == {}
+    assert gathered(path, tmp_path / "runs", "paper").trimaps == {}
     (training,) = plan_table(read_table(path), "paper").trainings
     for digest in training.evaluations:
         (tmp_path / "runs" / training.name / "evaluations" / digest / "done.json").unlink()
-    assert gather(read_table(path), "paper", tmp_path / "runs").ious == {}
-    assert gather(read_table(path), "smoke", tmp_path / "runs").curves == {"train/loss": {}, "val/miou": {}}
+    assert gathered(path, tmp_path / "runs", "paper").ious == {}
+    assert gathered(path, tmp_path / "runs", "smoke").curves == {"train/loss": {}, "val/miou": {}}
 
 
 def test_the_page_of_a_table(path: Path, tmp_path: Path) -> None:
     table, root = read_table(path), tmp_path / "runs" / "paper"
-    page = render([], [(compare(table, "paper", root), gather(table, "paper", root))])
+    page = render([], [(compare(table, "paper", root), gather(table, "paper", read_folder(root), root))])
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert headings == ["IoU by class, in percent", "Curves", "Predictions"]
     assert page.count("<svg") == 4  # bars, loss, mIoU, trimap
@@ -91,13 +95,13 @@ def test_the_page_needs_no_network(path: Path, tmp_path: Path) -> None:
 
 def test_a_table_without_runs_has_a_table_only(path: Path, tmp_path: Path) -> None:
     table, root = read_table(path), tmp_path / "none"
-    gallery = gather(table, "paper", root)
+    gallery = gather(table, "paper", read_folder(root), root)
     assert re.findall(r"<h2>|<svg|<figure", render([], [(compare(table, "paper", root), gallery)])) == []
     assert gallery.markdown() == ""
 
 
 def test_the_numbers_in_markdown(path: Path, tmp_path: Path) -> None:
-    text = gather(read_table(path), "paper", tmp_path / "runs" / "paper").markdown()
+    text = gathered(path, tmp_path / "runs" / "paper", "paper").markdown()
     assert "| row | road & rail | car | &lt;bicycle> |" in text
     assert re.search(r"^\| plain \| 20\.50 \|", text, re.MULTILINE)
     assert "| row | 1 | 2 | 3 |" in text
@@ -107,6 +111,6 @@ def test_the_numbers_in_markdown(path: Path, tmp_path: Path) -> None:
 def test_runs_that_were_read_show_their_numbers(path: Path, tmp_path: Path) -> None:
     """As from Weights & Biases: no curves, no panels, the same numbers."""
     table, root = read_table(path), tmp_path / "runs" / "paper"
-    read, in_folder = gather(table, "paper", read_folder(root)), gather(table, "paper", root)
+    read, in_folder = gather(table, "paper", read_folder(root), None), gather(table, "paper", read_folder(root), root)
     assert (read.panels, read.curves) == ({}, {"train/loss": {}, "val/miou": {}})
     assert read.markdown() == in_folder.markdown() != ""
