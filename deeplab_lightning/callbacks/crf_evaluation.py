@@ -131,8 +131,7 @@ class CRFEvaluation(Callback):
     def _refine(self, trainer: Trainer, outputs: Any, batch: Any) -> None:
         transform = trainer.datamodule.eval_transform  # type: ignore[attr-defined]
         probabilities = outputs["logits"].float().softmax(1)
-        height, width = probabilities.shape[-2:]  # without what the data padded
-        images = [transform.denormalize(image[:, :height, :width]) for image in batch["image"]]
+        images = [transform.denormalize(image, probabilities.shape[-2:]) for image in batch["image"]]
         if self._pool is None:
             outputs["crf"] = _refine_by_torch(self.crf, images, probabilities)
         else:

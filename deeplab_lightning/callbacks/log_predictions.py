@@ -59,11 +59,10 @@ class LogPredictions(Callback):
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         transform = trainer.datamodule.eval_transform  # type: ignore[attr-defined]
-        height, width = batch["mask"].shape[-2:]  # without what the data padded
         futures = outputs.get("crf") or [None] * len(batch["image"])
         for index in range(min(len(batch["image"]), self.num_images - len(self._kept))):
             maps = {
-                "image": transform.denormalize(batch["image"][index, :, :height, :width]).numpy(),
+                "image": transform.denormalize(batch["image"][index], batch["mask"].shape[-2:]).numpy(),
                 "target": batch["mask"][index].byte().cpu().numpy(),
                 "prediction": outputs["logits"][index].argmax(0).byte().cpu().numpy(),
             }

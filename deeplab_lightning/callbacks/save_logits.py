@@ -41,6 +41,6 @@ class SaveLogits(Callback):
             np.savez(
                 self.folder / f"{image_id}.npz",
                 logits=logits.half().cpu().numpy(),
-                image=transform.denormalize(image[:, : target.shape[0], : target.shape[1]]).numpy(),  # no padding
+                image=transform.denormalize(image, target.shape).numpy(),
                 target=target.byte().cpu().numpy(),
             )

@@ -74,9 +74,10 @@ class EvaluationTransform:
         rows.copy_(pixels.flatten(1)).mul_(factor).add_(offset)
         return canvas.permute(2, 0, 1)
 
-    def denormalize(self, image: Tensor) -> Tensor:
-        """(3, H, W) normalised back to uint8 RGB (H, W, 3); exact, for it rounds."""
-        pixels = image.float().cpu()
+    def denormalize(self, image: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """(3, H, W) normalised back to uint8 RGB (H, W, 3), or, without padding, of a size; exact, for it rounds."""
+        height, width = size or image.shape[-2:]
+        pixels = image[:, :height, :width].float().cpu()
         if self.bgr:
             pixels = pixels.flip(0)
         pixels = pixels * self.std.view(3, 1, 1) + self.mean.view(3, 1, 1)
