@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deeplab_lightning.ablation.table import Row, Settings, Table, TableError, read_yaml
+from deeplab_lightning.datasets.submission import Competition
 
 SCALES = {
     "paper": (),
@@ -18,7 +19,7 @@ SCALES = {
     "smoke": ("data/shapes.yaml", "scale/tables_smoke.yaml"),
 }
 """The data and the settings that take the place of the paper's."""
-COMMANDS = {"val": "validate", "test": "test"}
+COMMANDS = {"val": "validate", "test": "test", "server": "predict"}
 DIGITS = 10
 PAPER = re.compile(r"arXiv:[\d.]+\d")
 
@@ -29,7 +30,7 @@ class Evaluation:
 
     Args:
         digest: of its settings; names its folder within the training's.
-        command: "validate" or "test".
+        command: "validate", "test" or, for the VOC server, "predict".
         settings: over those of the training.
         rows: names of the rows that it serves.
     """
@@ -146,7 +147,7 @@ def plan_table(
             continue
         for seed in seeds:
             training = _plan_training(table, row, scale, seed, trainings)
-            evaluation = _plan_evaluation(table, row)
+            evaluation = _plan_evaluation(table, row, training)
             if evaluation is not None:
                 evaluation = training.evaluations.setdefault(evaluation.digest, evaluation)
                 evaluation.rows += [row.name] if row.name not in evaluation.rows else []
@@ -190,15 +191,27 @@ def compose(table: Table, row: Row, scale: str) -> tuple[dict[str, Any], list[st
     return config, [key for key in keys if _get(asked, key) != _get(config, key)]
 
 
-def _plan_evaluation(table: Table, row: Row) -> Evaluation | None:
+def _plan_evaluation(table: Table, row: Row, training: Training) -> Evaluation | None:
     split = row.metric.split("/")[0]
-    if row.stage is not None or split not in COMMANDS:
+    if row.stage is not None:
         return None
     settings: dict[str, Any] = {}
     for file in row.evaluate_configs:
         merge(settings, read_yaml(table.root / file))
     merge(settings, nest(row.evaluate))
+    if split == "server":
+        packed = {"class_path": "WriteSubmission", "init_args": {"competition": competition(training)}}
+        merge(settings, nest({"data.init_args.test_split": "test", "trainer.callbacks+": [packed]}))
     return Evaluation(_digest([split, settings]), COMMANDS[split], settings)
+
+
+def competition(training: Training) -> Competition:
+    """Of VOC's, the one for what a training and those that it starts from have seen."""
+    data, model = (training.config[part] for part in ("data", "model"))
+    others = data["class_path"] != "VOCDataModule" or data["init_args"].get("sbd_root")
+    if others or model["init_args"].get("pretrained"):
+        return "comp6"
+    return "comp5" if training.source is None else competition(training.source)
 
 
 def merge(old: dict[str, Any], new: dict[str, Any]) -> None:

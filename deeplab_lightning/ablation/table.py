@@ -38,7 +38,7 @@ class Row:
 
     Args:
         name: by which other rows, options and reports know it.
-        metric: what the number is; "server/..." is scored by the VOC server alone.
+        metric: what the number is; "server/..." is scored by the VOC server alone, from label maps.
         configs: files of the training, in order.
         paper: the published number, in percent.
         train: settings of the training, over those of the files; None for a reference.

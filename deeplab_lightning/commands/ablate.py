@@ -205,12 +205,18 @@ def print_plan(console: Console, plan: Plan, root: Path) -> None:
     if references:
         text = f"references, nothing to run: {', '.join(references)}"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
+    works = work_of(plan)
+    if served := [
+        row for work in works if work.command == "predict" and work.evaluation for row in work.evaluation.rows
+    ]:
+        text = f"label maps for the VOC server, in a tarball each: {', '.join(dict.fromkeys(served))}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
     for training in plan.trainings:
         for row, replaced in training.replaced.items():
             text = f"scale {plan.scale} sets aside {', '.join(replaced)} of {row}"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
     console.print("Its commands; their configs are written when `deeplab ablate` starts them:", highlight=False)
-    for work in work_of(plan):
+    for work in works:
         console.print(shlex.join(["deeplab", *work.options(root)]), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -143,7 +143,7 @@ UNCERTAIN = {
 }
 RESNET = (
     "torchvision's ResNet: one 7x7 in the stem, strides in a block's first unit, half the rate in an atrous block's "
-    'first 3x3; the release\'s ("beta"), which v3+\'s counts fit, has three 3x3, and strides in the last'
+    "first 3x3; the release's (\"beta\"), which v3+'s counts fit, has three 3x3, and strides in the last"
 )
 
 
@@ -187,7 +187,7 @@ def build(config: dict[str, Any]) -> dict[str, torch.Size]:
 
 
 def has_other_resnet(row: Row, training: Training | None) -> bool:
-    """Whether it is a row of v3 or v3+ on a ResNet, which are not those of the papers while they start from ImageNet."""
+    """Whether it is a row of v3 or v3+ on a ResNet, which is torchvision's for the sake of its weights."""
     if training is None or row.stage:
         return False
     model = training.config["model"]
