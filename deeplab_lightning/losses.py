@@ -39,22 +39,23 @@ def cross_entropy(
     return total / weight.clamp(min=1e-12)
 
 
-def decimate(target: Tensor, size: Sequence[int], stride: float) -> Tensor:
+def decimate(target: Tensor, size: Sequence[int], stride: float, offset: int = 0) -> Tensor:
     """The label under each position of a feature grid: every `stride`-th one, nothing interpolated (v1, section 3.1).
 
-    Position i of a grid lies over pixel i * stride: Caffe's aligned corners, 321 pixels over 41 positions of stride 8.
-    A position past the border takes the last pixel.
+    Position i of a grid lies over pixel i * stride + offset: Caffe's aligned corners, 321 pixels over 41 positions of
+    stride 8. A position past the border takes the last pixel.
 
     Args:
         target: (B, H, W), class indices and 255.
         size: (h, w) of the grid.
         stride: pixels between positions; not an integer where the grid is that of a scaled image.
+        offset: pixel under the first position.
 
     Returns:
         (B, h, w).
     """
     rows, columns = (
-        torch.arange(positions, device=target.device).mul(stride).round().long().clamp(max=side - 1)
+        torch.arange(positions, device=target.device).mul(stride).add(offset).round().long().clamp(max=side - 1)
         for positions, side in zip(size, target.shape[1:], strict=True)
     )
     return target[:, rows[:, None], columns]

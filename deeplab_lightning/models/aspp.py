@@ -16,7 +16,7 @@ class ImagePooling(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.xavier_uniform_(self.conv.weight)  # as in `conv_bn_relu`
         self.bn = RescuedBatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
 

@@ -1,61 +1,77 @@
 """DeepLab v1 (arXiv:1412.7062): VGG-16 with holes, a convolutional classifier, multi-scale prediction (MSc)."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deeplab_lightning.models.layers import SegmentationNetwork, gaussian
+from deeplab_lightning.models.layers import SegmentationNetwork, gaussian, upsample
 from deeplab_lightning.models.vgg import VGG16, ConvolutionalFC, field_of_view, load_imagenet
 
 BRANCH_CHANNELS = 128
+BRANCH_STRIDES = (8, 4, 2, 1, 1)
+POOL3, POOL4 = 3, 4  # the branches whose fillers differ; 0 is that of the image
 
 
 class MultiScalePrediction(nn.Module):
     """The MSc branches (section 4.3): the image and pool1 to pool4, each through a 3x3 and a 1x1 of 128 channels.
 
-    The 3x3 strides down to the grid of the last features: by 8 from the image, then 4, 2, 1, 1. Weights start from
-    N(0, 0.001) (?): ports of the release agree on it, the release's own file is not published.
+    In training the 3x3 strides down to the grid of the last features, by 8 from the image, then 4, 2, 1, 1. At test
+    time the same convolution runs with stride 1, so that a branch gives a map as fine as what it sees. Weights start
+    from N(0, 0.001), those of pool4's 1x1 from N(0, 0.005). Strides and fillers are those of the authors'
+    train.prototxt and test.prototxt, the same for DeepLab-MSc and MSc-LargeFOV.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        sources = zip((3, *VGG16.pool_channels), (8, 4, 2, 1, 1), strict=True)
+        sources = zip((3, *VGG16.pool_channels), BRANCH_STRIDES, strict=True)
         self.branches = nn.ModuleList(
             nn.Sequential(
                 gaussian(nn.Conv2d(channels, BRANCH_CHANNELS, 3, stride, 1), 0.001),
                 nn.ReLU(inplace=True),
                 nn.Dropout(0.5),
-                gaussian(nn.Conv2d(BRANCH_CHANNELS, BRANCH_CHANNELS, 1), 0.001),
+                gaussian(nn.Conv2d(BRANCH_CHANNELS, BRANCH_CHANNELS, 1), 0.005 if number == POOL4 else 0.001),
                 nn.ReLU(inplace=True),
                 nn.Dropout(0.5),
             )
-            for channels, stride in sources
+            for number, (channels, stride) in enumerate(sources)
         )
 
     def forward(self, images: Tensor, pools: list[Tensor], size: tuple[int, int]) -> list[Tensor]:
         """Map images (B, 3, H, W) and four poolings to five maps (B, 128, *size)."""
-        sources = [images, *pools]
         # Ceil-mode pooling gives an even side one position more than a strided 3x3: zeros stand for it
-        maps = [branch(source) for branch, source in zip(self.branches, sources, strict=True)]
-        return [
-            nn.functional.pad(features, (0, size[1] - features.shape[3], 0, size[0] - features.shape[2]))
-            for features in maps
-        ]
+        maps = [branch(source) for branch, source in zip(self.branches, [images, *pools], strict=True)]
+        return [F.pad(features, (0, size[1] - features.shape[3], 0, size[0] - features.shape[2])) for features in maps]
+
+    def forward_dense(self, images: Tensor, pools: list[Tensor]) -> list[Tensor]:
+        """Map images (B, 3, H, W) and four poolings to five maps (B, 128, h, w), each of the size of its source."""
+        maps = []
+        for branch, features in zip(self.branches, [images, *pools], strict=True):
+            assert isinstance(branch, nn.Sequential)
+            conv, *layers = branch
+            assert isinstance(conv, nn.Conv2d)
+            features = F.conv2d(features, conv.weight, conv.bias, stride=1, padding=1)
+            for layer in layers:
+                features = layer(features)
+            maps.append(features)
+        return maps
 
 
 class DeepLabV1(SegmentationNetwork):
     """VGG-16, fc6 and fc7 as convolutions, a 1x1 classifier at output stride 8.
 
     The papers' four classifiers are kernel_size and rate 7 and 4, 4 and 4, 4 and 8 (all with 4096 channels), 3 and 12
-    with 1024 channels (LargeFOV). All stand on the trunk of the released LargeFOV model; the first release of the 4x4
-    one had 2x2 poolings instead.
+    with 1024 channels (LargeFOV). `forward_features` is the release's training net, `forward` its test net; they differ
+    in more than an upsampling for MSc and for poolings of 2x2.
 
     Args:
         num_classes: K, background included.
-        kernel_size: of fc6.
-        rate: of fc6.
-        fc_channels: of fc6 and fc7.
-        multi_scale: add the MSc branches; logits are the sum of all six classifiers.
-        pretrained: load ImageNet weights into the trunk, and thinned out into fc6 and fc7.
-        align_corners: see `SegmentationNetwork`.
+        kernel_size: Side of fc6's kernel.
+        rate: Atrous rate of fc6.
+        fc_channels: Channels of fc6 and fc7.
+        multi_scale: The MSc branches are added; logits are the sum of all six classifiers.
+        pool_size: Side of pool1 to pool4: 3, or 2 as in the release's 4x4 model.
+        pool5a: The trunk ends in an average pooling, as in the release's LargeFOV and MSc-LargeFOV.
+        pretrained: ImageNet weights are loaded into the trunk, and thinned out into fc6 and fc7.
+        align_corners: See `SegmentationNetwork`.
     """
 
     def __init__(
@@ -65,15 +81,24 @@ class DeepLabV1(SegmentationNetwork):
         rate: int = 12,
         fc_channels: int = 1024,
         multi_scale: bool = False,
+        pool_size: int = 3,
+        pool5a: bool = True,
         pretrained: bool = False,
         align_corners: bool = True,
     ) -> None:
         super().__init__(num_classes, 8, align_corners)
-        self.backbone = VGG16(pool5a=True)
+        if multi_scale and pool_size == 2:
+            raise ValueError(
+                "multi_scale needs the grid of pool_size 3, as in the release's MSc models; got pool_size 2"
+            )
+        self.backbone = VGG16(pool5a, pool_size)
+        self.grid_offset = 1 if pool_size == 2 else 0
         self.head = ConvolutionalFC(kernel_size, rate, fc_channels)
         self.decoder = MultiScalePrediction() if multi_scale else None
         widths = [fc_channels, *[BRANCH_CHANNELS] * 5] if multi_scale else [fc_channels]
         self.classifier = nn.ModuleList(gaussian(nn.Conv2d(width, num_classes, 1), 0.01) for width in widths)
+        if multi_scale:
+            nn.init.zeros_(self.classifier[1 + POOL3].weight)  # type: ignore[arg-type]  # the release gives it no filler
         self.field_of_view = field_of_view(kernel_size, rate)
         if pretrained:
             load_imagenet(self.backbone, [self.head])
@@ -84,5 +109,29 @@ class DeepLabV1(SegmentationNetwork):
         maps: list[Tensor] = [self.head(features)]
         if self.decoder is not None:
             maps += self.decoder(images, pools, features.shape[2:])
-        logits: Tensor = sum(classifier(features) for classifier, features in zip(self.classifier, maps, strict=True))
-        return logits
+        logits: list[Tensor] = [
+            classifier(features) for classifier, features in zip(self.classifier, maps, strict=True)
+        ]
+        return sum(logits[1:], logits[0])
+
+    def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Map images (B, 3, H, W) to logits (B, K, *size); the size defaults to the images' own (H, W).
+
+        The MSc branches keep their own resolution: the logits of each are upsampled, then added (test.prototxt).
+        """
+        size = size or (images.shape[2], images.shape[3])
+        if self.backbone.pool_size == 2:
+            return upsample(self._forward_padded(images), size, self.align_corners)
+        pools, features = self.backbone(images)
+        maps = [self.head(features)]
+        if self.decoder is not None:
+            maps += self.decoder.forward_dense(images, pools)
+        logits = (classifier(features) for classifier, features in zip(self.classifier, maps, strict=True))
+        first, *others = (upsample(own, size, self.align_corners) for own in logits)
+        return sum(others, first)
+
+    def _forward_padded(self, images: Tensor) -> Tensor:
+        """Logits (B, K, H, W) of the net with poolings of 2x2: with pool4 padded, position i lies over pixel 8i - 7."""
+        logits = self.classifier[0](self.head(self.backbone(images, pad_pool4=1)[1]))
+        zoomed = upsample(logits, [(side - 1) * 8 + 1 for side in logits.shape[2:]], align_corners=True)
+        return zoomed[..., 7 : 7 + images.shape[2], 7 : 7 + images.shape[3]]

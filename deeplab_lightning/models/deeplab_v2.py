@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_lightning.models.layers import SegmentationNetwork, gaussian, upsample
-from deeplab_lightning.models.resnet import ResNet
+from deeplab_lightning.models.resnet import ResNet, StrideUnit
 from deeplab_lightning.models.vgg import VGG16, ConvolutionalFC, field_of_view, load_imagenet
 
 FC_CHANNELS = 1024
@@ -28,16 +28,23 @@ class DeepLabV2(SegmentationNetwork):
     """A trunk at output stride 8 and one classifier per rate, summed (section 3.1, Figure 7).
 
     On VGG-16 a branch is fc6 with its rate, fc7 and a 1x1 classifier; on a ResNet it is a 3x3 classifier with its rate.
-    One rate of 12 is LargeFOV, (2, 4, 8, 12) ASPP-S, (6, 12, 18, 24) ASPP-L. Whether the VGG-16 models end in pool5a is
-    not published (?); here they do not. The ResNet is Caffe's: strides on the first 1x1, ceil-mode pooling.
+    One rate of 12 is LargeFOV, (2, 4, 8, 12) ASPP-S, (6, 12, 18, 24) ASPP-L. The VGG-16 has no pool5a (the release's
+    train.prototxt of ASPP-L).
 
     Args:
         num_classes: K, background included.
         backbone: "vgg16", "resnet50" or "resnet101".
-        atrous_rates: of the branches, as used.
-        input_scales: the shared network sees the image at each; their logits are fused by the maximum (section 3.2).
-        pretrained: load ImageNet weights into the backbone, and thinned out into every fc6 and fc7.
-        align_corners: see `SegmentationNetwork`.
+        atrous_rates: Rates of the branches, as used.
+        classifier_kernel_size: Side of the kernels of a ResNet's classifiers: 3, or 1 as in Table 4 before LargeFOV,
+            with the rate 1.
+        stride_unit: Where the ResNet strides: "first_1x1" for weights that came from Caffe, "first" for torchvision's
+            (see `ResNet`).
+        input_scales: The shared network sees the image at each; their logits are fused by the maximum (section 3.2).
+        pretrained: ImageNet weights are loaded into the backbone, and thinned out into every fc6 and fc7.
+        align_corners: See `SegmentationNetwork`.
+
+    Raises:
+        ValueError: A setting cannot work, or the backbone does not have it.
     """
 
     def __init__(
@@ -45,6 +52,8 @@ class DeepLabV2(SegmentationNetwork):
         num_classes: int,
         backbone: str = "resnet101",
         atrous_rates: Sequence[int] = (6, 12, 18, 24),
+        classifier_kernel_size: int = 3,
+        stride_unit: StrideUnit = "first_1x1",
         input_scales: Sequence[float] = (1.0,),
         pretrained: bool = False,
         align_corners: bool = True,
@@ -58,6 +67,8 @@ class DeepLabV2(SegmentationNetwork):
         self.backbone: VGG16 | ResNet
         self.head: FCBranches | None
         if backbone == "vgg16":
+            if classifier_kernel_size != 3 or stride_unit != "first_1x1":
+                raise ValueError("classifier_kernel_size and stride_unit act on ResNets only, not on backbone 'vgg16'")
             trunk, branches = VGG16(pool5a=False), FCBranches(atrous_rates)
             self.backbone, self.head = trunk, branches
             layers = [nn.Conv2d(FC_CHANNELS, num_classes, 1) for _ in atrous_rates]
@@ -65,9 +76,15 @@ class DeepLabV2(SegmentationNetwork):
             if pretrained:
                 load_imagenet(trunk, branches.branches)
         elif backbone in ("resnet50", "resnet101"):
-            resnet = ResNet(int(backbone.removeprefix("resnet")), 8, stride_unit="first_1x1", pretrained=pretrained)
+            if classifier_kernel_size not in (1, 3) or (classifier_kernel_size == 1 and tuple(atrous_rates) != (1,)):
+                raise ValueError(
+                    "classifier_kernel_size must be 3, or 1 with atrous_rates [1], "
+                    f"got {classifier_kernel_size} with {list(atrous_rates)}"
+                )
+            resnet = ResNet(int(backbone.removeprefix("resnet")), 8, stride_unit=stride_unit, pretrained=pretrained)
             self.backbone, self.head = resnet, None
-            layers = [nn.Conv2d(resnet.out_channels, num_classes, 3, 1, rate, rate) for rate in atrous_rates]
+            shape, padding = (resnet.out_channels, num_classes, classifier_kernel_size), classifier_kernel_size // 2
+            layers = [nn.Conv2d(*shape, padding=rate * padding, dilation=rate) for rate in atrous_rates]
         else:
             raise ValueError(f"backbone must be 'vgg16', 'resnet50' or 'resnet101', got {backbone!r}")
         self.classifier = nn.ModuleList(gaussian(layer, 0.01) for layer in layers)

@@ -51,7 +51,13 @@ class DeepLabV3(SegmentationNetwork):
     ) -> None:
         super().__init__(num_classes, output_stride, align_corners)
         self.backbone = build_backbone(
-            backbone, output_stride, multi_grid, stem, stride_unit, relu_after_depthwise, pretrained
+            backbone,
+            output_stride,
+            multi_grid=multi_grid,
+            stem=stem,
+            stride_unit=stride_unit,
+            relu_after_depthwise=relu_after_depthwise,
+            pretrained=pretrained,
         )
         channels = self.backbone.out_channels
         self.aspp = ASPP(channels, atrous_rates, aspp_channels, image_pooling, dropout=dropout, conv3x3=aspp_conv3x3)

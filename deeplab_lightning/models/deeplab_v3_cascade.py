@@ -39,7 +39,15 @@ class DeepLabV3Cascade(SegmentationNetwork):
         if backbone not in {f"resnet{depth}" for depth in UNITS}:
             raise ValueError(f"backbone must be one of {[f'resnet{depth}' for depth in UNITS]}, got {backbone!r}")
         depth = int(backbone.removeprefix("resnet"))
-        self.backbone = ResNet(depth, output_stride, multi_grid, stem, stride_unit, num_blocks, pretrained)
+        self.backbone = ResNet(
+            depth,
+            output_stride,
+            multi_grid,
+            stem,
+            stride_unit=stride_unit,
+            num_blocks=num_blocks,
+            pretrained=pretrained,
+        )
         self.classifier = classifier(self.backbone.out_channels, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:

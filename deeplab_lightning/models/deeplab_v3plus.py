@@ -14,7 +14,7 @@ from deeplab_lightning.models.layers import (
     conv_bn_relu,
     upsample,
 )
-from deeplab_lightning.models.resnet import Stem, StrideUnit
+from deeplab_lightning.models.resnet import LowLevelFeatures, Stem, StrideUnit
 
 
 class Decoder(nn.Module):
@@ -80,6 +80,7 @@ class DeepLabV3Plus(SegmentationNetwork):
         multi_grid: unit rates of the ResNet's block4.
         stem: of the ResNet.
         stride_unit: of the ResNet's blocks; "first_dilated" exists for MobileNetV3 too.
+        low_level_features: Which low-level features the ResNet gives: "block", or "conv3" as in the TensorFlow release.
         relu_after_depthwise: of the Xception.
         aspp_channels: of each ASPP branch and of the projection.
         image_pooling: have the image-level branch.
@@ -105,6 +106,7 @@ class DeepLabV3Plus(SegmentationNetwork):
         multi_grid: Sequence[int] = (1, 1, 1),
         stem: Stem = "conv7x7",
         stride_unit: StrideUnit = "first",
+        low_level_features: LowLevelFeatures = "block",
         relu_after_depthwise: bool = False,
         aspp_channels: int = 256,
         image_pooling: bool = True,
@@ -123,7 +125,14 @@ class DeepLabV3Plus(SegmentationNetwork):
         super().__init__(num_classes, output_stride, align_corners)
         self.logits_stride = 4
         self.backbone = build_backbone(
-            backbone, output_stride, multi_grid, stem, stride_unit, relu_after_depthwise, pretrained
+            backbone,
+            output_stride,
+            multi_grid=multi_grid,
+            stem=stem,
+            stride_unit=stride_unit,
+            low_level_features=low_level_features,
+            relu_after_depthwise=relu_after_depthwise,
+            pretrained=pretrained,
         )
         channels = self.backbone.out_channels
         self.aspp = ASPP(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from deeplab_lightning.models.imagenet import offline_message
 from deeplab_lightning.models.mobilenet import MobileNet
-from deeplab_lightning.models.resnet import UNITS, ResNet, Stem, StrideUnit
+from deeplab_lightning.models.resnet import UNITS, LowLevelFeatures, ResNet, Stem, StrideUnit
 from deeplab_lightning.models.xception import FLOWS, Xception
 
 Backbone: TypeAlias = "ResNet | Xception | MobileNet | Encoder"
@@ -58,9 +58,11 @@ class Encoder(nn.Module):
 def build_backbone(
     name: str,
     output_stride: int,
+    *,
     multi_grid: Sequence[int],
     stem: Stem,
     stride_unit: StrideUnit,
+    low_level_features: LowLevelFeatures = "block",
     relu_after_depthwise: bool,
     pretrained: bool,
 ) -> Backbone:
@@ -74,13 +76,21 @@ def build_backbone(
     """
     resnet = name in {f"resnet{depth}" for depth in UNITS}
     xception = name in {f"xception{depth}" for depth in FLOWS}
-    if not resnet and (tuple(multi_grid) != (1, 1, 1) or stem != "conv7x7"):
-        raise ValueError(f"multi_grid and stem act on ResNets only, not on backbone {name!r}")
+    if not resnet and (tuple(multi_grid) != (1, 1, 1) or stem != "conv7x7" or low_level_features != "block"):
+        raise ValueError(f"multi_grid, stem and low_level_features act on ResNets only, not on backbone {name!r}")
     if not xception and relu_after_depthwise:
         raise ValueError(f"relu_after_depthwise acts on Xception only, not on backbone {name!r}")
     if resnet:
         depth = int(name.removeprefix("resnet"))
-        return ResNet(depth, output_stride, multi_grid, stem, stride_unit, pretrained=pretrained)
+        return ResNet(
+            depth,
+            output_stride,
+            multi_grid,
+            stem,
+            stride_unit=stride_unit,
+            low_level_features=low_level_features,
+            pretrained=pretrained,
+        )
     if name == "mobilenet_v3_large" and stride_unit == "first_dilated":
         return MobileNet(3, output_stride, stride_unit, pretrained)
     if stride_unit != "first":

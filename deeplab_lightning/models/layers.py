@@ -14,6 +14,7 @@ class SegmentationNetwork(nn.Module):
     """Base of all networks: images (B, 3, H, W) in, logits (B, K, H, W) out, any H and W.
 
     `logits_stride` is the side of the image over that of these logits: 4 behind a decoder, else the output stride.
+    Its position i lies over pixel i * `logits_stride` + `grid_offset`.
     `field_of_view` is the side in pixels that the classifier of v1 and v2 sees, counted as v1's Table 2 does; later
     networks have none.
 
@@ -28,6 +29,7 @@ class SegmentationNetwork(nn.Module):
     """
 
     field_of_view: int | None = None
+    grid_offset = 0
 
     def __init__(self, num_classes: int, output_stride: int, align_corners: bool = False) -> None:
         super().__init__()
@@ -49,10 +51,14 @@ class SegmentationNetwork(nn.Module):
 def conv_bn_relu(
     in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, dilation: int = 1
 ) -> nn.Sequential:
-    """Convolution without bias (He initialisation), batch norm, ReLU; padded so that stride 1 keeps the size."""
+    """Convolution without bias, batch norm, ReLU; padded so that stride 1 keeps the size.
+
+    Weights start from Xavier's uniform distribution, the default of `slim.conv2d`, with which the TensorFlow release
+    builds ASPP and decoder (model.py).
+    """
     padding = dilation * (kernel_size - 1) // 2
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=False)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    nn.init.xavier_uniform_(conv.weight)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
 
@@ -67,8 +73,8 @@ def separable_conv_bn_relu(
     padding = dilation * (kernel_size - 1) // 2
     depthwise = nn.Conv2d(in_channels, in_channels, kernel_size, 1, padding, dilation, groups=in_channels, bias=False)
     pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-    nn.init.trunc_normal_(depthwise.weight, std=0.33)
-    nn.init.trunc_normal_(pointwise.weight, std=0.06)
+    truncated_normal(depthwise.weight, 0.33)
+    truncated_normal(pointwise.weight, 0.06)
     between = (nn.BatchNorm2d(in_channels), nn.ReLU(inplace=True)) if depthwise_norm else ()
     return nn.Sequential(depthwise, *between, pointwise, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
@@ -83,10 +89,18 @@ def upsample(features: Tensor, size: Sequence[int], align_corners: bool) -> Tens
 def classifier(in_channels: int, num_classes: int) -> nn.Conv2d:
     """The 1x1 convolution to K logits, weights from a truncated normal of 0.01 (TensorFlow model.py), bias 0."""
     layer = nn.Conv2d(in_channels, num_classes, 1)
-    nn.init.trunc_normal_(layer.weight, std=0.01)
+    truncated_normal(layer.weight, 0.01)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def truncated_normal(weight: Tensor, std: float) -> None:
+    """Fill a weight from N(0, std) cut off at two standard deviations, as TensorFlow's truncated normal is.
+
+    What is left has a standard deviation of 0.88 * std.
+    """
+    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
 def gaussian(layer: nn.Conv2d, std: float) -> nn.Conv2d:

@@ -12,6 +12,7 @@ from deeplab_lightning.models.imagenet import imagenet_state_dict
 
 Stem = Literal["conv7x7", "three_conv3x3"]
 StrideUnit = Literal["first", "first_1x1", "first_dilated", "last"]
+LowLevelFeatures = Literal["block", "conv3"]
 
 UNITS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 CHANNELS = (64, 128, 256, 512)  # of block1 to block4
@@ -69,10 +70,18 @@ class Unit(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, h, w) to (B, C', h / stride, w / stride)."""
-        shortcut = features if self.downsample is None else self.downsample(features)
-        residual = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(features)))))
+        return self.join(self.residual(features), features)
+
+    def residual(self, features: Tensor) -> Tensor:
+        """Map (B, C, h, w) to what is added to the shortcut, (B, C', h / stride, w / stride)."""
+        residual: Tensor = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(features)))))
         if self.bottleneck:
             residual = self.bn3(self.conv3(self.relu(residual)))
+        return residual
+
+    def join(self, residual: Tensor, features: Tensor) -> Tensor:
+        """The unit's output from the residual and from the features (B, C, h, w) that went in."""
+        shortcut = features if self.downsample is None else self.downsample(features)
         joined: Tensor = self.relu(residual + shortcut)
         return joined
 
@@ -98,8 +107,14 @@ class ResNet(nn.Module):
             that loses its stride uses the larger rate already, as in segmentation-models-pytorch; features at two
             output strides do not agree then.
         num_blocks: 4, or up to 7: block5 to block7 are copies of block4 in cascade (v3, section 3.2).
+        low_level_features: "block": the last features of block1 at stride 4 and of block2 at stride 8. "conv3": in the
+            last unit but one of these blocks, what conv3 adds to the shortcut, as in the TensorFlow release
+            (feature_extractor.py: block1/unit_2 and block2/unit_3); bottlenecks only.
         pretrained: load ImageNet weights (torchvision's, or timm's resnet101s and kin for the three 3x3 stem); blocks
-            after block4 start from random ones.
+            after block4 start from random ones. These weights stride in the 3x3 of a block's first unit.
+
+    Raises:
+        ValueError: A setting cannot work, or the ImageNet weights were trained with other strides.
     """
 
     def __init__(
@@ -110,11 +125,17 @@ class ResNet(nn.Module):
         stem: Stem = "conv7x7",
         stride_unit: StrideUnit = "first",
         num_blocks: int = 4,
+        low_level_features: LowLevelFeatures = "block",
         pretrained: bool = False,
     ) -> None:
         super().__init__()
         if depth not in UNITS:
             raise ValueError(f"depth must be one of {sorted(UNITS)}, got {depth}")
+        if pretrained and stride_unit in ("first_1x1", "last"):
+            raise ValueError(
+                "pretrained weights of torchvision and timm stride in the 3x3 of a block's first unit, "
+                f"not as stride_unit {stride_unit!r} says; set stride_unit to 'first', or pretrained to false"
+            )
         if not 4 <= num_blocks <= 7:
             raise ValueError(f"num_blocks must be 4 to 7, got {num_blocks}")
         strides = [2**power for power in range(3, num_blocks + 2)]
@@ -126,10 +147,16 @@ class ResNet(nn.Module):
             raise ValueError(f"block4 has {UNITS[depth][3]} units, too few for multi_grid {tuple(multi_grid)}")
         if stride_unit not in ("first", "first_1x1", "first_dilated", "last"):
             raise ValueError(f"stride_unit must be first, first_1x1, first_dilated or last, got {stride_unit!r}")
+        if low_level_features not in ("block", "conv3") or (low_level_features == "conv3" and depth < 50):
+            raise ValueError(
+                "low_level_features must be 'block', or 'conv3' for a ResNet with bottlenecks, "
+                f"got {low_level_features!r} for ResNet-{depth}"
+            )
         if stride_unit == "first_1x1" and depth < 50:
             raise ValueError(f"stride_unit 'first_1x1' needs bottlenecks, which ResNet-{depth} does not have")
         self.expansion = 4 if depth >= 50 else 1
         self.output_stride, self.stride_unit, self.num_blocks = output_stride, stride_unit, num_blocks
+        self.low_level_features = low_level_features
         self.channels = self._build_stem(stem)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1, ceil_mode=stride_unit == "first_1x1")
@@ -148,10 +175,7 @@ class ResNet(nn.Module):
             self.load_state_dict(state | new)
 
     def forward(self, images: Tensor) -> tuple[dict[int, Tensor], Tensor]:
-        """Map images (B, 3, H, W) to low-level features by stride and the last ones (B, C, H/stride, W/stride).
-
-        The low-level features are the last ones of block1 at stride 4, and of block2 at stride 8.
-        """
+        """Map images (B, 3, H, W) to low-level features by stride and the last ones (B, C, H/stride, W/stride)."""
         features = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         low_level = {}
         for block in range(1, self.num_blocks + 1):
@@ -159,12 +183,22 @@ class ResNet(nn.Module):
             assert isinstance(layer, nn.Sequential)
             if block > 2:
                 features = layer(features)
-            elif self.stride_unit == "last":
-                low_level[2 ** (block + 1)] = layer[:-1](features)
-                features = layer[-1](low_level[2 ** (block + 1)])
             else:
-                features = low_level[2 ** (block + 1)] = layer(features)
+                low_level[2 ** (block + 1)], features = self._low_level_block(layer, features)
         return low_level, features
+
+    def _low_level_block(self, layer: nn.Sequential, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The low-level features (B, C, h, w) of block1 or block2, and the block's output."""
+        if self.low_level_features == "conv3":
+            before, unit = layer[:-2](features), layer[-2]
+            assert isinstance(unit, Unit)
+            residual = unit.residual(before)
+            return residual, layer[-1](unit.join(residual, before))
+        if self.stride_unit == "last":
+            before = layer[:-1](features)
+            return before, layer[-1](before)
+        features = layer(features)
+        return features, features
 
     def _build_stem(self, stem: Stem) -> int:
         if stem == "conv7x7":

@@ -6,6 +6,7 @@ Simonyan and Zisserman, arXiv:1409.1556; as a trunk, arXiv:1412.7062, section 3.
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deeplab_lightning.models.imagenet import imagenet_state_dict
@@ -19,18 +20,24 @@ SLICE = 512  # output channels of one convolution on the CPU
 class VGG16(nn.Module):
     """VGG-16 trunk, conv1_1 to pool5, that returns its poolings; the parameters are named as torchvision's `features`.
 
-    All poolings are 3x3 with Caffe's ceil sizes; pool4 and pool5 keep the size, and conv5 has rate 2 instead of the
-    stride that pool4 lost. A side of 321 becomes 161, 81, 41.
+    All poolings have Caffe's ceil sizes; pool4 and pool5 do not stride, and conv5 has rate 2 instead of the stride that
+    pool4 lost. With poolings of 3x3 a side of 321 becomes 161, 81, 41, and position i of the last map lies over pixel
+    8i. With poolings of 2x2 a side of 306 becomes 154, 78, 40 and, by pool4, 39; position i lies over pixel 8i + 1.
 
     Args:
-        pool5a: end in a 3x3 average pooling, as the released LargeFOV model does.
+        pool5a: The trunk ends in a 3x3 average pooling, as in the release's LargeFOV models alone.
+        pool_size: Side of pool1 to pool4, 3 or 2. The release's 4x4 model has 2, its other models have 3; pool5 is 3x3
+            in all of them.
     """
 
     out_channels = 512
     pool_channels = tuple(stage[-1] for stage in STAGES[:4])
 
-    def __init__(self, pool5a: bool) -> None:
+    def __init__(self, pool5a: bool, pool_size: int = 3) -> None:
         super().__init__()
+        if pool_size not in (2, 3):
+            raise ValueError(f"pool_size must be 2 or 3, got {pool_size}")
+        self.pool_size = pool_size
         layers: list[nn.Module] = []
         channels = 3
         for number, stage in enumerate(STAGES):
@@ -38,17 +45,24 @@ class VGG16(nn.Module):
             for width in stage:
                 layers += [nn.Conv2d(channels, width, 3, 1, rate, rate), nn.ReLU(inplace=True)]
                 channels = width
-            layers.append(nn.MaxPool2d(3, 2 if number < 3 else 1, 1, ceil_mode=True))
+            side = pool_size if number < 4 else 3
+            padding = 0 if side == 2 and number == 3 else 1
+            layers.append(nn.MaxPool2d(side, 2 if number < 3 else 1, padding, ceil_mode=True))
         self.features = nn.Sequential(*layers)
         # Caffe divides by the padded window: count_include_pad
         self.pool5a = nn.AvgPool2d(3, 1, 1) if pool5a else nn.Identity()
         initialize(self)
 
-    def forward(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Map images (B, 3, H, W) to pool1 to pool4, of strides 2, 4, 8, 8, and the last features (B, 512, h, w)."""
-        pools = []
+    def forward(self, images: Tensor, pad_pool4: int = 0) -> tuple[list[Tensor], Tensor]:
+        """Map images (B, 3, H, W) to pool1 to pool4, of strides 2, 4, 8, 8, and the last features (B, 512, h, w).
+
+        With `pad_pool4` zeros surround the input of pool4; the release's 4x4 model has one row of them at test time.
+        """
+        pools: list[Tensor] = []
         features = images
         for layer in self.features:
+            if isinstance(layer, nn.MaxPool2d) and len(pools) == 3 and pad_pool4:
+                features = F.pad(features, [pad_pool4] * 4)  # after a ReLU, zeros never win over a value
             features = layer(features)
             if isinstance(layer, nn.MaxPool2d):
                 pools.append(features)

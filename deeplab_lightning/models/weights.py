@@ -153,8 +153,7 @@ def from_kazuto1011(
     network = DeepLabV2(
         _num_classes(state_dict, "aspp.c0.weight"),
         "resnet101",
-        (6, 12, 18, 24),
-        (1.0, 0.5, 0.75) if multi_scale else (1.0,),
+        input_scales=(1.0, 0.5, 0.75) if multi_scale else (1.0,),
         align_corners=False,
     )
     rules = [*KAZUTO1011, (r"^layer([2345])\.block(\d+)\.(\w+)\.(conv|bn)\.", _kazuto1011_unit)]

@@ -166,7 +166,7 @@ class SegmentationModule(LightningModule):
         if self.upsample_logits:
             return cross_entropy(self(images), target, self.class_weights, mean_over_ranks)
         logits = self.network.forward_features(images)
-        grid = decimate(target, logits.shape[2:], self.network.logits_stride)
+        grid = decimate(target, logits.shape[2:], self.network.logits_stride, self.network.grid_offset)
         return cross_entropy(logits, grid, self.class_weights, mean_over_ranks)
 
     def refine(self, logits: Tensor, images: Tensor) -> Tensor:

@@ -11,10 +11,12 @@ class DeepLabV1Module(SegmentationModule):
 
     Args:
         num_classes: K, background included; from the command line it follows from the data.
-        kernel_size: of fc6: 3 (LargeFOV), 4 or 7.
-        rate: of fc6: 12 (LargeFOV), 8 or 4.
-        fc_channels: of fc6 and fc7: 1024 (LargeFOV) or 4096.
-        multi_scale: add the MSc branches on the image and pool1 to pool4.
+        kernel_size: Side of fc6's kernel: 3 (LargeFOV), 4 or 7.
+        rate: Atrous rate of fc6: 12 (LargeFOV), 8 or 4.
+        fc_channels: Channels of fc6 and fc7: 1024 (LargeFOV) or 4096.
+        multi_scale: The MSc branches on the image and pool1 to pool4 are added.
+        pool_size: Side of pool1 to pool4: 3, or 2 as in the release's 4x4 model, which trains on sides of 8k + 2.
+        pool5a: The trunk ends in an average pooling, as in the release's LargeFOV and MSc-LargeFOV.
         pretrained: load ImageNet weights into the trunk, and thinned out into fc6 and fc7.
         align_corners: grid of the upsampling: True is Caffe's, exact for sides of 8k + 1.
         kwargs: see `SegmentationModule`.
@@ -27,6 +29,8 @@ class DeepLabV1Module(SegmentationModule):
         rate: int = 12,
         fc_channels: int = 1024,
         multi_scale: bool = False,
+        pool_size: int = 3,
+        pool5a: bool = True,
         pretrained: bool = False,
         align_corners: bool = True,
         **kwargs: Any,
@@ -38,6 +42,8 @@ class DeepLabV1Module(SegmentationModule):
             rate=rate,
             fc_channels=fc_channels,
             multi_scale=multi_scale,
+            pool_size=pool_size,
+            pool5a=pool5a,
             pretrained=pretrained,
             align_corners=align_corners,
         )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
-from deeplab_lightning.models.resnet import Stem, StrideUnit
+from deeplab_lightning.models.resnet import LowLevelFeatures, Stem, StrideUnit
 from deeplab_lightning.modules.base import SegmentationModule
 
 
@@ -22,6 +22,8 @@ class DeepLabV3PlusModule(SegmentationModule):
         stem: of the ResNet: "conv7x7" or "three_conv3x3".
         stride_unit: unit of a ResNet block that strides: "first" as in torchvision, "last" as in TensorFlow,
             "first_1x1" as in Caffe, "first_dilated" as in segmentation-models-pytorch and torchvision's MobileNetV3.
+        low_level_features: Low-level features of the ResNet: "block", a block's last ones, or "conv3", what the last
+            unit but one adds to its shortcut, as in the TensorFlow release.
         relu_after_depthwise: of the Xception: the paper's text; the release and its weights have it in the end only.
         aspp_channels: of each ASPP branch and of the projection.
         image_pooling: have the image-level branch.
@@ -48,6 +50,7 @@ class DeepLabV3PlusModule(SegmentationModule):
         multi_grid: Sequence[int] = (1, 1, 1),
         stem: Stem = "conv7x7",
         stride_unit: StrideUnit = "first",
+        low_level_features: LowLevelFeatures = "block",
         relu_after_depthwise: bool = False,
         aspp_channels: int = 256,
         image_pooling: bool = True,
@@ -73,6 +76,7 @@ class DeepLabV3PlusModule(SegmentationModule):
             multi_grid=multi_grid,
             stem=stem,
             stride_unit=stride_unit,
+            low_level_features=low_level_features,
             relu_after_depthwise=relu_after_depthwise,
             aspp_channels=aspp_channels,
             image_pooling=image_pooling,

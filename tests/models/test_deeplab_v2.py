@@ -1,11 +1,19 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
 import torch
+import torchvision
+import yaml
 
 from deeplab_lightning.models.deeplab_v2 import DeepLabV2, scaled_side
 from deeplab_lightning.models.layers import upsample
 
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
 
 def test_logits_are_the_maximum_over_the_input_scales() -> None:
-    network = DeepLabV2(3, "resnet50", (2, 4), (1, 0.75, 0.5)).eval()
+    network = DeepLabV2(3, "resnet50", (2, 4), input_scales=(1, 0.75, 0.5)).eval()
     images = torch.randn(1, 3, 65, 81)
     with torch.no_grad():
         scales = network.forward_scales(images)
@@ -28,3 +36,49 @@ def test_branches_are_summed() -> None:
         maps = network.head(network.backbone(images)[1])  # type: ignore[misc]
         expected = network.classifier[0](maps[0]) + network.classifier[1](maps[1])
         torch.testing.assert_close(network.forward_features(images), expected)
+
+
+@pytest.mark.parametrize("file", ["deeplab_v2_resnet101.yaml", "deeplab_v2_resnet101_largefov.yaml"])
+def test_imagenet_weights_stride_where_torchvision_has_them(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features of the papers' files equal those of torchvision's own ResNet, made atrous by torchvision."""
+    settings = yaml.safe_load((EXPERIMENTS / "model" / file).read_text())["model"]["init_args"]
+    reference = torchvision.models.resnet50(weights=None, replace_stride_with_dilation=(False, True, True)).eval()
+    monkeypatch.setattr("deeplab_lightning.models.imagenet._torchvision", lambda name: reference.state_dict())
+    names = ("atrous_rates", "stride_unit", "input_scales", "pretrained", "align_corners")
+    network = DeepLabV2(21, "resnet50", **{name: settings[name] for name in names}).eval()
+    images = torch.randn(1, 3, 65, 97)
+    layers = dict(reference.named_children())
+    with torch.no_grad():
+        features = images
+        for name in list(layers)[:-2]:  # without the average pooling and the linear layer
+            features = layers[name](features)
+        torch.testing.assert_close(network.backbone(images)[1], features)
+    # Caffe's place for the same weights gives other features, which frozen batch norms would never mend
+    caffe = DeepLabV2(21, "resnet50", stride_unit="first_1x1").eval()
+    caffe.load_state_dict(network.state_dict(), strict=False)
+    with torch.no_grad():
+        assert (caffe.backbone(images)[1] - features).std() > 0.05 * features.std()
+
+
+def test_a_classifier_of_1x1() -> None:
+    """Table 4 before LargeFOV, and the release's initial weights from COCO."""
+    network = DeepLabV2(21, "resnet50", (1,), classifier_kernel_size=1)
+    assert network.get_parameter("classifier.0.weight").shape == (21, 2048, 1, 1)
+    with torch.no_grad():
+        features = network.eval().backbone(torch.randn(1, 3, 33, 33))[1]
+        assert network.forward_features(torch.zeros(1, 3, 33, 33)).shape == (1, 21, *features.shape[2:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"classifier_kernel_size": 1}, r"classifier_kernel_size must be 3, or 1 .* got 1 with \[6, 12, 18, 24\]"),
+        ({"classifier_kernel_size": 5}, "classifier_kernel_size must be 3, or 1 .* got 5"),
+        ({"backbone": "vgg16", "classifier_kernel_size": 1, "atrous_rates": (1,)}, "act on ResNets only"),
+        ({"backbone": "vgg16", "stride_unit": "first"}, "act on ResNets only"),
+        ({"pretrained": True}, "set stride_unit to 'first'"),
+    ],
+)
+def test_settings_that_cannot_work(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DeepLabV2(21, **{"backbone": "resnet50"} | arguments)

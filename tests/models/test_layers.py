@@ -1,9 +1,13 @@
+import math
+
+import pytest
 import torch
 from torch import nn
 
 from deeplab_lightning.models.aspp import ASPP, ImagePooling
 from deeplab_lightning.models.batch_norm import RescuedBatchNorm2d
-from deeplab_lightning.models.layers import separable_conv_bn_relu, upsample
+from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
+from deeplab_lightning.models.layers import classifier, separable_conv_bn_relu, upsample
 
 
 def test_rescued_batch_norm_uses_running_statistics_for_one_value() -> None:
@@ -34,8 +38,28 @@ def test_separable_convolution_starts_as_in_the_release() -> None:
     depthwise, *_, pointwise, _, _ = separable_conv_bn_relu(512, 256, 3)
     assert isinstance(depthwise, nn.Conv2d)
     assert isinstance(pointwise, nn.Conv2d)
-    assert abs(depthwise.weight.std().item() - 0.33) < 0.02
-    assert abs(pointwise.weight.std().item() - 0.06) < 0.002
+    for layer, std in ((depthwise, 0.33), (pointwise, 0.06)):
+        assert layer.weight.abs().max() <= 2 * std
+        assert layer.weight.std().item() == pytest.approx(0.88 * std, rel=0.05)
+
+
+def test_classifier_starts_as_in_the_release() -> None:
+    layer = classifier(256, 21)
+    assert layer.weight.abs().max() <= 0.02
+    assert layer.weight.std().item() == pytest.approx(0.0088, rel=0.05)
+
+
+def test_plain_convolutions_start_from_xavier() -> None:
+    """Slim's default, in ASPP, image pooling, projection and decoder: uniform to sqrt(6 / (fan in + fan out))."""
+    network = DeepLabV3Plus(4, backbone="resnet18")
+    parts = [*network.aspp.modules(), *network.decoder.modules()]
+    convs = [layer for layer in parts if isinstance(layer, nn.Conv2d)]
+    assert len(convs) == 9
+    for conv in convs:
+        positions = conv.kernel_size[0] * conv.kernel_size[1]
+        limit = math.sqrt(6 / (positions * (conv.in_channels + conv.out_channels)))
+        assert 0.99 * limit < conv.weight.abs().max().item() <= limit
+        assert conv.weight.std().item() == pytest.approx(limit / math.sqrt(3), rel=0.02)
 
 
 def test_aspp_uses_the_rates_as_given() -> None:

@@ -90,6 +90,33 @@ def test_caffe_strides_on_the_first_1x1() -> None:
     assert network.maxpool.ceil_mode
 
 
+@pytest.mark.parametrize("stride_unit", ["first_1x1", "last"])
+def test_imagenet_weights_are_refused_where_they_stride_elsewhere(stride_unit: StrideUnit) -> None:
+    with pytest.raises(ValueError, match=f"first unit, not as stride_unit '{stride_unit}' says"):
+        ResNet(50, 8, stride_unit=stride_unit, pretrained=True)
+
+
+@pytest.mark.parametrize("stride_unit", ["first", "last"])
+def test_low_level_features_of_the_release_come_before_the_shortcut(stride_unit: StrideUnit) -> None:
+    """block1/unit_2/bottleneck_v1/conv3 at stride 4 and block2/unit_3 at stride 8 (feature_extractor.py)."""
+    images = torch.randn(1, 3, 65, 65, dtype=torch.float64)
+    plain, network = (
+        ResNet(50, 16, stride_unit=stride_unit, low_level_features=kind).double()  # type: ignore[arg-type]
+        for kind in ("block", "conv3")
+    )
+    network.load_state_dict(settled(plain).state_dict())
+    seen = {}
+    for stride, name in ((4, "layer1.1.bn3"), (8, "layer2.2.bn3")):
+        network.get_submodule(name).register_forward_hook(lambda *args, stride=stride: seen.update({stride: args[2]}))
+    with torch.no_grad():
+        (low_level, features), expected = network.eval()(images), plain(images)
+    for stride in (4, 8):
+        assert torch.equal(low_level[stride], seen[stride])
+        assert low_level[stride].shape == expected[0][stride].shape
+        assert low_level[stride].min() < 0  # no ReLU has seen it
+    torch.testing.assert_close(features, expected[1])
+
+
 def dilations(network: ResNet, block: int = 4) -> list[int]:
     units = [unit for unit in network.get_submodule(f"layer{block}").children() if isinstance(unit, Unit)]
     return [int(unit.conv2.dilation[0]) for unit in units]
@@ -127,6 +154,8 @@ def test_three_conv_stem_has_the_names_of_timm() -> None:
         ({"multi_grid": (1, 2, 4)}, "block4 has 2 units, too few for multi_grid"),
         ({"stem": "conv5x5"}, "stem must be"),
         ({"stride_unit": "middle"}, "stride_unit must be"),
+        ({"low_level_features": "conv3"}, "low_level_features must be .* got 'conv3' for ResNet-18"),
+        ({"depth": 50, "low_level_features": "conv2"}, "low_level_features must be .* got 'conv2'"),
     ],
 )
 def test_settings_that_cannot_work(arguments: dict[str, object], message: str) -> None:

@@ -63,12 +63,24 @@ def test_decimation_in_space(side: int, positions: list[int]) -> None:
 
 def test_poolings_have_caffe_s_sizes() -> None:
     """321 becomes 161, 81, 41; even sides are rounded up."""
-    trunk = VGG16(pool5a=True).eval()
+    trunk = VGG16(pool5a=True)
     with torch.no_grad():
         pools, features = trunk(torch.zeros(1, 3, 321, 64))
     assert [pool.shape[2:] for pool in pools] == [(161, 33), (81, 17), (41, 9), (41, 9)]
     assert features.shape == (1, 512, 41, 9)
     assert trunk.features[24].dilation == (2, 2)
+
+
+def test_poolings_of_2x2_have_caffe_s_sizes() -> None:
+    """306 becomes 154, 78, 40, 39 in the release's train.prototxt, and 514 ends in 67 in its test.prototxt."""
+    trunk = VGG16(pool5a=False, pool_size=2)
+    kinds = [(layer.kernel_size, layer.stride) for layer in trunk.features if isinstance(layer, nn.MaxPool2d)]
+    assert kinds == [(2, 2), (2, 2), (2, 2), (2, 1), (3, 1)]
+    with torch.no_grad():
+        pools, features = trunk(torch.zeros(1, 3, 306, 26))
+        assert [pool.shape[2] for pool in pools] == [154, 78, 40, 39]
+        assert features.shape == (1, 512, 39, 4)
+        assert trunk(torch.zeros(1, 3, 514, 26), pad_pool4=1)[1].shape == (1, 512, 67, 6)
 
 
 def test_pool5a_divides_by_the_padded_window() -> None:
