@@ -161,7 +161,7 @@ def _line(planned: PlannedRow, outcomes: Outcomes, scale: str) -> Line:
         if scored.state:
             states.append(f"trained, evaluation {scored.state}")
             continue
-        if planned.evaluation.command == "predict":
+        if planned.served:
             states.append(f"submit {scored.submission}" if line.comparable else "predicted")
             seconds.append(trained.seconds + scored.seconds)
             continue

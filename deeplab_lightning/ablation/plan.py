@@ -33,12 +33,14 @@ class Evaluation:
         command: "validate", "test" or, for the VOC server, "predict".
         settings: over those of the training.
         rows: names of the rows that it serves.
+        paper: at the paper's scale the paper's numbers for it, by logged name and by row.
     """
 
     digest: str
     command: str
     settings: dict[str, Any]
     rows: list[str] = field(default_factory=list)
+    paper: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass
@@ -106,6 +108,11 @@ class PlannedRow:
     training: Training | None
     evaluation: Evaluation | None
 
+    @property
+    def served(self) -> bool:
+        """Whether the VOC server scores it, from the label maps that it leaves."""
+        return self.evaluation is not None and self.evaluation.command == "predict"
+
 
 @dataclass
 class Plan:
@@ -151,6 +158,8 @@ def plan_table(
             if evaluation is not None:
                 evaluation = training.evaluations.setdefault(evaluation.digest, evaluation)
                 evaluation.rows += [row.name] if row.name not in evaluation.rows else []
+                if scale == "paper" and row.paper is not None:
+                    evaluation.paper.setdefault(row.metric, {})[row.name] = row.paper
             planned.append(PlannedRow(row, seed, training, evaluation))
     return Plan(table, scale, planned, list(trainings.values()), wandb or {})
 

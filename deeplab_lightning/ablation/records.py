@@ -25,7 +25,8 @@ def describe_failure(status: int, log: str) -> str:
 def read_results(folder: Path, command: str) -> dict[str, Any]:
     """What a process that ended well left in its logs: {seconds, records}.
 
-    Of a training it is {seconds, num_devices}, of a prediction for the VOC server {seconds, submission}. A training's seconds are those of all its attempts. An attempt that was killed outright (SIGKILL) left no seconds.
+    Of a training it is {seconds, num_devices}, of a prediction for the VOC server {seconds, submission}. A
+    training's seconds are those of all its attempts. An attempt that was killed outright (SIGKILL) left no seconds.
 
     Raises:
         ValueError: the newest log has no record of the run, or one that cannot be read, or no tarball for the server.
