@@ -88,9 +88,7 @@ class DeepLabV1(SegmentationNetwork):
     ) -> None:
         super().__init__(num_classes, 8, align_corners)
         if multi_scale and pool_size == 2:
-            raise ValueError(
-                "multi_scale needs the grid of pool_size 3, as in the release's MSc models; got pool_size 2"
-            )
+            raise ValueError("multi_scale needs pool_size 3, as in the release's MSc models, got 2")
         self.backbone = VGG16(pool5a, pool_size)
         self.grid_offset = 1 if pool_size == 2 else 0
         self.head = ConvolutionalFC(kernel_size, rate, fc_channels)

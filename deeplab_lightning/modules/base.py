@@ -18,7 +18,7 @@ from deeplab_lightning.losses import cross_entropy, decimate
 from deeplab_lightning.metrics import SegmentationScores
 from deeplab_lightning.models.batch_norm import batch_norms, set_momentum
 from deeplab_lightning.models.layers import SegmentationNetwork
-from deeplab_lightning.modules.batch_size_guard import warn_of_small_batches
+from deeplab_lightning.modules.batch_norm_guard import warn_of_slow_statistics, warn_of_small_batches
 from deeplab_lightning.modules.optimization import parameter_groups, rate_factor
 from deeplab_lightning.modules.ranks import mean_over_ranks
 from deeplab_lightning.modules.start_from import check_fits, start_from
@@ -151,7 +151,9 @@ class SegmentationModule(LightningModule):
         self.network.to(memory_format=torch.channels_last)
 
     def on_train_start(self) -> None:
-        """Warn where batch norm trains on too few images, as most failures to reproduce a score begin."""
+        """Warn where batch norm trains on too few images or for too few steps, as many failures begin."""
+        if self.start_from is None:
+            warn_of_slow_statistics(self.network, self.trainer.estimated_stepping_batches)
         if self.trainer.datamodule is not None:  # type: ignore[attr-defined]
             batch_size = self.trainer.datamodule.batch_size  # type: ignore[attr-defined]
             warn_of_small_batches(self.network, batch_size, self.trainer.world_size)

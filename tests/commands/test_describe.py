@@ -31,6 +31,13 @@ def test_one_network_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert (row["field_of_view"], row["output_stride"], row["feature_size"]) == (224, 8, [41, 41])
 
 
+def test_the_resnet_behind_the_papers_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    """58.16 M parameters (MobileNetV2, Table 7); 81.02 billion multiply-adds (v3+, Table 3), counted as 80.83."""
+    text = described(capsys, "-c", MODEL / "deeplab_v3_resnet101_beta.yaml")
+    assert "58,164,437" in text
+    assert "80.83 B as v3 and v3+ count them" in text
+
+
 def test_settings_over_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--model.output_stride", 8, "--model.atrous_rates", "[12,24,36]", "--num_classes", 5, "--json"]
     row = json.loads(described(capsys, "-c", MODEL / "deeplab_v3.yaml", *options))

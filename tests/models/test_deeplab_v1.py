@@ -53,27 +53,28 @@ def test_each_branch_of_msc_is_added_at_its_own_resolution(msc: DeepLabV1, image
 def test_fillers_of_msc() -> None:
     """train.prototxt: 0.001, but 0.005 for pool4's 1x1; classifiers 0.01, but pool3's, which has no filler, 0."""
     network = DeepLabV1(4, fc_channels=64, multi_scale=True)
-    convs = [[layer for layer in branch if isinstance(layer, nn.Conv2d)] for branch in network.decoder.branches]  # type: ignore[union-attr, union-attr]
+    assert network.decoder is not None
+    branches = [branch.modules() for branch in network.decoder.branches]
+    convs = [[layer for layer in branch if isinstance(layer, nn.Conv2d)] for branch in branches]
     stds = [[conv.weight.std().item() for conv in pair] for pair in convs]
     assert stds == [pytest.approx([0.001, second], rel=0.1) for second in (0.001, 0.001, 0.001, 0.001, 0.005)]
-    classifiers = [layer.weight.std().item() for layer in network.classifier]
+    classifiers = [network.get_parameter(f"classifier.{index}.weight").std().item() for index in range(6)]
     assert classifiers == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.0, 0.01], rel=0.2)
     assert not any(conv.bias.any() for pair in convs for conv in pair)  # type: ignore[union-attr]
 
 
 def test_the_4x4_model_sees_the_release_s_grids() -> None:
     """39 positions of a crop of 306 and a test net whose position i lies over pixel 8i - 7 of 514."""
-    network = DeepLabV1(4, 4, 4, fc_channels=64, pool_size=2, pool5a=False).double().eval()
-    images = torch.randn(1, 3, 66, 74, dtype=torch.float64)
+    network = DeepLabV1(4, 3, 1, fc_channels=64, pool_size=2, pool5a=False).double().eval()
+    images = torch.randn(1, 3, 146, 154, dtype=torch.float64)
     with torch.no_grad():
         logits, strided = network(images), network.forward_features(images)
-    assert logits.shape == (1, 4, 66, 74)
-    assert strided.shape == (1, 4, 9, 10)
-    # away from the border, where pool4's padding does not reach through conv5 and fc6, both nets agree
-    inside = slice(4, 5)
+    assert logits.shape == (1, 4, 146, 154)
+    assert strided.shape == (1, 4, 19, 20)
+    inside = slice(8, 11)  # where pool4's padding does not reach through conv5, pool5 and fc6
     torch.testing.assert_close(logits[..., 1::8, 1::8][..., inside, inside], strided[..., inside, inside])
-    target = torch.arange(66 * 74).view(1, 66, 74)
-    labels = decimate(target, (9, 10), network.logits_stride, network.grid_offset)
+    target = torch.arange(146 * 154).view(1, 146, 154)
+    labels = decimate(target, (19, 20), network.logits_stride, network.grid_offset)
     assert torch.equal(labels, target[:, 1::8, 1::8])
 
 

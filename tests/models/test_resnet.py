@@ -101,8 +101,7 @@ def test_low_level_features_of_the_release_come_before_the_shortcut(stride_unit:
     """block1/unit_2/bottleneck_v1/conv3 at stride 4 and block2/unit_3 at stride 8 (feature_extractor.py)."""
     images = torch.randn(1, 3, 65, 65, dtype=torch.float64)
     plain, network = (
-        ResNet(50, 16, stride_unit=stride_unit, low_level_features=kind).double()  # type: ignore[arg-type]
-        for kind in ("block", "conv3")
+        ResNet(50, 16, stride_unit=stride_unit, low_level_features=kind).double() for kind in ("block", "conv3")
     )
     network.load_state_dict(settled(plain).state_dict())
     seen = {}

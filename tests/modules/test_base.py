@@ -1,5 +1,6 @@
 import warnings
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -106,6 +107,23 @@ def test_depthwise_weights_do_not_decay() -> None:
     assert groups["decoder/weights"]["weight_decay"] == 0.5
 
 
+def warned(
+    module: DeepLabV3Module,
+    monkeypatch: pytest.MonkeyPatch,
+    batch_size: int = 16,
+    world_size: int = 1,
+    steps: int = 1000,
+) -> list[warnings.WarningMessage]:
+    """The warnings as a training of so many steps starts."""
+    data = SimpleNamespace(batch_size=batch_size)
+    trainer = SimpleNamespace(datamodule=data, world_size=world_size, estimated_stepping_batches=steps)
+    monkeypatch.setattr(type(module), "trainer", trainer)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        module.on_train_start()
+    return caught
+
+
 @pytest.mark.parametrize(
     ("world_size", "synchronised", "counted"), [(1, False, 4), (2, False, 4), (2, True, 8), (3, True, 0)]
 )
@@ -115,12 +133,28 @@ def test_batch_norm_counts_the_images_that_share_statistics(
     module = DeepLabV3Module(4, backbone="resnet18")
     if synchronised:
         module.network = nn.SyncBatchNorm.convert_sync_batchnorm(module.network)  # type: ignore[no-untyped-call]
-    trainer = SimpleNamespace(datamodule=SimpleNamespace(batch_size=4), world_size=world_size)
-    monkeypatch.setattr(type(module), "trainer", trainer)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        module.on_train_start()
+    caught = warned(module, monkeypatch, batch_size=4, world_size=world_size)
     if counted:
         assert f"batch norm trains on {counted} images at a time" in str(caught[0].message)
     else:
         assert not caught  # 12 images are enough
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps", "share"),
+    [
+        ({"batch_norm_momentum": 0.0003}, 2000, "55%"),
+        ({"batch_norm_momentum": 0.0003}, 30_000, None),  # the papers' protocol
+        ({"batch_norm_momentum": 0.1}, 10, "35%"),
+        ({"batch_norm_momentum": 0.1}, 400, None),
+        ({"batch_norm_momentum": 0.0003, "freeze_batch_norm": True}, 10, None),
+    ],
+)
+def test_statistics_that_cannot_settle_are_told(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], steps: int, share: str | None
+) -> None:
+    caught = warned(DeepLabV3Module(4, backbone="resnet18", **settings), monkeypatch, steps=steps)
+    assert len(caught) == (share is not None)
+    if share is not None:
+        assert f"after {steps} steps" in str(caught[0].message)
+        assert f"{share} of batch norm's running statistics" in str(caught[0].message)

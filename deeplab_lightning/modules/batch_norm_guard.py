@@ -1,4 +1,4 @@
-"""The guard against batch norm on too few images."""
+"""The guards against batch norm on too few images, and against statistics that cannot settle."""
 
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
@@ -6,6 +6,7 @@ from torch import nn
 from deeplab_lightning.models.batch_norm import batch_norms
 
 MIN_IMAGES = 12  # the least that the TensorFlow release's train.py recommends
+MAX_START = 0.05  # share of the starting statistics that an evaluation may still see
 
 
 def warn_of_small_batches(network: nn.Module, batch_size: int, world_size: int) -> None:
@@ -26,4 +27,21 @@ def warn_of_small_batches(network: nn.Module, batch_size: int, world_size: int) 
             "the papers' scores (v3, Table 9: 64.43 at 4, 75.76 at 8, 77.21 at 16). Raise data.batch_size, share "
             "statistics over devices with trainer.sync_batchnorm, or set model.freeze_batch_norm with pretrained "
             "weights; gradient accumulation does not help"
+        )
+
+
+def warn_of_slow_statistics(network: nn.Module, steps: float) -> None:
+    """Warn where the running statistics of a batch norm that trains will not have left their start at the end.
+
+    Args:
+        network: in training mode; frozen batch norms are in evaluation mode.
+        steps: of the whole training.
+    """
+    momentum = min((layer.momentum or 0.0 for layer in batch_norms(network) if layer.training), default=1.0)
+    start = (1 - momentum) ** steps
+    if start > MAX_START:
+        rank_zero_warn(
+            f"after {steps:.0f} steps with batch_norm_momentum {momentum:g}, {start:.0%} of batch norm's running "
+            "statistics are still those of its start, and scores suffer; raise model.batch_norm_momentum "
+            "(0.1 suits short trainings) or train for longer"
         )
