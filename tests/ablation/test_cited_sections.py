@@ -19,7 +19,7 @@ SECTIONS = {
     "experiments/ablations/deeplab_v3_table6.yaml": {"4.3"},  # COCO
     "experiments/ablations/deeplab_v3_table7.yaml": {"4.1", "4.3"},  # second stage, bootstrapping
     "experiments/ablations/deeplab_v3plus_figure5.yaml": {"4.4"},  # trimaps
-    "experiments/ablations/deeplab_v3plus_table6.yaml": {"4.1", "4.2"},  # of v3: second stage, scales and mirrored inputs
+    "experiments/ablations/deeplab_v3plus_table6.yaml": {"4.1", "4.2"},  # of v3: second stage, scales and flip
 }
 
 
