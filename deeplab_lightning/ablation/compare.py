@@ -193,6 +193,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         grid.add_row(*map(escape, cells[:-1]))
     Console(width=max(console.width, WIDTH)).print(grid)
     notes = [comparison.warning, *(f"[{n}] {text}" for n, text in enumerate(comparison.identities(), 1))]
+    notes += [f"{line.row.name}: {line.status}" for line in comparison.lines if line.status.startswith("submit ")]
     notes += [f"{line.row.name}: {line.row.remarks}" for line in comparison.lines if line.row.remarks]
     for note in filter(None, notes):
         console.print(note, markup=False, highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.ablation.compare import compare
+from deeplab_lightning.ablation.compare import compare, print_comparison
 from deeplab_lightning.ablation.outcomes import read_folder, read_runs
 from deeplab_lightning.ablation.plan import Plan, plan_table
 from deeplab_lightning.ablation.runner import run_works, work_of
@@ -165,7 +165,7 @@ def plan(folder: Path) -> Plan:
 
 
 def test_a_row_of_the_server_is_run_once_and_says_what_to_submit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made, root = plan(tmp_path), tmp_path / "runs"
     processes = Processes(monkeypatch)
@@ -173,7 +173,10 @@ def test_a_row_of_the_server_is_run_once_and_says_what_to_submit(
         assert run_works(work_of(made), root, lambda work, what: None) == 0
     assert processes.rows() == ["fit test", "predict test"]
     (tarball,) = root.rglob("comp6_test_cls.tar")
-    (line,) = compare(made.table, "paper", root, ["test"]).lines
+    comparison = compare(made.table, "paper", root, ["test"])
+    print_comparison(Console(width=80), comparison)
+    assert f"test: submit {tarball}\n" in capsys.readouterr().out  # whole, in one line
+    (line,) = comparison.lines
     assert (line.status, line.ours, line.seconds) == (f"submit {tarball}", None, 3.0)
     training, prediction = work_of(made)
     summary = {"seconds": 1.5, "submission": str(tarball)}
