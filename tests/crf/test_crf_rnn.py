@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from deeplab_lightning.crf.crf_rnn import CRFRNN
-from deeplab_lightning.crf.dense_crf import DenseCRF
+from deeplab_lightning.crf.dense_crf import DenseCRF, Normalization
 from deeplab_lightning.losses import cross_entropy
 
+NORMALIZATIONS: list[Normalization] = ["after", "symmetric"]
 SETTINGS: dict[str, Any] = {
     "bilateral_weight": 3.0, "bilateral_xy": 8.0, "bilateral_rgb": 20.0, "gaussian_weight": 1.0, "gaussian_xy": 1.5,
 }  # fmt: skip
@@ -23,20 +24,22 @@ def scene(num_classes: int = 3, height: int = 12, width: int = 15) -> tuple[Tens
     return logits.scatter_add(1, target[:, None], torch.full((2, 1, height, width), 1.0)), images, target
 
 
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("training", [True, False])
-def test_it_starts_as_the_dense_crf(training: bool) -> None:
+def test_it_starts_as_the_dense_crf(training: bool, normalization: Normalization) -> None:
     logits, images, _ = scene()
-    layer = CRFRNN(3, **SETTINGS, training_iterations=4).train(training)
-    expected = DenseCRF(**SETTINGS, iterations=4 if training else 10)(images, logits.softmax(1))
-    torch.testing.assert_close(layer(logits, images).softmax(1), expected, rtol=1e-3, atol=1e-4)
+    layer = CRFRNN(3, **SETTINGS, training_iterations=4, normalization=normalization).train(training)
+    crf = DenseCRF(**SETTINGS, iterations=4 if training else 10, normalization=normalization)
+    torch.testing.assert_close(layer(logits, images).softmax(1), crf(images, logits.softmax(1)), rtol=1e-3, atol=1e-5)
     channels_first = images.permute(0, 3, 1, 2).float()
     assert torch.equal(layer(logits, images), layer(logits, channels_first))
 
 
-def test_gradients_of_logits_and_parameters() -> None:
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_gradients_of_logits_and_parameters(normalization: Normalization) -> None:
     """Through two iterations, and so through the lattice."""
     logits, images, _ = scene(height=4, width=5)
-    layer = CRFRNN(3, **SETTINGS, training_iterations=2).double()
+    layer = CRFRNN(3, **SETTINGS, training_iterations=2, normalization=normalization).double()
     inputs = (logits.double().requires_grad_(), layer.bilateral_weights, layer.gaussian_weights, layer.compatibility)
 
     def refined(logits: Tensor, *_: Tensor) -> Tensor:
@@ -76,6 +79,8 @@ def test_what_cannot_work_is_refused() -> None:
         CRFRNN(3)(logits, images[:, 1:])
     with pytest.raises(ValueError, match="positive ranges"):
         CRFRNN(3, gaussian_xy=0)
-    with pytest.raises(ValueError, match="at least one iteration"):
+    with pytest.raises(ValueError, match="iterations 0"):
         CRFRNN(3, training_iterations=0)
+    with pytest.raises(ValueError, match="got 'before'"):
+        CRFRNN(3, normalization="before")  # type: ignore[arg-type]
     assert np.isfinite(CRFRNN(3)(logits, images).detach().numpy()).all()
