@@ -142,7 +142,9 @@ def _read(path: Path) -> Iterator[tuple[DenseCRF, float]]:
     lines = path.read_text().splitlines()
     if "normalization" not in lines[0]:  # a file from before this setting, when it was the symmetric one
         lines = [f"normalization,{lines[0]}", *(f"symmetric,{line}" for line in lines[1:])]
-        write_atomically(path, lambda temporary: temporary.write_text("\n".join([*lines, ""])))
+        draft = path.with_suffix(".draft")
+        draft.write_text("\n".join([*lines, ""]))
+        draft.rename(path)
     for row in csv.DictReader(lines):
         normalization = cast(Normalization, row["normalization"])
         values = [float(row[axis]) for axis in AXES]

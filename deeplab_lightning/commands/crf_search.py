@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from deeplab_lightning.ablation.crf_search import AXES, Grid, Search, draw_heat_map, fragment
-from deeplab_lightning.crf.dense_crf import DenseCRF, Normalization
+from deeplab_lightning.crf.dense_crf import NORMALIZATION_WORDS, DenseCRF, Normalization
 
 ROWS = 10
 EPILOG = """All other options are those of `deeplab validate`: -c experiments/data/X.yaml is the data, --model.scales
@@ -40,8 +40,9 @@ def run(command: str, options: list[str]) -> int:
 
         best = search.run(grid, arguments.iterations, arguments.rounds, advance)
     heading = (
-        f"The best of {len(search.scores)} CRF settings on {len(images)} validation images: mIoU "
-        f"{search.scores[best]:.4f}, {search.scores[search.no_crf]:.4f} without CRF."
+        f"The best of {len(search.scores)} CRF settings, {NORMALIZATION_WORDS[search.normalization]}, "
+        f"on {len(images)} validation images: mIoU {search.scores[best]:.4f}, "
+        f"{search.scores[search.no_crf]:.4f} without CRF."
     )
     (output / "best.yaml").write_text(fragment(best, heading))
     draw_heat_map(search.scores, best, output / "heat_map.png")

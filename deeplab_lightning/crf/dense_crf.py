@@ -17,7 +17,7 @@ Engine = Literal["auto", "torch", "pydensecrf"]
 Normalization = Literal["after", "symmetric"]
 
 LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)
-"""A probability of 0 counts as this, whose logarithm is finite; a softmax of logits that are 87 apart is not clipped."""
+"""A probability of 0 counts as this, whose logarithm is finite; a softmax of logits up to 87 apart is not clipped."""
 
 NORMALIZATION_WORDS: dict[Normalization, str] = {
     "after": "normalised after filtering",

@@ -111,6 +111,8 @@ class SegmentationModule(LightningModule):
         self.frozen, self.freeze_batch_norm, self.batch_norm_momentum = frozen, freeze_batch_norm, batch_norm_momentum
         if crf_rnn and not upsample_logits:
             raise ValueError("crf_rnn refines logits at the images' size; set upsample_logits to true")
+        if not crf_rnn and crf_normalization != "after":
+            raise ValueError(f"crf_normalization {crf_normalization!r} does nothing without crf_rnn; set that to true")
         self.start_from = start_from
         self.crf = CRFRNN(num_classes, normalization=crf_normalization) if crf_rnn else None
         self.class_weights: Tensor | None
