@@ -24,6 +24,7 @@ from deeplab_lightning.callbacks.save_logits import SaveLogits
 from deeplab_lightning.callbacks.seed_steps import SeedSteps
 from deeplab_lightning.callbacks.trimap_evaluation import TrimapEvaluation
 from deeplab_lightning.callbacks.write_predictions import WritePredictions
+from deeplab_lightning.callbacks.write_submission import WriteSubmission
 from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.datamodules.coco import COCODataModule
 from deeplab_lightning.datamodules.coco_stuff import COCOStuffDataModule
@@ -39,7 +40,7 @@ from deeplab_lightning.modules.deeplab_v3_cascade import DeepLabV3CascadeModule
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 
 # Imported so that their short names work in a config and on the command line.
-CALLBACKS = (BootstrapHardImages, CRFEvaluation, LogPredictions, SaveLogits, TrimapEvaluation)
+CALLBACKS = (BootstrapHardImages, CRFEvaluation, LogPredictions, SaveLogits, TrimapEvaluation, WriteSubmission)
 DATAMODULES = (COCODataModule, COCOStuffDataModule, FolderDataModule, ShapesDataModule, VOCDataModule)
 MODULES = (DeepLabV1Module, DeepLabV2Module, DeepLabV3Module, DeepLabV3CascadeModule, DeepLabV3PlusModule)
 

@@ -19,7 +19,7 @@ def scaled_size(size: Sequence[int], scale: float, align_corners: bool) -> tuple
 def multi_scale_logits(
     network: Network, images: Tensor, scales: Sequence[float] = (1.0,), flip: bool = False, align_corners: bool = False
 ) -> Tensor:
-    """Logits of whole images from inputs at several scales, mirrored too if asked (v3, section 4.1).
+    """Logits of whole images from inputs at several scales, mirrored too if asked (v3, section 4.2).
 
     The network's logits are upsampled from the feature grid straight to the images' size, and the probabilities of all
     passes averaged. What comes back is the logarithm of that average, so that a softmax gives the average again; a

@@ -1,10 +1,12 @@
 """The two records of every run: CSV files beside its checkpoints, and Weights & Biases."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -22,6 +24,7 @@ class WandbSettings:
         name: of the run; the run folder's name when not given.
         tags: of the run.
         work: the piece of a table that the run is; by it `deeplab report --wandb` finds the run.
+        paper: the numbers that a paper prints for what the run scores, in percent, by logged name and by row.
         log_model: keep best.ckpt, of a table last.ckpt, which its rows score, as an artifact when a training ends.
     """
 
@@ -32,6 +35,7 @@ class WandbSettings:
     name: str | None = None
     tags: list[str] = field(default_factory=list)
     work: str | None = None
+    paper: dict[str, dict[str, float]] = field(default_factory=dict)
     log_model: bool = False
 
     def __post_init__(self) -> None:
@@ -50,7 +54,7 @@ def build_loggers(root: Path, command: str, settings: WandbSettings) -> list[Log
     if mode != "disabled":
         root.mkdir(parents=True, exist_ok=True)
         of_table = settings.work is not None and command == "fit"
-        wandb_logger = (LastCheckpointLogger if of_table else WandbLogger)(
+        wandb_logger = (LastCheckpointLogger if of_table else partial(PaperLogger, settings.paper))(
             name=settings.name or root.resolve().name,
             save_dir=root,
             mode=mode,
@@ -66,6 +70,34 @@ def build_loggers(root: Path, command: str, settings: WandbSettings) -> list[Log
         wandb_logger._wandb_init.pop("anonymous", None)  # wandb warns about it, and Lightning always passes it
         loggers.append(wandb_logger)
     return loggers
+
+
+class PaperLogger(WandbLogger):
+    """Puts the numbers of a paper beside what is scored.
+
+    The run's summary has {paper, ours, difference} of each row in `rows`, in percent.
+
+    Args:
+        paper: the paper's numbers by logged name and by row.
+        kwargs: see `WandbLogger`.
+    """
+
+    def __init__(self, paper: Mapping[str, Mapping[str, float]], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._paper = paper
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log, and compare what has a number in the paper."""
+        super().log_metrics(metrics, step)
+        rows = {
+            row: {"paper": number, "ours": 100 * metrics[name], "difference": 100 * metrics[name] - number}
+            for name, numbers in self._paper.items()
+            for row, number in numbers.items()
+            if name in metrics
+        }
+        if rows:
+            self.experiment.summary["rows"] = rows
 
 
 class LastCheckpointLogger(WandbLogger):

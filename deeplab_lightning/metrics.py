@@ -83,7 +83,7 @@ class TrimapBands(Metric):
     """Confusion matrices in the bands of width 1 to `max_width` along void borders, int64, ranks summed.
 
     The band of width w is the void dilated by a square of side 2 w + 1, less the void: the labelled pixels at a
-    Chebyshev distance of at most w (v1, section 5.3; the authors' MyVOCevalsegBoundary.m).
+    Chebyshev distance of at most w (v1, section 5; the authors' MyVOCevalsegBoundary.m).
 
     Args:
         num_classes: K.

@@ -2,7 +2,7 @@
 
 
 def poly(step: int, max_steps: int, power: float = 0.9) -> float:
-    """(1 - step / max_steps) ** power, 0 from max_steps on (v2, section 4.1.1; v3, section 4.1)."""
+    """(1 - step / max_steps) ** power, 0 from max_steps on (v2, section 4.1.2; v3, section 4.1)."""
     return float(max(0.0, 1.0 - step / max_steps) ** power)
 
 

@@ -155,11 +155,15 @@ def _line(planned: PlannedRow, outcomes: Outcomes, scale: str) -> Line:
     for seed, key in seeds.items():
         trained = outcomes[key]
         if trained.state or planned.evaluation is None:
-            states.append(trained.state or "trained" + (", scored by the VOC server" if not planned.row.stage else ""))
+            states.append(trained.state or "trained")
             continue
         scored = outcomes.get(f"{key}/evaluations/{planned.evaluation.digest}", Outcome("not yet run"))
         if scored.state:
             states.append(f"trained, evaluation {scored.state}")
+            continue
+        if planned.served:
+            states.append(f"submit {scored.submission}" if line.comparable else "predicted")
+            seconds.append(trained.seconds + scored.seconds)
             continue
         records = [record for record in scored.records if record["metric"] == planned.row.metric]
         if not records:

@@ -21,12 +21,14 @@ class Outcome:
         seconds: that it took.
         records: its scores {split, metric, value, identity}; a training has none.
         num_devices: that it trained on, each with the batch of the settings.
+        submission: the tarball that it left for the VOC server, on the machine where it ran.
     """
 
     state: str = ""
     seconds: float = 0.0
     records: list[Record] = field(default_factory=list)
     num_devices: int = 1
+    submission: str = ""
 
 
 Outcomes = dict[str, Outcome]
@@ -68,9 +70,9 @@ def read_runs(runs: Iterable[Any]) -> Outcomes:
             continue
         summary = run.summary_metrics
         if "seconds" in summary:
-            records = ungroup_records(summary["evaluations"]) if "/" in key else []
+            records = ungroup_records(summary.get("evaluations", [])) if "/" in key else []
             num_devices = run.config.get("environment", {}).get("num_devices", 1)
-            outcomes[key] = Outcome("", summary["seconds"], records, num_devices)
+            outcomes[key] = Outcome("", summary["seconds"], records, num_devices, summary.get("submission", ""))
         elif key not in outcomes or outcomes[key].state:
             outcomes[key] = Outcome("failed" if run.state == "failed" else "unfinished")
     return outcomes

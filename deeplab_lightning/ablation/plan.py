@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deeplab_lightning.ablation.table import Row, Settings, Table, TableError, read_yaml
+from deeplab_lightning.datasets.submission import Competition
 
 SCALES = {
     "paper": (),
@@ -18,7 +19,7 @@ SCALES = {
     "smoke": ("data/shapes.yaml", "scale/tables_smoke.yaml"),
 }
 """The data and the settings that take the place of the paper's."""
-COMMANDS = {"val": "validate", "test": "test"}
+COMMANDS = {"val": "validate", "test": "test", "server": "predict"}
 DIGITS = 10
 PAPER = re.compile(r"arXiv:[\d.]+\d")
 
@@ -29,15 +30,17 @@ class Evaluation:
 
     Args:
         digest: of its settings; names its folder within the training's.
-        command: "validate" or "test".
+        command: "validate", "test" or, for the VOC server, "predict".
         settings: over those of the training.
         rows: names of the rows that it serves.
+        paper: at the paper's scale the paper's numbers for it, by logged name and by row.
     """
 
     digest: str
     command: str
     settings: dict[str, Any]
     rows: list[str] = field(default_factory=list)
+    paper: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass
@@ -105,6 +108,11 @@ class PlannedRow:
     training: Training | None
     evaluation: Evaluation | None
 
+    @property
+    def served(self) -> bool:
+        """Whether the VOC server scores it, from the label maps that it leaves."""
+        return self.evaluation is not None and self.evaluation.command == "predict"
+
 
 @dataclass
 class Plan:
@@ -146,10 +154,12 @@ def plan_table(
             continue
         for seed in seeds:
             training = _plan_training(table, row, scale, seed, trainings)
-            evaluation = _plan_evaluation(table, row)
+            evaluation = _plan_evaluation(table, row, training)
             if evaluation is not None:
                 evaluation = training.evaluations.setdefault(evaluation.digest, evaluation)
                 evaluation.rows += [row.name] if row.name not in evaluation.rows else []
+                if scale == "paper" and row.paper is not None:
+                    evaluation.paper.setdefault(row.metric, {})[row.name] = row.paper
             planned.append(PlannedRow(row, seed, training, evaluation))
     return Plan(table, scale, planned, list(trainings.values()), wandb or {})
 
@@ -190,15 +200,27 @@ def compose(table: Table, row: Row, scale: str) -> tuple[dict[str, Any], list[st
     return config, [key for key in keys if _get(asked, key) != _get(config, key)]
 
 
-def _plan_evaluation(table: Table, row: Row) -> Evaluation | None:
+def _plan_evaluation(table: Table, row: Row, training: Training) -> Evaluation | None:
     split = row.metric.split("/")[0]
-    if row.stage is not None or split not in COMMANDS:
+    if row.stage is not None:
         return None
     settings: dict[str, Any] = {}
     for file in row.evaluate_configs:
         merge(settings, read_yaml(table.root / file))
     merge(settings, nest(row.evaluate))
+    if split == "server":
+        packed = {"class_path": "WriteSubmission", "init_args": {"competition": competition(training)}}
+        merge(settings, nest({"data.init_args.test_split": "test", "trainer.callbacks+": [packed]}))
     return Evaluation(_digest([split, settings]), COMMANDS[split], settings)
+
+
+def competition(training: Training) -> Competition:
+    """Of VOC's, the one for what a training and those that it starts from have seen."""
+    data, model = (training.config[part] for part in ("data", "model"))
+    others = data["class_path"] != "VOCDataModule" or data["init_args"].get("sbd_root")
+    if others or model["init_args"].get("pretrained"):
+        return "comp6"
+    return "comp5" if training.source is None else competition(training.source)
 
 
 def merge(old: dict[str, Any], new: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from deeplab_lightning.datasets.submission import TARBALL
 from deeplab_lightning.identity import Record
 
 OWN_WORDS = "deeplab: error:"  # a log that ends with a line of this says why
@@ -22,12 +23,13 @@ def describe_failure(status: int, log: str) -> str:
 
 
 def read_results(folder: Path, command: str) -> dict[str, Any]:
-    """What a process that ended well left in its logs: {seconds, records}, or of a training {seconds, num_devices}.
+    """What a process that ended well left in its logs: {seconds, records}.
 
-    A training's seconds are those of all its attempts. An attempt that was killed outright (SIGKILL) left no seconds.
+    Of a training it is {seconds, num_devices}, of a prediction for the VOC server {seconds, submission}. A
+    training's seconds are those of all its attempts. An attempt that was killed outright (SIGKILL) left no seconds.
 
     Raises:
-        ValueError: the newest log has no record of the run, or one that cannot be read.
+        ValueError: the newest log has no record of the run, or one that cannot be read, or no tarball for the server.
     """
     paths = sorted(folder.glob(f"logs/{command}_*/run.json"), key=lambda path: path.stat().st_mtime_ns)
     if not paths:
@@ -37,6 +39,10 @@ def read_results(folder: Path, command: str) -> dict[str, Any]:
         seconds, num_devices = float(run["seconds"]), int(run["environment"]["num_devices"])
     if command == "fit":
         return {"seconds": round(seconds + sum(map(_seconds, earlier)), 1), "num_devices": num_devices}
+    if command == "predict":
+        if not (tarballs := list(newest.parent.glob(TARBALL.format("*")))):
+            raise ValueError(f"there are no label maps for the server in {newest.parent}")
+        return {"seconds": seconds, "submission": str(tarballs[0])}
     with _reading(newest.with_name("evaluation.json")) as records:
         return {"seconds": seconds, "records": list(records)}
 
@@ -50,14 +56,15 @@ def _seconds(path: Path) -> float:
         return 0.0
 
 
-def read_done(path: Path) -> tuple[float, list[Record], int]:
-    """The seconds that a piece of work took, its scores, and the number of devices that it trained on.
+def read_done(path: Path) -> tuple[float, list[Record], int, str]:
+    """The seconds that a piece of work took, its scores, the devices that it trained on, its tarball for the server.
 
     Raises:
         ValueError: the file cannot be read.
     """
     with _reading(path) as done:
-        return float(done["seconds"]), list(done.get("records", [])), int(done.get("num_devices", 1))
+        seconds, records = float(done["seconds"]), list(done.get("records", []))
+        return seconds, records, int(done.get("num_devices", 1)), str(done.get("submission", ""))
 
 
 def read_failure(path: Path) -> str:

@@ -75,6 +75,8 @@ class Work:
         own, folder = root / self.training.name, self.folder(root)
         settings = {"group": self.training.group, "name": self.rows_name, "tags": json.dumps(self.training.tags)}
         settings |= {"work": self.key} | dict(self.wandb)
+        if self.evaluation is not None and self.evaluation.paper:
+            settings["paper"] = json.dumps(self.evaluation.paper)
         wandb = [option for key, value in settings.items() for option in (f"--wandb.{key}", value)]
         config = ["-c", str(own / "config.yaml")]
         if self.evaluation is None:

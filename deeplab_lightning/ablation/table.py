@@ -14,6 +14,8 @@ Settings = dict[str, Any]
 """Dotted settings of the command line, such as `model.init_args.output_stride`, and their values."""
 
 TABLE_KEYS = {"table", "metric", "configs", "rows"}
+OF_ALL_ROWS = {"uncertain"}
+"""What a table may say once of every row that trains."""
 KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     **dict.fromkeys(("table", "name", "metric", "stage", "start_from"), (str, "a text")),
     **dict.fromkeys(("note", "uncertain", "not_reproducible"), (str, "a text")),
@@ -36,7 +38,7 @@ class Row:
 
     Args:
         name: by which other rows, options and reports know it.
-        metric: what the number is; "server/..." is scored by the VOC server alone.
+        metric: what the number is; "server/..." is scored by the VOC server alone, from label maps.
         configs: files of the training, in order.
         paper: the published number, in percent.
         train: settings of the training, over those of the files; None for a reference.
@@ -46,7 +48,7 @@ class Row:
         columns: what else the paper prints in this row.
         stage: what a row is for that only trains, for others to start from; the paper has no such row.
         note: what to know about a row; needed where the paper prints no number.
-        uncertain: what of the row the paper leaves open, and how it is done here.
+        uncertain: what of the row the paper leaves open, and how it is done here; with what the table says of all.
         not_reproducible: why nobody else can repeat it.
     """
 
@@ -133,7 +135,7 @@ def read_table(path: Path) -> Table:
         TableError: whatever is wrong with it.
     """
     content = read_yaml(path)
-    _check_keys(path, content, TABLE_KEYS, TABLE_KEYS)
+    _check_keys(path, content, TABLE_KEYS | OF_ALL_ROWS, TABLE_KEYS)
     if not content["rows"]:
         raise TableError(f"{path}: it has no rows")
     rows: list[Row] = []
@@ -157,6 +159,8 @@ def _read_row(path: Path, table: dict[str, Any], entry: dict[str, Any]) -> Row:
     if train is None and "configs" in entry:
         raise TableError(f"{where}: it trains nothing, so it takes no configs; or give it train: {{}}")
     given = {key: value for key, value in entry.items() if key not in ("configs", "evaluate", "train")}
+    if train is not None and (uncertain := [each["uncertain"] for each in (entry, table) if "uncertain" in each]):
+        given["uncertain"] = "; ".join(uncertain)
     return Row(
         **{"metric": table["metric"]} | given,
         configs=_overlay(table["configs"], entry.get("configs", ())),

@@ -1,4 +1,4 @@
-"""Bootstrapping on hard images (v3, section 4.1): train on them more often."""
+"""Bootstrapping on hard images (v3, section 4.3): train on them more often."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.metrics import ConfusionMatrix, mean_iou
 
 HARD_CLASSES = ("bicycle", "chair", "diningtable", "pottedplant", "sofa")
-"""Of v3, section 4.1."""
+"""Of v3, section 4.3."""
 
 
 class BootstrapHardImages(Callback):

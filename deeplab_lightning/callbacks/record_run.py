@@ -70,6 +70,11 @@ class RecordRun(SaveConfigCallback):
             with suppress(OSError):  # it would hide the first error, which may be that very one
                 self._take_time()
 
+    @rank_zero_only
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """All is predicted."""
+        self._finish(trainer)
+
     def _finish(self, trainer: Trainer) -> None:
         self._take_time()
         for logger in trainer.loggers:

@@ -18,8 +18,8 @@ class WritePredictions(Callback):
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ask for the log folder while every rank does: the ranks agree on it by a broadcast."""
-        self._folder = Path(trainer.log_dir or trainer.default_root_dir) / "predictions"
+        """Ask for the log folder while every rank does."""
+        self._folder = predictions_folder(trainer)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
@@ -38,3 +38,8 @@ class WritePredictions(Callback):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where they are."""
         rank_zero_info(f"predictions are in {self._folder}")
+
+
+def predictions_folder(trainer: Trainer) -> Path:
+    """Where the label maps go; every rank must ask, for they agree on the log folder by a broadcast."""
+    return Path(trainer.log_dir or trainer.default_root_dir) / "predictions"

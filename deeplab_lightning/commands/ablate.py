@@ -24,7 +24,7 @@ its checkpoint. What is done is found again by the hash of its settings, so the 
 and again tries what failed. `deeplab report` with the same files prints the tables at any time."""
 
 
-TABLES_OWN = {"group", "name", "tags", "work"}
+TABLES_OWN = {"group", "name", "tags", "work", "paper"}
 """Settings of W&B by which a report finds the runs of a table."""
 
 
@@ -205,12 +205,16 @@ def print_plan(console: Console, plan: Plan, root: Path) -> None:
     if references:
         text = f"references, nothing to run: {', '.join(references)}"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
+    works = work_of(plan)
+    if served := [planned.row.name for planned in plan.rows if planned.served]:
+        text = f"label maps for the VOC server, in a tarball each: {', '.join(dict.fromkeys(served))}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
     for training in plan.trainings:
         for row, replaced in training.replaced.items():
             text = f"scale {plan.scale} sets aside {', '.join(replaced)} of {row}"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
     console.print("Its commands; their configs are written when `deeplab ablate` starts them:", highlight=False)
-    for work in work_of(plan):
+    for work in works:
         console.print(shlex.join(["deeplab", *work.options(root)]), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -44,6 +44,8 @@ class Processes:
             log.mkdir(parents=True)
             records = [{"split": "val", "metric": "val/miou", "value": 0.2, "identity": IDENTITY.as_dict()}]
             (log / "evaluation.json").write_text(json.dumps(records))
+            if options[0] == "predict":
+                (log / "comp6_test_cls.tar").touch()
             (log / "run.json").write_text(json.dumps({"seconds": 1.5, "environment": {"num_devices": 1}}))
         return status
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from deeplab_lightning.ablation.plan import Plan, check_scale, merge, plan_table
+from deeplab_lightning.ablation.plan import Plan, Training, check_scale, competition, merge, nest, plan_table
 from deeplab_lightning.ablation.runner import config_of
-from deeplab_lightning.ablation.table import TableError, read_table
+from deeplab_lightning.ablation.table import Settings, TableError, read_table
 from tests.ablation.tables import TABLE, write_tree
 
 CHAIN = """  - {name: first, stage: a start, train: {model.init_args.lr: 0.1}}
@@ -69,10 +69,50 @@ def test_a_scale_wins_and_says_what_it_set_aside(tmp_path: Path) -> None:
     assert [training.replaced for training in made.trainings] == [{}, {}, {"second": ["trainer.max_steps"]}]
 
 
-def test_scores_of_the_server_are_not_measured_here(tmp_path: Path) -> None:
-    made = plan(tmp_path, "  - {name: test, metric: server/miou, train: {}, paper: 1}\n", names=["test"])
-    assert made.rows[0].evaluation is None
-    assert made.rows[0].training is not None
+SERVER = """  - name: test
+    metric: server/miou
+    train: {}
+    evaluate: {configs: [crf/crf.yaml], model.init_args.flip: true}
+    paper: 1
+"""
+
+
+def test_what_the_server_scores_is_predicted_as_its_row_says(tmp_path: Path) -> None:
+    (row,) = plan(tmp_path, SERVER, names=["test"]).rows
+    assert row.evaluation is not None
+    assert row.evaluation.command == "predict"
+    assert row.evaluation.settings == {
+        "model": {"init_args": {"flip": True}},
+        "data": {"init_args": {"test_split": "test"}},
+        "trainer": {
+            "callbacks+": [
+                {"class_path": "CRFEvaluation"},
+                {"class_path": "WriteSubmission", "init_args": {"competition": "comp6"}},
+            ]
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("config", "source", "expected"),
+    [
+        ({}, None, "comp5"),
+        ({"data.init_args.sbd_root": "SBD"}, None, "comp6"),
+        ({"data.class_path": "COCODataModule"}, None, "comp6"),
+        ({"model.init_args.pretrained": True}, None, "comp6"),
+        ({}, {}, "comp5"),
+        ({}, {"model.init_args.pretrained": True}, "comp6"),
+    ],
+)
+def test_the_competition_follows_from_all_that_was_seen(
+    config: Settings, source: Settings | None, expected: str
+) -> None:
+    def training(settings: Settings, source: Training | None) -> Training:
+        voc = nest({"data.class_path": "VOCDataModule", "data.init_args": {}, "model.init_args.pretrained": False})
+        merge(voc, nest(settings))
+        return Training("name", voc, 0, source, "group", [])
+
+    assert competition(training(config, None if source is None else training(source, None))) == expected
 
 
 def test_a_key_with_a_plus_adds_to_a_list() -> None:

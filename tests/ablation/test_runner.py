@@ -52,6 +52,9 @@ def test_the_names_of_its_run_in_wandb(tmp_path: Path) -> None:
         *("--wandb.work", works[0].training.name, "--wandb.project", "mine"),
     ]
     assert [work.rows_name for work in works[1:]] == ["plain", "flip"]
+    options = works[2].options(tmp_path)
+    assert options[options.index("--wandb.paper") + 1] == '{"val/miou": {"flip": 21.0}}'
+    assert "--wandb.paper" not in work_of(plan_table(plan(tmp_path).table, "smoke"))[2].options(tmp_path)
     assert works[1].key.startswith(f"{works[0].key}/evaluations/")
 
 

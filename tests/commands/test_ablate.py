@@ -71,8 +71,8 @@ def test_faults_are_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: P
         main(["ablate", str(path), "--seeds", "0,a"])
     assert "'0,a' is not a list of numbers such as 0,1,2" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main(["ablate", str(path), "--wandb", "project=mine,work=1"])
-    assert "--wandb cannot set work" in capsys.readouterr().err
+        main(["ablate", str(path), "--wandb", "project=mine,work=1,paper={}"])
+    assert "--wandb cannot set paper, work" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

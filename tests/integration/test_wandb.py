@@ -23,13 +23,16 @@ from tests.ablation.tables import TABLE, write_tree
 from tests.integration.conftest import ROOT
 from tests.wandb_file import OfflineRun, read_offline_runs
 
-CRF_ROW = """  - name: crf
+CRF_PAPERS = {"crf": ("val/miou", 22.0), "crf_refined": ("val/miou_crf", 23.5)}
+CRF_ROW = """  - &crf
+    name: crf
     train: *brief
     evaluate:
       trainer.callbacks+:
         - {class_path: CRFEvaluation, init_args: {iterations: 1}}
         - {class_path: LogPredictions, init_args: {num_images: 2}}
     paper: 22.0
+  - {<<: *crf, name: crf_refined, metric: val/miou_crf, paper: 23.5}
 """
 
 
@@ -68,7 +71,14 @@ def place(tmp_path_factory: pytest.TempPathFactory, shapes_root: Path) -> Place:
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("DEEPLAB_TRACEBACK", "1")
         patch.setattr(runner, "subprocess", SimpleNamespace(Popen=InThisProcess, DEVNULL=subprocess.DEVNULL))
-        options = ["--rows", "plain,crf", "--runs", str(root / "runs"), "--wandb", "project=mine,log_model=true"]
+        options = [
+            "--rows",
+            "plain,crf,crf_refined",
+            "--runs",
+            str(root / "runs"),
+            "--wandb",
+            "project=mine,log_model=true",
+        ]
         assert main(["ablate", str(path), *options]) == 0
     return Place(path, root / "runs" / "paper", read_offline_runs(root / "runs"))
 
@@ -80,7 +90,7 @@ def named(place: Place, name: str) -> OfflineRun:
 
 def test_what_a_run_is(place: Place) -> None:
     training, plain, crf = place.runs
-    assert [run.name for run in place.runs] == ["plain and 1 more", "plain", "crf"]
+    assert [run.name for run in place.runs] == ["plain and 2 more", "plain", "crf and 1 more"]
     assert [run.job_type for run in place.runs] == ["fit", "validate", "validate"]
     for run in place.runs:
         assert (run.project, run.group, run.state) == ("mine", "tiny", "finished")
@@ -104,22 +114,37 @@ def test_what_a_run_is(place: Place) -> None:
 
 
 def test_every_score_carries_its_identity(place: Place) -> None:
-    summary = named(place, "crf").summary_metrics
+    summary = named(place, "crf and 1 more").summary_metrics
     records = ungroup_records(summary["evaluations"])
     assert {record["metric"] for record in records} >= {"val/miou", "val/miou_crf", "val/iou/background"}
     for record in records:
         assert record["value"] == pytest.approx(summary[record["metric"]], abs=1e-6)
         assert bool(record["identity"]["crf"]) == record["metric"].split("/")[1].endswith("_crf")
         assert record["identity"]["num_images"] == 5
-    done = json.loads((place.root / named(place, "crf").config["wandb"]["work"] / "done.json").read_text())
+    done = json.loads((place.root / named(place, "crf and 1 more").config["wandb"]["work"] / "done.json").read_text())
     by_metric = {record["metric"]: record for record in done["records"]}
     assert {record["metric"]: record for record in records} == by_metric
     assert summary["seconds"] == done["seconds"] > 0
     assert group_records(done["records"]) == summary["evaluations"]
 
 
+def test_the_papers_numbers_and_the_differences(place: Place) -> None:
+    """Two rows share a run, each with a metric of its own."""
+    training, plain, crf = place.runs
+    assert "rows" not in training.summary_metrics
+    for run, papers in ((plain, {"plain": ("val/miou", 20.0)}), (crf, CRF_PAPERS)):
+        rows = run.summary_metrics["rows"]
+        assert {name: row["paper"] for name, row in rows.items()} == {
+            name: paper for name, (_, paper) in papers.items()
+        }
+        for name, (metric, paper) in papers.items():
+            ours = 100 * run.summary_metrics[metric]
+            assert rows[name]["ours"] == pytest.approx(ours, abs=1e-4)
+            assert rows[name]["difference"] == pytest.approx(ours - paper, abs=1e-4)
+
+
 def test_the_table_of_the_classes(place: Place) -> None:
-    run = named(place, "crf")
+    run = named(place, "crf and 1 more")
     content = json.loads(run.media(run.summary_metrics["val/per_class_iou"]).read_text())
     assert content["columns"] == ["class", "iou", "iou_crf"]
     scores = {record["metric"]: record["value"] for record in ungroup_records(run.summary_metrics["evaluations"])}
@@ -132,7 +157,7 @@ def test_the_table_of_the_classes(place: Place) -> None:
 
 
 def test_panels_are_images_under_masks(place: Place) -> None:
-    run = named(place, "crf")
+    run = named(place, "crf and 1 more")
     panels = run.summary_metrics["val/panels"]
     assert (panels["_type"], panels["count"]) == ("images/separated", 2)
     for name in panels["filenames"]:
@@ -157,8 +182,8 @@ def test_the_report_is_the_same_from_both(place: Place) -> None:
     local = compare(table, "paper", read_folder(place.root))
     online = compare(table, "paper", read_runs(place.runs))
     assert online == local
-    assert [len(line.scores) for line in local.lines] == [0, 1, 0, 1]
-    assert [line.status for line in local.lines] == ["", "", "not yet run", ""]
+    assert [len(line.scores) for line in local.lines] == [0, 1, 0, 1, 1]
+    assert [line.status for line in local.lines] == ["", "", "not yet run", "", ""]
 
 
 def test_the_command_reads_a_project(

@@ -1,0 +1,64 @@
+"""Label maps as the evaluation server of PASCAL VOC takes them: one palette PNG for each image, in a tarball."""
+
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.datasets.palette import PALETTE
+
+Competition = Literal["comp5", "comp6"]
+"""VOC's competitions in segmentation: with no other data than VOC's, and with others."""
+
+FOLDER = "results/VOC2012/Segmentation/{}_test_cls"
+TARBALL = "{}_test_cls.tar"
+PALETTE_OF_8_BITS = bytes([8, 3])  # depth and type of the colours in a PNG's header
+
+
+def write_submission(
+    images: Mapping[str, Path], predictions: Path, num_classes: int, competition: Competition, folder: Path
+) -> Path:
+    """Pack the label maps `<id>.png` of all images into `<competition>_test_cls.tar`, once each has been looked at.
+
+    Args:
+        images: by their ids.
+        predictions: the folder of the label maps.
+        num_classes: K, background included.
+        competition: "comp6" with data that are not VOC's, as masks of SBD, COCO or ImageNet's weights; else "comp5".
+        folder: where the tarball goes.
+
+    Raises:
+        DataError: a label map is missing, is of no image, or is not what the server takes.
+    """
+    label_maps = {path.stem: path for path in predictions.iterdir()}
+    if missing := sorted(images.keys() - label_maps.keys()):
+        raise DataError(f"{predictions / missing[0]}.png: no such label map, as of {len(missing)} of the images")
+    if others := sorted(label_maps.keys() - images.keys()):
+        raise DataError(f"{label_maps[others[0]]}: it is of no image of the split")
+    for image_id, image in images.items():
+        _check(label_maps[image_id], image, num_classes)
+    path = folder / TARBALL.format(competition)
+    draft = path.with_suffix(".draft")
+    with tarfile.open(draft, "w") as tarball:
+        for image_id in images:
+            tarball.add(label_maps[image_id], f"{FOLDER.format(competition)}/{image_id}.png")
+    return draft.rename(path)
+
+
+def _check(path: Path, image: Path, num_classes: int) -> None:
+    """Refuse a label map that is no palette PNG of 8 bits, of VOC's colours, the image's size and the classes alone."""
+    with Image.open(image) as picture:
+        size = picture.size
+    if path.suffix != ".png" or path.read_bytes()[24:26] != PALETTE_OF_8_BITS:
+        raise DataError(f"{path}: the server takes PNGs with a palette and 8 bits alone")
+    with Image.open(path) as label_map:
+        if label_map.getpalette() != PALETTE.ravel().tolist():
+            raise DataError(f"{path}: its palette is not VOC's")
+        if label_map.size != size:
+            raise DataError(f"{path}: it has {label_map.size} pixels and {image} {size}; sizes must be the images' own")
+        if (highest := int(np.asarray(label_map).max())) >= num_classes:
+            raise DataError(f"{path}: its highest value is {highest}, and there are {num_classes} classes")

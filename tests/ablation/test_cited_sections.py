@@ -1,0 +1,28 @@
+"""Where a paper says what is cited: each file with all the sections that it names."""
+
+import re
+
+import pytest
+
+from tests.integration.conftest import ROOT
+
+SECTIONS = {
+    "README.md": {"4.3"},  # bootstrapping (v3)
+    "deeplab_lightning/callbacks/bootstrap_hard_images.py": {"4.3"},
+    "deeplab_lightning/datamodules/coco.py": {"4.3"},
+    "deeplab_lightning/inference.py": {"4.2"},  # scales and mirrored inputs (v3)
+    "deeplab_lightning/metrics.py": {"5"},  # trimaps (v1)
+    "deeplab_lightning/schedules.py": {"5", "4.1.2", "4.1"},  # step (v1), poly (v2, v3)
+    "deeplab_lightning/losses.py": {"3.1", "4.1"},  # labels subsampled (v1), logits upsampled (v3)
+    "experiments/ablations/deeplab_v1_table1a.yaml": {"4.3"},  # MSc
+    "experiments/ablations/deeplab_v2_test.yaml": {"4.1.2"},
+    "experiments/ablations/deeplab_v3_table6.yaml": {"4.3"},  # COCO
+    "experiments/ablations/deeplab_v3_table7.yaml": {"4.1", "4.3"},  # second stage, bootstrapping
+    "experiments/ablations/deeplab_v3plus_figure5.yaml": {"4.4"},  # trimaps
+    "experiments/ablations/deeplab_v3plus_table6.yaml": {"4.1", "4.2"},  # of v3: second stage, scales and flip
+}
+
+
+@pytest.mark.parametrize("path", SECTIONS)
+def test_sections_are_those_that_say_it(path: str) -> None:
+    assert set(re.findall(r"section ([\d.]*\d)", (ROOT / path).read_text())) == SECTIONS[path]

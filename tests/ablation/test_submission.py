@@ -1,0 +1,196 @@
+"""Rows whose metric is on VOC's evaluation server: predicted, packed as the devkit's rules say, and reported."""
+
+import io
+import struct
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.ablation.compare import compare
+from deeplab_lightning.ablation.outcomes import read_folder, read_runs
+from deeplab_lightning.ablation.plan import Plan, plan_table
+from deeplab_lightning.ablation.runner import run_works, work_of
+from deeplab_lightning.ablation.table import read_table
+from deeplab_lightning.commands.ablate import print_plan
+from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.datasets.palette import PALETTE
+from deeplab_lightning.datasets.submission import write_submission
+from tests.ablation.processes import Processes
+from tests.ablation.tables import TABLE, write_tree
+from tests.devkits import VOC_TEST, save_palette
+from tests.integration.conftest import TINY
+from tests.wandb_file import OfflineRun
+
+SERVER = "  - {name: test, metric: server/miou, train: {}, evaluate: {configs: [crf/crf.yaml]}, paper: 60}\n"
+FIRST_COLOURS = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128)]
+
+
+def check_by_the_devkit(tarball: Path, voc_root: Path) -> None:
+    """One regular file for each line of test.txt, a palette PNG of 8 bits, of its image's size, with classes alone."""
+    image_ids = (voc_root / "ImageSets" / "Segmentation" / "test.txt").read_text().split()
+    with tarfile.open(tarball) as content:
+        members = {member.name: member for member in content.getmembers()}
+        folder = f"results/VOC2012/Segmentation/{tarball.stem}"
+        assert set(members) == {f"{folder}/{image_id}.png" for image_id in image_ids}
+        for image_id in image_ids:
+            member = members[f"{folder}/{image_id}.png"]
+            assert member.isreg()
+            file = content.extractfile(member)
+            assert file is not None
+            data = file.read()
+            width, height, bits, kind = struct.unpack(">IIBB", data[16:26])
+            with Image.open(voc_root / "JPEGImages" / f"{image_id}.jpg") as image:
+                assert ((width, height), bits, kind) == (image.size, 8, 3)
+            label_map = Image.open(io.BytesIO(data))
+            assert label_map.mode == "P"
+            assert np.asarray(label_map).max() <= 20
+            palette = np.reshape(label_map.getpalette() or [], (256, 3))
+            assert palette[:5].tolist() == [[*colour] for colour in FIRST_COLOURS]
+            assert palette[255].tolist() == [224, 224, 192]
+
+
+def options(folder: Path, voc_root: Path, *more: str) -> list[str]:
+    """Of `deeplab predict`, with a tiny network on the generated VOC."""
+    data = f"data: {{class_path: VOCDataModule, init_args: {{root: {voc_root}, test_split: test}}}}\n"
+    callbacks = "trainer: {callbacks: [{class_path: CRFEvaluation, init_args: {iterations: 1}}], logger: false}\n"
+    files = {"data.yaml": data, "tiny.yaml": TINY, "crf.yaml": callbacks}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    configs = [option for name in files for option in ("-c", str(folder / name))]
+    return [*configs, "--trainer.default_root_dir", str(folder / "run"), *more]
+
+
+def test_a_prediction_of_the_test_split_is_packed_as_the_server_takes_it(
+    tmp_path: Path, voc_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", *options(tmp_path, voc_root, "--trainer.callbacks+", "WriteSubmission")]) == 0
+    check_by_the_devkit(tmp_path / "run" / "comp6_test_cls.tar", voc_root)
+
+
+@pytest.mark.parametrize(
+    ("command", "setting", "error"),
+    [
+        ("predict", "--data.test_split=val", "got val and None"),
+        ("predict", "--data.predict_images=images", "got test and images"),
+        ("validate", "--data.test_split=test", "acts on `deeplab predict` alone"),
+    ],
+)
+def test_what_is_not_the_whole_test_split_is_refused_before_it_is_predicted(
+    tmp_path: Path, voc_root: Path, capsys: pytest.CaptureFixture[str], command: str, setting: str, error: str
+) -> None:
+    assert main([command, *options(tmp_path, voc_root, "--trainer.callbacks+", "WriteSubmission", setting)]) == 1
+    assert error in capsys.readouterr().err
+    assert not list((tmp_path / "run").rglob("*.png"))
+
+
+def nothing(folder: Path) -> None:
+    pass
+
+
+def missing(folder: Path) -> None:
+    (folder / f"{VOC_TEST[1]}.png").unlink()
+
+
+def of_no_image(folder: Path) -> None:
+    save_palette(np.zeros((48, 64), np.uint8), folder / "other.png")
+
+
+def turned(folder: Path) -> None:
+    save_palette(np.zeros((64, 48), np.uint8), folder / f"{VOC_TEST[1]}.png")
+
+
+def void(folder: Path) -> None:
+    save_palette(np.full((48, 64), 255, np.uint8), folder / f"{VOC_TEST[1]}.png")
+
+
+def grey(folder: Path) -> None:
+    Image.new("L", (64, 48)).save(folder / f"{VOC_TEST[1]}.png")
+
+
+def colours(folder: Path) -> None:
+    Image.new("RGB", (64, 48)).save(folder / f"{VOC_TEST[1]}.png")
+
+
+def four_bits(folder: Path) -> None:
+    label_map = Image.new("P", (64, 48))
+    label_map.putpalette(PALETTE[:16].ravel().tolist())
+    label_map.save(folder / f"{VOC_TEST[1]}.png", bits=4)
+
+
+def other_palette(folder: Path) -> None:
+    label_map = Image.new("P", (64, 48))
+    label_map.putpalette(PALETTE[::-1].ravel().tolist())
+    label_map.save(folder / f"{VOC_TEST[1]}.png")
+
+
+@pytest.mark.parametrize(
+    ("plant", "fault"),
+    [
+        (nothing, ""),
+        (missing, "no such label map, as of 1 of the images"),
+        (of_no_image, "other.png: it is of no image"),
+        (turned, r"it has \(48, 64\) pixels and .*jpg \(64, 48\)"),
+        (void, "its highest value is 255, and there are 21 classes"),
+        (grey, "with a palette and 8 bits alone"),
+        (colours, "with a palette and 8 bits alone"),
+        (four_bits, "with a palette and 8 bits alone"),
+        (other_palette, "its palette is not VOC's"),
+    ],
+)
+def test_label_maps_that_the_server_would_not_take(
+    tmp_path: Path, voc_root: Path, plant: Callable[[Path], None], fault: str
+) -> None:
+    images = {image_id: voc_root / "JPEGImages" / f"{image_id}.jpg" for image_id in VOC_TEST}
+    folder = tmp_path / "predictions"
+    folder.mkdir()
+    for image_id in images:
+        save_palette(np.full((48, 64), 20, np.uint8), folder / f"{image_id}.png")
+    plant(folder)
+    if fault:
+        with pytest.raises(DataError, match=fault):
+            write_submission(images, folder, 21, "comp5", tmp_path)
+        assert not list(tmp_path.glob("*.tar"))
+    else:
+        check_by_the_devkit(write_submission(images, folder, 21, "comp5", tmp_path), voc_root)
+
+
+def plan(folder: Path) -> Plan:
+    return plan_table(read_table(write_tree(folder, folder, TABLE + SERVER)), "paper", names=["test"])
+
+
+def test_a_row_of_the_server_is_run_once_and_says_what_to_submit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, root = plan(tmp_path), tmp_path / "runs"
+    processes = Processes(monkeypatch)
+    for _ in range(2):
+        assert run_works(work_of(made), root, lambda work, what: None) == 0
+    assert processes.rows() == ["fit test", "predict test"]
+    (tarball,) = root.rglob("comp6_test_cls.tar")
+    (line,) = compare(made.table, "paper", root, ["test"]).lines
+    assert (line.status, line.ours, line.seconds) == (f"submit {tarball}", None, 3.0)
+    training, prediction = work_of(made)
+    summary = {"seconds": 1.5, "submission": str(tarball)}
+    runs = [OfflineRun(root, "finished", config={"wandb": {"work": training.key}}, summary_metrics={"seconds": 1.5})]
+    runs += [OfflineRun(root, "finished", config={"wandb": {"work": prediction.key}}, summary_metrics=summary)]
+    assert read_runs(runs) == read_folder(root)
+
+
+def test_another_scale_submits_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Processes(monkeypatch)
+    made = plan_table(plan(tmp_path).table, "smoke", names=["test"])
+    assert run_works(work_of(made), tmp_path / "runs", lambda work, what: None) == 0
+    assert compare(made.table, "smoke", tmp_path / "runs", ["test"]).lines[0].status == "predicted"
+
+
+def test_a_dry_run_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_plan(Console(width=200), plan(tmp_path), tmp_path)
+    printed = capsys.readouterr().out
+    assert "label maps for the VOC server, in a tarball each: test\n" in printed
+    assert "deeplab predict -c" in printed
