@@ -1,4 +1,4 @@
-"""The papers' search for the settings of a CRF: a coarse grid, then refinement around the best (v1, 4.2; v2, 4.1.3)."""
+"""The papers' search for the settings of a CRF: a coarse grid, then refinement around the best (v1, 5; v2, 4.1.1)."""
 
 import csv
 import os
@@ -8,13 +8,13 @@ from dataclasses import dataclass, fields, replace
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from deeplab_lightning.callbacks.save_logits import load_logits
-from deeplab_lightning.crf.dense_crf import DenseCRF
+from deeplab_lightning.crf.dense_crf import DenseCRF, Normalization
 from deeplab_lightning.metrics import ConfusionMatrix, mean_iou
 
 AXES = ("bilateral_weight", "bilateral_xy", "bilateral_rgb", "gaussian_weight", "gaussian_xy")
@@ -48,10 +48,10 @@ class Grid:
             if not values or list(values) != sorted(set(values)):
                 raise ValueError(f"the values of {axis.name} must be at least one, ascending, each once: {values}")
 
-    def settings(self, iterations: int) -> list[DenseCRF]:
+    def settings(self, iterations: int, normalization: Normalization) -> list[DenseCRF]:
         """All combinations."""
         values = product(*(getattr(self, axis) for axis in AXES))
-        return [crf_of(combination, iterations) for combination in values]
+        return [crf_of(combination, iterations, normalization) for combination in values]
 
     def around(self, best: DenseCRF, halvings: int) -> list[DenseCRF]:
         """The neighbours of a setting on each axis that has several values, the step of the grid halved so often."""
@@ -64,10 +64,10 @@ class Grid:
         return neighbours
 
 
-def crf_of(values: Sequence[float], iterations: int) -> DenseCRF:
+def crf_of(values: Sequence[float], iterations: int, normalization: Normalization) -> DenseCRF:
     """The CRF with these values of the axes."""
     settings: dict[str, Any] = dict(zip(AXES, values, strict=True))
-    return DenseCRF(**settings, iterations=iterations)
+    return DenseCRF(**settings, iterations=iterations, normalization=normalization)
 
 
 class Search:
@@ -75,16 +75,21 @@ class Search:
 
     Args:
         images: what `SaveLogits` wrote.
-        scores_file: the CSV file; rows of earlier starts are taken over.
+        scores_file: the CSV file; its rows of this normalisation are taken over, the others kept.
         num_workers: processes, each on one core.
+        normalization: of all settings.
     """
 
-    def __init__(self, images: list[Path], scores_file: Path, num_workers: int) -> None:
+    def __init__(
+        self, images: list[Path], scores_file: Path, num_workers: int, normalization: Normalization = "after"
+    ) -> None:
         self.images, self.scores_file, self.num_workers = images, scores_file, num_workers
-        self.scores: dict[DenseCRF, float] = dict(_read(scores_file))
+        self.normalization, self.no_crf = normalization, replace(NO_CRF, normalization=normalization)
+        scores = _read(scores_file)
+        self.scores = {crf: miou for crf, miou in scores if crf.normalization == normalization}
 
     def run(self, grid: Grid, iterations: int, rounds: int, advance: Advance) -> DenseCRF:
-        """The best setting of the grid and of `rounds` refinements, or `NO_CRF` where none is better than that.
+        """The best setting of the grid and of `rounds` refinements, or `no_crf` where none is better than that.
 
         Args:
             grid: its coarse part.
@@ -94,12 +99,12 @@ class Search:
         """
         context = get_context("spawn")
         with ProcessPoolExecutor(self.num_workers, context, torch.set_num_threads, (1,)) as executor:
-            self._score([NO_CRF, *grid.settings(iterations)], executor, advance)
+            self._score([self.no_crf, *grid.settings(iterations, self.normalization)], executor, advance)
             for halvings in range(1, rounds + 1):
                 best = None
                 while best != self.best:
                     best = self.best
-                    self._score(grid.around(best, halvings) if best != NO_CRF else [], executor, advance)
+                    self._score(grid.around(best, halvings) if best != self.no_crf else [], executor, advance)
         return self.best
 
     @property
@@ -132,10 +137,18 @@ def confusion(crf: DenseCRF, path: Path) -> Tensor:
 
 
 def _read(path: Path) -> Iterator[tuple[DenseCRF, float]]:
-    if path.is_file():
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                yield crf_of([float(row[axis]) for axis in AXES], int(row["iterations"])), float(row["miou"])
+    if not path.is_file():
+        return
+    lines = path.read_text().splitlines()
+    if "normalization" not in lines[0]:  # a file from before this setting, when it was the symmetric one
+        lines = [f"normalization,{lines[0]}", *(f"symmetric,{line}" for line in lines[1:])]
+        draft = path.with_suffix(".draft")
+        draft.write_text("\n".join([*lines, ""]))
+        draft.rename(path)
+    for row in csv.DictReader(lines):
+        normalization = cast(Normalization, row["normalization"])
+        values = [float(row[axis]) for axis in AXES]
+        yield crf_of(values, int(row["iterations"]), normalization), float(row["miou"])
 
 
 def _append(path: Path, crf: DenseCRF, miou: float) -> None:
@@ -144,8 +157,8 @@ def _append(path: Path, crf: DenseCRF, miou: float) -> None:
     with path.open("a", newline="") as file:
         writer = csv.writer(file)
         if is_new:
-            writer.writerow([*AXES, "iterations", "miou"])
-        writer.writerow([*(getattr(crf, axis) for axis in AXES), crf.iterations, miou])
+            writer.writerow(["normalization", *AXES, "iterations", "miou"])
+        writer.writerow([crf.normalization, *(getattr(crf, axis) for axis in AXES), crf.iterations, miou])
         file.flush()
         os.fsync(file.fileno())
 
@@ -177,4 +190,5 @@ def draw_heat_map(scores: dict[DenseCRF, float], best: DenseCRF, path: Path) -> 
 def fragment(best: DenseCRF, heading: str) -> str:
     """The setting as a config, ready for `-c` on top of an evaluation."""
     lines = [f"# {heading}", "trainer:", "  callbacks+:", "    - class_path: CRFEvaluation", "      init_args:"]
-    return "\n".join([*lines, *(f"        {name}: {getattr(best, name):g}" for name in (*AXES, "iterations")), ""])
+    lines += [f"        {name}: {getattr(best, name):g}" for name in (*AXES, "iterations")]
+    return "\n".join([*lines, f"        normalization: {best.normalization}", ""])

@@ -10,7 +10,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from deeplab_lightning.crf.dense_crf import DenseCRF, Engine
+from deeplab_lightning.crf.dense_crf import DenseCRF, Engine, Normalization
 from deeplab_lightning.crf.pool import CRFPool, Refined
 from deeplab_lightning.metrics import SegmentationScores
 
@@ -30,6 +30,8 @@ class CRFEvaluation(Callback):
         gaussian_weight: of the smoothness kernel.
         gaussian_xy: its range in pixels.
         iterations: of mean field.
+        normalization: "after" divides messages by K 1 once they are filtered, as the releases of v1 and v2 do;
+            "symmetric" is pydensecrf's default.
         engine: "torch" or "pydensecrf"; "auto" is "torch".
         min_probability: labels that reach it nowhere in an image are left out; 0 leaves none out.
         num_workers: pydensecrf's processes; when not given, the processors shared out among the ranks of this machine.
@@ -44,13 +46,14 @@ class CRFEvaluation(Callback):
         gaussian_weight: float = 3.0,
         gaussian_xy: float = 1.0,
         iterations: int = 10,
+        normalization: Normalization = "after",
         engine: Engine = "auto",
         min_probability: float = 0.0,
         num_workers: int | None = None,
         during_fit: bool = False,
     ) -> None:
         ranges = (bilateral_weight, bilateral_xy, bilateral_rgb, gaussian_weight, gaussian_xy)
-        self.crf = DenseCRF(*ranges, iterations, engine, min_probability)
+        self.crf = DenseCRF(*ranges, iterations, normalization, engine, min_probability)
         if num_workers is not None and self.crf.uses_torch:
             raise ValueError(f"num_workers {num_workers} does nothing with engine {engine!r}, only with 'pydensecrf'")
         self.num_workers = num_workers

@@ -6,13 +6,14 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import fields
 from pathlib import Path
 from shutil import rmtree
+from typing import get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from deeplab_lightning.ablation.crf_search import AXES, NO_CRF, Grid, Search, draw_heat_map, fragment
-from deeplab_lightning.crf.dense_crf import DenseCRF
+from deeplab_lightning.ablation.crf_search import AXES, Grid, Search, draw_heat_map, fragment
+from deeplab_lightning.crf.dense_crf import NORMALIZATION_WORDS, DenseCRF, Normalization
 
 ROWS = 10
 EPILOG = """All other options are those of `deeplab validate`: -c experiments/data/X.yaml is the data, --model.scales
@@ -26,7 +27,7 @@ def run(command: str, options: list[str]) -> int:
     output = arguments.output or arguments.checkpoint.parent / "crf_search"
     grid = Grid(**{axis: tuple(getattr(arguments, axis)) for axis in AXES})
     images = _save_logits(arguments, rest, output)
-    search = Search(images, output / "search.csv", arguments.workers)
+    search = Search(images, output / "search.csv", arguments.workers, arguments.normalization)
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
@@ -39,8 +40,9 @@ def run(command: str, options: list[str]) -> int:
 
         best = search.run(grid, arguments.iterations, arguments.rounds, advance)
     heading = (
-        f"The best of {len(search.scores)} CRF settings on {len(images)} validation images: mIoU "
-        f"{search.scores[best]:.4f}, {search.scores[NO_CRF]:.4f} without CRF."
+        f"The best of {len(search.scores)} CRF settings, {NORMALIZATION_WORDS[search.normalization]}, "
+        f"on {len(images)} validation images: mIoU {search.scores[best]:.4f}, "
+        f"{search.scores[search.no_crf]:.4f} without CRF."
     )
     (output / "best.yaml").write_text(fragment(best, heading))
     draw_heat_map(search.scores, best, output / "heat_map.png")
@@ -65,6 +67,12 @@ def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:
         )
     parser.add_argument("--images", type=int, default=100, help="of the validation split, its first; default: 100")
     parser.add_argument("--iterations", type=int, default=10, help="of mean field; default: 10")
+    parser.add_argument(
+        "--normalization",
+        choices=get_args(Normalization),
+        default="after",
+        help="of the messages: after filtering, as in the releases of v1 and v2, or symmetric; default: after",
+    )
     parser.add_argument("--rounds", type=int, default=2, help="of refinement, each at half the step; default: 2")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; default: one a core")
     parser.add_argument("--output", type=Path, help="folder; default: crf_search beside the checkpoint")
@@ -108,13 +116,14 @@ def _time(path: Path) -> float:
 
 
 def _describe(crf: DenseCRF) -> str:
-    return "no CRF" if crf == NO_CRF else " ".join(f"{getattr(crf, axis):g}" for axis in AXES)
+    has_kernels = crf.bilateral_weight or crf.gaussian_weight
+    return " ".join(f"{getattr(crf, axis):g}" for axis in AXES) if has_kernels else "no CRF"
 
 
 def _print(console: Console, search: Search) -> None:
     table = Table(*AXES, "mIoU", "gain")
     ranking = sorted(search.scores, key=lambda crf: -search.scores[crf])
-    for crf in dict.fromkeys([*ranking[:ROWS], NO_CRF]):
-        values = ["no CRF", *[""] * 4] if crf == NO_CRF else [f"{getattr(crf, axis):g}" for axis in AXES]
-        table.add_row(*values, f"{search.scores[crf]:.4f}", f"{search.scores[crf] - search.scores[NO_CRF]:+.4f}")
+    for crf in dict.fromkeys([*ranking[:ROWS], search.no_crf]):
+        values = ["no CRF", *[""] * 4] if crf == search.no_crf else [f"{getattr(crf, axis):g}" for axis in AXES]
+        table.add_row(*values, f"{search.scores[crf]:.4f}", f"{search.scores[crf] - search.scores[search.no_crf]:+.4f}")
     console.print(table)

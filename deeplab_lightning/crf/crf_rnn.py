@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from deeplab_lightning.crf.dense_crf import DenseCRF, Normalization
 from deeplab_lightning.crf.mean_field import appearance_kernel, maps, rows, smoothness_kernel, softmax
 
 
@@ -21,6 +22,7 @@ class CRFRNN(nn.Module):
         gaussian_xy: its range in pixels.
         iterations: of mean field at evaluation.
         training_iterations: of mean field in training; the paper takes fewer there, against vanishing gradients.
+        normalization: of the messages, as `DenseCRF` has it.
     """
 
     def __init__(
@@ -33,16 +35,14 @@ class CRFRNN(nn.Module):
         gaussian_xy: float = 1.0,
         iterations: int = 10,
         training_iterations: int = 5,
+        normalization: Normalization = "after",
     ) -> None:
         super().__init__()
-        if min(bilateral_xy, bilateral_rgb, gaussian_xy) <= 0 or min(iterations, training_iterations) < 1:
-            ranges = f"{bilateral_xy}, {bilateral_rgb}, {gaussian_xy}"
-            raise ValueError(
-                "a CRF needs positive ranges and at least one iteration, got ranges "
-                f"{ranges} and iterations {iterations}, {training_iterations}"
-            )
+        start = (bilateral_weight, bilateral_xy, bilateral_rgb, gaussian_weight, gaussian_xy)
+        DenseCRF(*start, min(iterations, training_iterations), normalization)  # refuses what cannot work
         self.bilateral_xy, self.bilateral_rgb, self.gaussian_xy = bilateral_xy, bilateral_rgb, gaussian_xy
         self.iterations, self.training_iterations = iterations, training_iterations
+        self.normalization = normalization
         self.bilateral_weights = nn.Parameter(torch.full((num_classes,), float(bilateral_weight)))
         self.gaussian_weights = nn.Parameter(torch.full((num_classes,), float(gaussian_weight)))
         self.compatibility = nn.Parameter(1 - torch.eye(num_classes))
@@ -63,8 +63,8 @@ class CRFRNN(nn.Module):
         if images.shape != (*size, 3):
             raise ValueError(f"images {tuple(images.shape)} do not fit logits {tuple(logits.shape)}")
         with torch.no_grad():
-            bilateral = appearance_kernel(images, 1.0, self.bilateral_xy, self.bilateral_rgb)
-            gaussian = smoothness_kernel(*size, 1.0, self.gaussian_xy, logits.device)
+            bilateral = appearance_kernel(self.normalization, images, 1.0, self.bilateral_xy, self.bilateral_rgb)
+            gaussian = smoothness_kernel(self.normalization, *size, 1.0, self.gaussian_xy, logits.device)
         with torch.autocast(logits.device.type, enabled=False):
             unary = rows(logits if logits.dtype == torch.float64 else logits.float())
             refined = unary

@@ -1,4 +1,4 @@
-"""The fully connected CRF that DeepLab v1 and v2 end in (arXiv:1412.7062, 2.3; Kraehenbuehl and Koltun, 2011).
+"""The fully connected CRF that DeepLab ends in (v1, 4.2; v2, 3.3; Kraehenbuehl and Koltun, NIPS 2011).
 
 Nothing here imports torch before its engine is called, so that a worker process that runs pydensecrf starts at once.
 """
@@ -14,9 +14,15 @@ if TYPE_CHECKING:
 
 Array = TypeVar("Array", NDArray[Any], "Tensor")
 Engine = Literal["auto", "torch", "pydensecrf"]
+Normalization = Literal["after", "symmetric"]
 
-LEAST_PROBABILITY = 1e-5
-"""Probabilities are raised to it before their logarithm is taken, as pydensecrf does."""
+LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)
+"""A probability of 0 counts as this, whose logarithm is finite; a softmax of logits up to 87 apart is not clipped."""
+
+NORMALIZATION_WORDS: dict[Normalization, str] = {
+    "after": "normalised after filtering",
+    "symmetric": "normalised symmetrically",
+}
 
 SUM_TOLERANCE = 1e-2
 """By how much the sum of a pixel's probabilities may miss 1; those of a softmax in half precision do."""
@@ -37,6 +43,9 @@ class DenseCRF:
         gaussian_weight: of the smoothness kernel (w2).
         gaussian_xy: its range in pixels (sigma gamma).
         iterations: of mean field.
+        normalization: "after" divides a kernel's message, once it is filtered, by the kernel's sum K 1 at each pixel:
+            the CRF of DeepLab (v1, 4.2; v2, 3.3) by the DenseCRF code of both releases, and so what their settings hold
+            for. "symmetric", pydensecrf's default, divides by the square root of K 1 before the filter and after it.
         engine: "torch" runs on the device of the probabilities (numpy arrays: on the GPU where there is one);
             "pydensecrf" is the C++ reference, which works on one core and needs that package. "auto" is "torch", which
             runs on every device and is the faster of the two on the CPU as well (experiments/benchmarks/README.md).
@@ -50,6 +59,7 @@ class DenseCRF:
     gaussian_weight: float = 3.0
     gaussian_xy: float = 1.0
     iterations: int = 10
+    normalization: Normalization = "after"
     engine: Engine = "auto"
     min_probability: float = 0.0
 
@@ -59,6 +69,8 @@ class DenseCRF:
         if min(ranges.values()) <= 0 or min(weights.values()) < 0 or self.iterations < 1:
             settings = f"{ranges}, {weights}, iterations {self.iterations}"
             raise ValueError(f"a CRF needs positive ranges, weights of at least 0, and an iteration: {settings}")
+        if self.normalization not in ("after", "symmetric"):
+            raise ValueError(f"normalization must be 'after' or 'symmetric', got {self.normalization!r}")
         if self.engine not in ("auto", "torch", "pydensecrf"):
             raise ValueError(f"engine must be 'auto', 'torch' or 'pydensecrf', got {self.engine!r}")
         if not 0 <= self.min_probability < 1:
@@ -74,7 +86,8 @@ class DenseCRF:
 
         Args:
             image: (H, W, 3) or (B, H, W, 3), 8-bit RGB, numpy or torch.
-            probabilities: (K, H, W) or (B, K, H, W), summing to 1 over K, numpy or torch.
+            probabilities: (K, H, W) or (B, K, H, W), summing to 1 over K, numpy or torch. The unary energy is minus
+                their logarithm: for a softmax minus the logits, as in the releases, but for a constant per pixel.
 
         Returns:
             float32 probabilities of the same kind, shape and device.
@@ -117,8 +130,7 @@ class DenseCRF:
         if image.ndim == 4:
             return np.stack([self._refine_by_pydensecrf(*pair) for pair in zip(image, probabilities, strict=True)])
         try:
-            from pydensecrf.densecrf import DenseCRF2D
-            from pydensecrf.utils import unary_from_softmax
+            from pydensecrf.densecrf import NORMALIZE_AFTER, NORMALIZE_SYMMETRIC, DenseCRF2D
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 "engine 'pydensecrf' needs that package: pip install pydensecrf2, or choose engine 'torch'"
@@ -126,15 +138,16 @@ class DenseCRF:
         alive = self.alive(probabilities)
         _, height, width = probabilities.shape
         field = DenseCRF2D(width, height, int(alive.sum()))
-        field.setUnaryEnergy(
-            unary_from_softmax(np.ascontiguousarray(probabilities[alive], np.float32), clip=LEAST_PROBABILITY)
-        )
-        field.addPairwiseGaussian(sxy=self.gaussian_xy, compat=self.gaussian_weight)
+        kept = probabilities[alive].astype(np.float32).reshape(-1, height * width)
+        field.setUnaryEnergy(-np.log(np.maximum(kept, np.float32(LEAST_PROBABILITY))))
+        normalization = NORMALIZE_AFTER if self.normalization == "after" else NORMALIZE_SYMMETRIC
+        field.addPairwiseGaussian(sxy=self.gaussian_xy, compat=self.gaussian_weight, normalization=normalization)
         field.addPairwiseBilateral(
             sxy=self.bilateral_xy,
             srgb=self.bilateral_rgb,
             rgbim=np.ascontiguousarray(image),
             compat=self.bilateral_weight,
+            normalization=normalization,
         )
         refined = np.zeros(probabilities.shape, np.float32)
         refined[alive] = np.array(field.inference(self.iterations)).reshape(-1, height, width)
@@ -145,6 +158,7 @@ class DenseCRF:
         return (
             f"bilateral {self.bilateral_weight:g} xy {self.bilateral_xy:g} rgb {self.bilateral_rgb:g}, "
             f"gaussian {self.gaussian_weight:g} xy {self.gaussian_xy:g}, {self.iterations} iterations{pruning}, "
+            f"{NORMALIZATION_WORDS[self.normalization]}, "
             f"{'torch' if self.uses_torch else 'pydensecrf'}"
         )
 

@@ -6,11 +6,14 @@ settings mean equal results.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from deeplab_lightning.crf.dense_crf import Normalization
 
 LARGEST_KEY = 2**62
 
@@ -26,9 +29,10 @@ class PermutohedralLattice:
 
     Args:
         vertices: (P, d + 1) int32, the lattice points around each point.
-        weights: (P, d + 1) float32, its barycentric coordinates.
+        weights: (P, d + 1) float32, its barycentric coordinates, with which values are sliced.
         points: (P * (d + 1),) int32, the points around each lattice point, those of the first lattice point first.
-        point_weights: (P * (d + 1),) float32, their weights.
+        point_weights: (P * (d + 1),) float32, their weights, with which values are splatted.
+        order: (P * (d + 1),) int32, where each of `points` stands in `vertices`.
         starts: (M + 1,) int32, where in `points` each lattice point begins; the last, beyond all, has no point and the
             value 0, and stands for all lattice points that are not in use.
         neighbours: (d + 1, M + 1, 3) int32, each lattice point itself, the next one and the last one on each axis.
@@ -38,33 +42,46 @@ class PermutohedralLattice:
     weights: Tensor
     points: Tensor
     point_weights: Tensor
+    order: Tensor
     starts: Tensor
     neighbours: Tensor
 
-    def filter(self, values: Tensor, reverse: bool = False) -> Tensor:
+    def filter(self, values: Tensor) -> Tensor:
         """The sums (P, C) for values (P, C) of any float type; differentiable with respect to the values.
 
         Args:
             values: (P, C), the points of the first image first.
-            reverse: take the axes of the blur in reverse order, which makes this the transposed linear map.
         """
-        filtered: Tensor = _Filter.apply(values, self, reverse)
+        filtered: Tensor = _Filter.apply(values, self)
         return filtered
 
-    def normalized(self, weight: float = 1.0) -> "PermutohedralLattice":
-        """The lattice whose filter is `weight D K D` with `D = diag(K 1) ** -0.5`: symmetric normalisation."""
-        sums = self.filter(self.weights.new_ones(len(self.weights), 1)).squeeze(1)
-        scale = (weight / (sums + 1e-20)).sqrt()
-        own_scale = scale.index_select(0, self.points)
-        return replace(self, weights=self.weights * scale[:, None], point_weights=self.point_weights * own_scale)
+    def normalized(self, normalization: Normalization, weight: float = 1.0) -> "PermutohedralLattice":
+        """The lattice whose filter is `weight D K` ("after") or `weight D^1/2 K D^1/2` with `D = diag(1 / K 1)`."""
+        scale = weight / (self.sums(self.weights.new_ones(len(self.weights), 1)) + 1e-20)
+        if normalization == "after":
+            return replace(self, weights=self.weights * scale)
+        scale = scale.sqrt()
+        own_scale = scale.squeeze(1).index_select(0, self.points)
+        return replace(self, weights=self.weights * scale, point_weights=self.point_weights * own_scale)
 
-    def sums(self, values: Tensor, reverse: bool = False) -> Tensor:
+    @cached_property
+    def transposed(self) -> "PermutohedralLattice":
+        """The lattice whose filter is the transposed linear map, for gradients."""
+        weights = torch.empty_like(self.point_weights).scatter_(0, self.order.long(), self.point_weights)
+        return replace(
+            self,
+            weights=weights.view_as(self.weights),
+            point_weights=self.weights.flatten().index_select(0, self.order),
+            neighbours=self.neighbours.flip(0),
+        )
+
+    def sums(self, values: Tensor) -> Tensor:
         """Splat, blur and slice, without a record for gradients."""
         table = F.embedding_bag(
             self.points, values, self.starts, mode="sum", per_sample_weights=self.point_weights.to(values.dtype)
         )
         blur = values.new_tensor([1.0, 0.5, 0.5]).repeat(len(table), 1)
-        for neighbours in self.neighbours.flip(0) if reverse else self.neighbours:
+        for neighbours in self.neighbours:
             table = F.embedding_bag(neighbours, table, mode="sum", per_sample_weights=blur)
         return F.embedding_bag(self.vertices, table, mode="sum", per_sample_weights=self.weights.to(values.dtype))
 
@@ -73,13 +90,13 @@ class _Filter(torch.autograd.Function):
     """The filter is linear: the gradient of its values is the transposed filter of the gradient of its sums."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, lattice: PermutohedralLattice, reverse: bool) -> Tensor:
-        ctx.lattice, ctx.reverse = lattice, reverse
-        return lattice.sums(values.contiguous(), reverse)
+    def forward(ctx: Any, values: Tensor, lattice: PermutohedralLattice) -> Tensor:
+        ctx.lattice = lattice
+        return lattice.sums(values.contiguous())
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.lattice.filter(gradient, not ctx.reverse), None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.lattice.transposed.filter(gradient), None
 
 
 def build_lattice(features: Tensor) -> PermutohedralLattice:
@@ -109,6 +126,7 @@ def build_lattice(features: Tensor) -> PermutohedralLattice:
         weights=weights,
         points=(order // (dim + 1)).int(),
         point_weights=weights.flatten().index_select(0, order),
+        order=order.int(),
         starts=torch.cat([starts, starts.new_tensor([len(order)])]).int(),
         neighbours=_neighbours(ordered[starts], strides),
     )

@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from deeplab_lightning.crf.dense_crf import LEAST_PROBABILITY, DenseCRF
+from deeplab_lightning.crf.dense_crf import LEAST_PROBABILITY, DenseCRF, Normalization
 from deeplab_lightning.crf.lattice import PermutohedralLattice, build_lattice
 
 
@@ -28,15 +28,23 @@ def appearance_features(images: Tensor, xy: float, rgb: float) -> Tensor:
 
 @lru_cache(maxsize=4)
 def smoothness_kernel(
-    batch_size: int, height: int, width: int, weight: float, xy: float, device: torch.device
+    normalization: Normalization,
+    batch_size: int,
+    height: int,
+    width: int,
+    weight: float,
+    xy: float,
+    device: torch.device,
 ) -> PermutohedralLattice:
     """The normalised kernel over places. It is the same for all images of a size, so the last few are kept."""
-    return build_lattice(place_features(batch_size, height, width, xy, device)).normalized(weight)
+    return build_lattice(place_features(batch_size, height, width, xy, device)).normalized(normalization, weight)
 
 
-def appearance_kernel(images: Tensor, weight: float, xy: float, rgb: float) -> PermutohedralLattice:
+def appearance_kernel(
+    normalization: Normalization, images: Tensor, weight: float, xy: float, rgb: float
+) -> PermutohedralLattice:
     """The normalised kernel over places and colours of images (B, H, W, 3)."""
-    return build_lattice(appearance_features(images, xy, rgb)).normalized(weight)
+    return build_lattice(appearance_features(images, xy, rgb)).normalized(normalization, weight)
 
 
 def mean_field(log_probabilities: Tensor, kernels: Sequence[PermutohedralLattice], iterations: int) -> Tensor:
@@ -68,10 +76,11 @@ def refine(crf: DenseCRF, images: Tensor, probabilities: Tensor) -> Tensor:
     unary.masked_fill_(~alive[:, kept, None, None], -torch.inf)
     kernels = []
     if crf.gaussian_weight:
-        size = (batch_size, height, width)
-        kernels.append(smoothness_kernel(*size, crf.gaussian_weight, crf.gaussian_xy, probabilities.device))
+        gaussian = (batch_size, height, width, crf.gaussian_weight, crf.gaussian_xy, probabilities.device)
+        kernels.append(smoothness_kernel(crf.normalization, *gaussian))
     if crf.bilateral_weight:
-        kernels.append(appearance_kernel(images, crf.bilateral_weight, crf.bilateral_xy, crf.bilateral_rgb))
+        bilateral = (images, crf.bilateral_weight, crf.bilateral_xy, crf.bilateral_rgb)
+        kernels.append(appearance_kernel(crf.normalization, *bilateral))
     refined = mean_field(rows(unary), kernels, crf.iterations)
     result = torch.zeros_like(probabilities, dtype=torch.float32)
     return result.index_copy_(1, kept, maps(refined, (batch_size, height, width)))

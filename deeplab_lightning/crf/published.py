@@ -1,6 +1,6 @@
-"""The CRF settings of the released models, for VOC-sized images.
+"""The CRF settings of the released models, for VOC-sized images and for messages normalised after filtering.
 
-DeepLab, -MSc and -COCO are in DeepLab-Context's SetupEnv.m; the others are third parties' quotations of the authors.
+DeepLab, -MSc and -COCO are in DeepLab-Context's SetupEnv.m; the others are third parties' quotations (?).
 """
 
 from deeplab_lightning.crf.dense_crf import DenseCRF

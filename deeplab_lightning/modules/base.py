@@ -12,6 +12,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from deeplab_lightning.crf.crf_rnn import CRFRNN
+from deeplab_lightning.crf.dense_crf import NORMALIZATION_WORDS, Normalization
 from deeplab_lightning.identity import EvaluationIdentity
 from deeplab_lightning.inference import multi_scale_logits
 from deeplab_lightning.losses import cross_entropy, decimate
@@ -51,6 +52,7 @@ class SegmentationModule(LightningModule):
         freeze_batch_norm: keep every batch norm as it is, statistics, scale and shift (v2; v3's second stage).
         batch_norm_momentum: by how much one batch moves the running statistics: 1 minus TensorFlow's decay.
         crf_rnn: refine the logits by a dense CRF as layers, trained on the refined logits' loss (CRF as RNN).
+        crf_normalization: of its messages, "after" filtering or "symmetric"; a checkpoint keeps the one it has.
         start_from: checkpoint of a run whose weights are the start; a classifier of other classes starts anew.
         normalization: what the pretrained backbone was trained on: "imagenet" (RGB in 0..1, less the mean, over the
             deviation: torchvision, timm's ResNets), "caffe" (BGR in 0..255 less the mean: the papers' v1 and v2) or
@@ -81,6 +83,7 @@ class SegmentationModule(LightningModule):
         freeze_batch_norm: bool = False,
         batch_norm_momentum: float = 0.1,
         crf_rnn: bool = False,
+        crf_normalization: Normalization = "after",
         start_from: str | None = None,
         normalization: Literal["imagenet", "caffe", "inception"] = "imagenet",
         class_weights: list[float] | None = None,
@@ -108,8 +111,10 @@ class SegmentationModule(LightningModule):
         self.frozen, self.freeze_batch_norm, self.batch_norm_momentum = frozen, freeze_batch_norm, batch_norm_momentum
         if crf_rnn and not upsample_logits:
             raise ValueError("crf_rnn refines logits at the images' size; set upsample_logits to true")
+        if not crf_rnn and crf_normalization != "after":
+            raise ValueError(f"crf_normalization {crf_normalization!r} does nothing without crf_rnn; set that to true")
         self.start_from = start_from
-        self.crf = CRFRNN(num_classes) if crf_rnn else None
+        self.crf = CRFRNN(num_classes, normalization=crf_normalization) if crf_rnn else None
         self.class_weights: Tensor | None
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
@@ -259,7 +264,7 @@ class SegmentationModule(LightningModule):
             scales=self.scales,
             flip=self.flip,
             precision=str(self.trainer.precision),
-            crf=None if self.crf is None else "as layers, trained",
+            crf=None if self.crf is None else f"as layers, trained, {NORMALIZATION_WORDS[self.crf.normalization]}",
             weights=f"of step {self.global_step}" if self.trainer.state.fn == "fit" else self.weights_origin,
         )
 
@@ -288,3 +293,6 @@ class SegmentationModule(LightningModule):
         """Remember where the weights come from; refuse those of other classes or another network with a ValueError."""
         check_fits(checkpoint, self.hparams, self.state_dict())
         self.weights_origin = f"of step {checkpoint['global_step']}"
+        if self.crf is not None:  # checkpoints from before this setting were trained with the symmetric one
+            trained_with = checkpoint["hyper_parameters"].get("crf_normalization", "symmetric")
+            self.crf.normalization = self.hparams["crf_normalization"] = trained_with

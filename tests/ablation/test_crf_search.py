@@ -37,7 +37,7 @@ def quiet(crf: DenseCRF, done: int, total: int) -> None:
 def test_the_best_setting_is_the_best_of_all_that_were_tried(images: list[Path], tmp_path: Path) -> None:
     search = Search(images, tmp_path / "search.csv", 1)
     best = search.run(GRID, 5, 1, quiet)
-    assert set(GRID.settings(5)) | {NO_CRF} < set(search.scores)
+    assert set(GRID.settings(5, "after")) | {NO_CRF} < set(search.scores)
     total = torch.stack([confusion(best, path) for path in images]).sum(0)
     assert search.scores[best] == mean_iou(total) == max(search.scores.values())
     assert search.scores[best] > search.scores[NO_CRF] + 0.1
@@ -60,7 +60,27 @@ def test_a_second_start_goes_on(images: list[Path], tmp_path: Path, monkeypatch:
     assert second.scores == first.scores
     anew: set[DenseCRF] = set()
     second.run(GRID, 5, 0, lambda crf, image, total: anew.add(crf))
-    assert anew == {NO_CRF, *GRID.settings(5)} - set(first.scores)
+    assert anew == {NO_CRF, *GRID.settings(5, "after")} - set(first.scores)
+
+
+def test_each_normalisation_is_searched_for_itself(images: list[Path], tmp_path: Path) -> None:
+    """In one file; one from before there was a choice holds scores of the symmetric kind, which are taken over."""
+    file = tmp_path / "search.csv"
+    Search(images, file, 1, "symmetric").run(GRID, 5, 0, quiet)
+    header, *rows = file.read_text().splitlines()
+    old = [line.split(",", 1)[1] for line in (header, *rows)]
+    assert old[0] == "bilateral_weight,bilateral_xy,bilateral_rgb,gaussian_weight,gaussian_xy,iterations,miou"
+    file.write_text("\n".join([*old[:-1], ""]))
+    symmetric, after = Search(images, file, 1, "symmetric"), Search(images, file, 1)
+    assert len(symmetric.scores) == len(rows) - 1
+    assert after.scores == {}
+    anew: set[DenseCRF] = set()
+    symmetric.run(GRID, 5, 0, lambda crf, image, total: anew.add(crf))
+    assert {crf.normalization for crf in anew} == {"symmetric"}
+    assert len(anew) == 1
+    assert after.run(GRID, 5, 1, quiet).normalization == "after"
+    assert Search(images, file, 1).scores == after.scores
+    assert Search(images, file, 1, "symmetric").scores == symmetric.scores
 
 
 def test_where_no_crf_helps_the_best_is_none(images: list[Path], tmp_path: Path) -> None:
@@ -75,7 +95,7 @@ def test_where_no_crf_helps_the_best_is_none(images: list[Path], tmp_path: Path)
 
 
 def test_the_papers_grid_and_its_neighbours() -> None:
-    settings = Grid().settings(10)
+    settings = Grid().settings(10, "after")
     assert len(settings) == 4 * 8 * 4
     assert settings[0] == DenseCRF(3, 30, 3, 3, 3)
     around = Grid().around(DenseCRF(3, 50, 4, 3, 3), 1)
@@ -88,10 +108,12 @@ def test_the_papers_grid_and_its_neighbours() -> None:
 
 
 def test_what_is_written_can_be_used(tmp_path: Path) -> None:
-    best = DenseCRF(2.5, 45, 4, 3, 3)
+    best = DenseCRF(2.5, 45, 4, 3, 3, normalization="symmetric")
     [callback] = yaml.safe_load(fragment(best, "found"))["trainer"]["callbacks+"]
     assert DenseCRF(**callback["init_args"]) == best
-    scores = {DenseCRF(2.5, xy, rgb, 3, 3): xy * rgb / 500 for xy in (40, 45) for rgb in (3, 4)}
+    scores = {
+        DenseCRF(2.5, xy, rgb, 3, 3, normalization="symmetric"): xy * rgb / 500 for xy in (40, 45) for rgb in (3, 4)
+    }
     draw_heat_map(scores | {NO_CRF: 0.1}, best, tmp_path / "map.png")
     with Image.open(tmp_path / "map.png") as picture:
         assert len(set(picture.convert("RGB").get_flattened_data())) > 10

@@ -13,6 +13,7 @@ from torch import nn
 
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.crf import pool
+from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.datasets.transforms import EvaluationTransform
 from deeplab_lightning.metrics import SegmentationScores
 
@@ -141,6 +142,14 @@ def test_no_worker_outlives_a_failure() -> None:
     callback.on_validation_batch_end(trainer(), module, outputs, own, 0)  # type: ignore[arg-type]
     callback.on_exception(trainer(), module, KeyboardInterrupt())  # type: ignore[arg-type]
     assert children() == 0
+
+
+def test_its_settings_are_those_of_the_crf() -> None:
+    settings: dict[str, Any] = {"iterations": 3, "normalization": "symmetric", "min_probability": 0.1}
+    assert CRFEvaluation(5, 50, 10, 2, 1, engine="torch", **settings).crf == DenseCRF(
+        5, 50, 10, 2, 1, engine="torch", **settings
+    )
+    assert CRFEvaluation().crf == DenseCRF(normalization="after")
 
 
 def test_workers_of_an_engine_without_any_are_refused() -> None:

@@ -6,28 +6,29 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from pydensecrf.densecrf import NORMALIZE_AFTER, DenseCRF2D
 
-from deeplab_lightning.crf.dense_crf import DenseCRF
+from deeplab_lightning.crf.dense_crf import DenseCRF, Normalization
 from deeplab_lightning.crf.lattice import gaussian_sums
 from deeplab_lightning.crf.mean_field import appearance_features, place_features
 
 ENGINES: list[Any] = ["torch", "pydensecrf"]
+NORMALIZATIONS: list[Normalization] = ["after", "symmetric"]
 
 
-def exact_mean_field(
-    crf: DenseCRF, image: NDArray[np.uint8], probabilities: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """The same mean field with every pair of pixels summed; kernels normalised as Kraehenbuehl's code does."""
-    classes, height, width = probabilities.shape
+def exact_mean_field(crf: DenseCRF, image: NDArray[np.uint8], logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same mean field from logits as they are, in float64 with every pair of pixels summed."""
+    classes, height, width = logits.shape
     places = place_features(1, height, width, crf.gaussian_xy, torch.device("cpu"))
     colours = appearance_features(torch.from_numpy(image)[None], crf.bilateral_xy, crf.bilateral_rgb)
 
     def matrix(features: torch.Tensor) -> torch.Tensor:
         weights = gaussian_sums(features.double(), torch.eye(height * width, dtype=torch.float64))
-        return weights / (weights.sum(1, keepdim=True) * weights.sum(1)).sqrt()
+        sums = weights.sum(1, keepdim=True)
+        return weights / (sums if crf.normalization == "after" else (sums * sums.T).sqrt())
 
     kernel = crf.gaussian_weight * matrix(places) + crf.bilateral_weight * matrix(colours)
-    unary = torch.from_numpy(probabilities).double().clamp(1e-5, 1).log().flatten(1).T
+    unary = torch.from_numpy(logits).flatten(1).T
     current = unary.softmax(1)
     for _ in range(crf.iterations):
         current = (unary + kernel @ current).softmax(1)
@@ -57,24 +58,49 @@ def random_input(num_classes: int, height: int, width: int) -> tuple[NDArray[np.
     return image, (powers / powers.sum(0)).astype(np.float32)
 
 
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("engine", ENGINES)
-def test_it_cleans_up_noise_along_the_edges_of_the_image(engine: Any) -> None:
+def test_it_cleans_up_noise_along_the_edges_of_the_image(engine: Any, normalization: Normalization) -> None:
     image, probabilities, target = two_halves(noise=0.2)
-    refined = DenseCRF(5, 20, 20, 1, 1, engine=engine)(image, probabilities)
+    refined = DenseCRF(5, 20, 20, 1, 1, normalization=normalization, engine=engine)(image, probabilities)
     assert np.mean(probabilities.argmax(0) == target) < 0.85
     assert np.mean(refined.argmax(0) == target) == 1
     np.testing.assert_allclose(refined.sum(0), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("crf", [DenseCRF(4, 20, 15, 3, 1), DenseCRF(3, 8, 30, 0, 1, 5), DenseCRF(0, 8, 30, 2, 3)])
-def test_it_approximates_the_exact_sum(crf: DenseCRF, engine: Any) -> None:
+def test_it_approximates_the_exact_sum(crf: DenseCRF, normalization: Normalization, engine: Any) -> None:
     """The permutohedral lattice is an approximation; the settings must mean what the energy says."""
     image, probabilities, _ = two_halves(noise=0.1)
-    refined = replace(crf, engine=engine)(image, probabilities)
-    exact = exact_mean_field(crf, image, probabilities)
-    assert np.mean(refined.argmax(0) == exact.argmax(0)) > 0.97
-    assert np.abs(refined - exact).mean() < 0.05
+    refined = replace(crf, normalization=normalization, engine=engine)(image, probabilities)
+    exact = {
+        each: exact_mean_field(replace(crf, normalization=each), image, np.log(probabilities.astype(np.float64)))
+        for each in NORMALIZATIONS
+    }
+    errors = {each: np.abs(refined - expected).mean() for each, expected in exact.items()}
+    assert np.mean(refined.argmax(0) == exact[normalization].argmax(0)) > 0.99
+    assert errors[normalization] < 0.003
+    assert errors[normalization] == min(errors.values())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_logits_count_as_they_are(engine: Any) -> None:
+    """The releases' unary energy is minus the logits: what a softmax makes small is not clipped."""
+    image, probabilities = random_input(7, 40, 30)
+    logits = 6 * np.log(probabilities)
+    powers = np.exp(logits - logits.max(0))
+    unlikely = powers / powers.sum(0)
+    assert np.mean(unlikely < 1e-8) > 0.1
+    field = DenseCRF2D(30, 40, 7)
+    field.setUnaryEnergy(-logits.reshape(7, -1))
+    field.addPairwiseGaussian(sxy=3, compat=3, normalization=NORMALIZE_AFTER)
+    field.addPairwiseBilateral(sxy=20, srgb=13, rgbim=image, compat=10, normalization=NORMALIZE_AFTER)
+    released = np.array(field.inference(10)).reshape(logits.shape)
+    refined = DenseCRF(10, 20, 13, 3, 3, engine=engine)(image, unlikely)
+    assert released.min() > 1e-36
+    np.testing.assert_allclose(np.log(refined), np.log(released), rtol=1e-3, atol=1e-3)
 
 
 def assert_equal_engines(crf: DenseCRF, image: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> None:
@@ -86,22 +112,25 @@ def assert_equal_engines(crf: DenseCRF, image: NDArray[np.uint8], probabilities:
     assert np.abs(ours - theirs).mean() <= 1e-6
 
 
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("num_classes", [1, 2, 7, 21])
 @pytest.mark.parametrize(
     "crf", [DenseCRF(), DenseCRF(5, 50, 10, 3, 3, 5), DenseCRF(4, 65, 3, 2, 2), DenseCRF(1, 9, 80)]
 )
-def test_the_engines_give_the_same(crf: DenseCRF, num_classes: int) -> None:
-    assert_equal_engines(crf, *random_input(num_classes, 90, 70))
+def test_the_engines_give_the_same(crf: DenseCRF, num_classes: int, normalization: Normalization) -> None:
+    assert_equal_engines(replace(crf, normalization=normalization), *random_input(num_classes, 90, 70))
 
 
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2, 2)])
-def test_the_engines_give_the_same_at_the_smallest_sizes(size: tuple[int, int]) -> None:
-    assert_equal_engines(DenseCRF(), *random_input(3, *size))
+def test_the_engines_give_the_same_at_the_smallest_sizes(size: tuple[int, int], normalization: Normalization) -> None:
+    assert_equal_engines(DenseCRF(normalization=normalization), *random_input(3, *size))
 
 
-def test_the_engines_give_the_same_on_one_colour() -> None:
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_the_engines_give_the_same_on_one_colour(normalization: Normalization) -> None:
     image, probabilities = random_input(4, 30, 50)
-    assert_equal_engines(DenseCRF(), np.full_like(image, 77), probabilities)
+    assert_equal_engines(DenseCRF(normalization=normalization), np.full_like(image, 77), probabilities)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -192,6 +221,8 @@ def test_settings_that_cannot_work() -> None:
         DenseCRF(engine="cuda")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="min_probability"):
         DenseCRF(min_probability=1)
+    with pytest.raises(ValueError, match="normalization must be .* got 'before'"):
+        DenseCRF(normalization="before")  # type: ignore[arg-type]
 
 
 def test_a_machine_without_pydensecrf_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,8 +234,9 @@ def test_a_machine_without_pydensecrf_gets_a_sentence(monkeypatch: pytest.Monkey
 
 
 def test_it_says_what_it_does() -> None:
-    assert str(DenseCRF()).endswith("10 iterations, torch")
-    assert str(DenseCRF(engine="pydensecrf", min_probability=0.01)).endswith("labels that reach 0.01, pydensecrf")
+    assert str(DenseCRF()).endswith("10 iterations, normalised after filtering, torch")
+    other = DenseCRF(normalization="symmetric", engine="pydensecrf", min_probability=0.01)
+    assert str(other).endswith("labels that reach 0.01, normalised symmetrically, pydensecrf")
 
 
 @pytest.mark.gpu

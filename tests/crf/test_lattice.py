@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from deeplab_lightning.crf.dense_crf import Normalization
 from deeplab_lightning.crf.lattice import build_lattice, gaussian_sums
+
+NORMALIZATIONS: list[Normalization] = ["after", "symmetric"]
 
 
 def smooth_features(batch_size: int, side: int, dim: int, spread: float) -> Tensor:
@@ -92,31 +95,37 @@ def test_neighbours_are_mutual_and_in_every_axis(dim: int) -> None:
         assert axis[none] == [none] * 3
 
 
-def test_reverse_is_the_transposed_map() -> None:
+@pytest.mark.parametrize("normalization", [None, *NORMALIZATIONS])
+def test_transposed_is_the_transposed_map(normalization: Normalization | None) -> None:
     lattice = build_lattice(torch.randn(1, 40, 5))
+    lattice = lattice if normalization is None else lattice.normalized(normalization)
     unit = torch.eye(40, dtype=torch.float64)
-    torch.testing.assert_close(lattice.filter(unit, reverse=True), lattice.filter(unit).T)
+    torch.testing.assert_close(lattice.transposed.filter(unit), lattice.filter(unit).T)
 
 
-def test_gradient_is_that_of_the_sums() -> None:
-    lattice = build_lattice(torch.randn(2, 6, 3)).normalized(2.0)
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_gradient_is_that_of_the_sums(normalization: Normalization) -> None:
+    lattice = build_lattice(torch.randn(2, 6, 3)).normalized(normalization, 2.0)
     values = torch.rand(12, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lattice.filter, (values,))
 
 
-def test_normalisation_is_symmetric() -> None:
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_normalisation_is_that_of_the_dense_matrix(normalization: Normalization) -> None:
     features = torch.randn(1, 30, 2)
-    plain, normalised = dense_matrix(features), build_lattice(features).normalized(3.0)
-    scale = plain.sum(1).rsqrt()
-    matrix = normalised.filter(torch.eye(30, dtype=torch.float64))
-    torch.testing.assert_close(matrix, 3 * scale[:, None] * plain * scale, rtol=1e-5, atol=1e-7)
+    plain = dense_matrix(features)
+    sums = plain.sum(1)
+    expected = {"after": plain / sums[:, None], "symmetric": plain / (sums[:, None] * sums).sqrt()}
+    matrix = build_lattice(features).normalized(normalization, 3.0).filter(torch.eye(30, dtype=torch.float64))
+    torch.testing.assert_close(matrix, 3 * expected[normalization], rtol=1e-5, atol=1e-7)
 
 
-def test_a_batch_equals_its_images_one_by_one() -> None:
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_a_batch_equals_its_images_one_by_one(normalization: Normalization) -> None:
     features, values = torch.randn(3, 50, 5) * 2, torch.rand(3, 50, 4)
-    together = build_lattice(features).normalized().filter(values.flatten(0, 1))
+    together = build_lattice(features).normalized(normalization).filter(values.flatten(0, 1))
     for image in range(3):
-        alone = build_lattice(features[image : image + 1]).normalized().filter(values[image])
+        alone = build_lattice(features[image : image + 1]).normalized(normalization).filter(values[image])
         assert torch.equal(together[50 * image : 50 * image + 50], alone)
 
 

@@ -22,9 +22,17 @@ def test_fragments_hold_the_published_settings(name: str, settings: DenseCRF) ->
     [callback] = yaml.safe_load((FRAGMENTS / f"{name}.yaml").read_text())["trainer"]["callbacks+"]
     assert callback["class_path"] == "CRFEvaluation"
     assert DenseCRF(**callback["init_args"]) == settings
+    assert callback["init_args"]["normalization"] == "after"  # which the releases' settings are for
+
+
+@pytest.mark.parametrize("name", ["shapes", "camvid"])
+def test_settings_that_were_searched_keep_the_normalisation_of_their_search(name: str) -> None:
+    [callback] = yaml.safe_load((FRAGMENTS / f"{name}.yaml").read_text())["trainer"]["callbacks+"]
+    assert callback["init_args"]["normalization"] == "symmetric"
 
 
 def test_every_released_model_has_its_settings() -> None:
     settings = [value for value in vars(published).values() if isinstance(value, DenseCRF)]
     assert len(set(settings)) == 9
     assert all(crf.iterations == 10 and crf.gaussian_weight in (2, 3) for crf in settings)
+    assert all(crf.normalization == "after" and crf.min_probability == 0 for crf in settings)

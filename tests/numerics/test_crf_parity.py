@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deeplab_lightning.crf import published
-from deeplab_lightning.crf.dense_crf import DenseCRF
+from deeplab_lightning.crf.dense_crf import DenseCRF, Normalization
+
+NORMALIZATIONS: list[Normalization] = ["after", "symmetric"]
 
 
 def from_labels(labels: NDArray[np.int64], num_classes: int, certainty: float) -> NDArray[np.float32]:
@@ -33,6 +35,7 @@ def assert_equal_engines(crf: DenseCRF, image: NDArray[np.uint8], probabilities:
     assert np.mean(ours.argmax(0) == probabilities.argmax(0)) < 0.999  # the CRF does something
 
 
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize(
     ("image_id", "crf"),
     [
@@ -42,13 +45,14 @@ def assert_equal_engines(crf: DenseCRF, image: NDArray[np.uint8], probabilities:
         ("2007_000129", replace(published.DEEPLAB_V2_VGG16, iterations=5)),
     ],
 )
-def test_voc_images(real_data: Path, image_id: str, crf: DenseCRF) -> None:
+def test_voc_images(real_data: Path, image_id: str, crf: DenseCRF, normalization: Normalization) -> None:
     root = real_data / "voc_samples"
     image = np.array(Image.open(root / "JPEGImages" / f"{image_id}.jpg").convert("RGB"))
     labels = np.array(Image.open(root / "SegmentationClass" / f"{image_id}.png")).astype(np.int64)
-    assert_equal_engines(crf, image, from_labels(labels, 21, 5.0))
+    assert_equal_engines(replace(crf, normalization=normalization), image, from_labels(labels, 21, 5.0))
 
 
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize(
     ("image_id", "annotation", "crf"),
     [
@@ -58,7 +62,9 @@ def test_voc_images(real_data: Path, image_id: str, crf: DenseCRF) -> None:
         ("im3", "anno3", DenseCRF(3, 60, 20, 3, 1)),
     ],
 )
-def test_rough_annotations(real_data: Path, image_id: str, annotation: str, crf: DenseCRF) -> None:
+def test_rough_annotations(
+    real_data: Path, image_id: str, annotation: str, crf: DenseCRF, normalization: Normalization
+) -> None:
     """Each colour but black is a label; black is not annotated."""
     root = real_data / "crf_samples"
     image = np.array(Image.open(root / f"{image_id}.png").convert("RGB"))
@@ -67,4 +73,4 @@ def test_rough_annotations(real_data: Path, image_id: str, annotation: str, crf:
     labels = np.full(colours.shape, 255)
     for label, colour in enumerate(names):
         labels[colours == colour] = label
-    assert_equal_engines(crf, image, from_labels(labels, len(names), 2.0))
+    assert_equal_engines(replace(crf, normalization=normalization), image, from_labels(labels, len(names), 2.0))
