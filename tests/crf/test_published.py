@@ -12,6 +12,8 @@ FRAGMENTS = Path(__file__).parents[2] / "experiments" / "crf"
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
+        ("deeplab_v1", published.DEEPLAB),
+        ("deeplab_v1_msc", published.DEEPLAB_MSC),
         ("deeplab_v1_largefov", published.DEEPLAB_LARGEFOV),
         ("deeplab_v1_msc_largefov", published.DEEPLAB_MSC_LARGEFOV),
         ("deeplab_v2_vgg16", published.DEEPLAB_V2_VGG16),
