@@ -25,7 +25,7 @@ class FCBranches(nn.Module):
 
 
 class DeepLabV2(SegmentationNetwork):
-    """A trunk at output stride 8 and one classifier per rate, summed (section 3.1, Figure 7).
+    """A trunk at output stride 8 and one classifier per rate, summed (section 3.2, Figure 7).
 
     On VGG-16 a branch is fc6 with its rate, fc7 and a 1x1 classifier; on a ResNet it is a 3x3 classifier with its rate.
     One rate of 12 is LargeFOV, (2, 4, 8, 12) ASPP-S, (6, 12, 18, 24) ASPP-L. The VGG-16 has no pool5a (the release's
