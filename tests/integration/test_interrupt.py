@@ -18,6 +18,7 @@ from tests.integration.conftest import Run
 
 
 @pytest.mark.filterwarnings("ignore:You're resuming")  # Lightning's word on a checkpoint from within an epoch
+@pytest.mark.usefixtures("srun")
 def test_ctrl_c_leaves_a_last_checkpoint_that_resumes(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
     options = [
         *experiment,
@@ -48,6 +49,7 @@ def test_ctrl_c_leaves_a_last_checkpoint_that_resumes(deeplab: Run, experiment: 
     assert process.returncode == 128 + signal.SIGINT
     assert "saved" in text
     assert "Traceback" not in text
+    assert "srun" not in text
     step = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"]
     assert step > 0
     deeplab(
