@@ -53,6 +53,7 @@ NOISE = (
     "The dirpath has changed from",  # an evaluation may keep its records elsewhere than the training did
     "You're resuming from a checkpoint that ended before the epoch ended",  # `EpochSampler` goes on within the epoch
     "Precision .* is not supported by the model summary",  # sizes in float32 are what the summary should say
+    "The .srun. command is available on your system but is not used",  # one process is what a login node is for
 )
 
 logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda line: "litlogger" not in line.getMessage())

@@ -11,6 +11,10 @@ from tests.devkits import write_sbd, write_voc
 
 os.environ["WANDB_MODE"] = "disabled"  # the tests that are about W&B choose their own mode
 os.environ.pop("DEEPLAB_TRACEBACK", None)
+for name in [name for name in os.environ if name.startswith("SLURM_")]:
+    del os.environ[name]  # in a job of SLURM, Lightning would take each test's process for a task of that job
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start: for networks this small more threads only wait
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from deeplab_lightning.ablation.runner import Work, log_tail, run_works, work_of
 from deeplab_lightning.ablation.table import read_table
 from tests.ablation.processes import Processes
 from tests.ablation.tables import TABLE, write_tree
+from tests.patience import PATIENCE
 
 OTHERS = """  - {name: slow, train: {model.init_args.lr: 0.001}, paper: 1}
   - {name: next, train: {trainer.max_steps: 9}, start_from: slow, paper: 3}
@@ -72,7 +73,7 @@ def test_what_two_tables_share_is_run_once(tmp_path: Path, monkeypatch: pytest.M
 
 def test_pieces_run_side_by_side_each_on_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """None of the two evaluations ends before both have started."""
-    barrier = threading.Barrier(2, timeout=30)
+    barrier = threading.Barrier(2, timeout=PATIENCE)
     processes = Processes(monkeypatch, lambda options: 0 if options[0] == "fit" else 0 * barrier.wait())
     assert run_works(work_of(plan(tmp_path)), tmp_path / "runs", quiet, TWO) == 0
     assert {environment["OMP_NUM_THREADS"] for environment in processes.environments[1:]} == {"3", "4"}
@@ -103,7 +104,7 @@ def test_ctrl_c_waits_until_all_have_saved(tmp_path: Path, monkeypatch: pytest.M
 
     def wait(options: list[str]) -> int:
         if "slow" in options:
-            assert interrupted.wait(30)
+            assert interrupted.wait(PATIENCE)
             saved.append("slow")
         return 0
 
@@ -125,7 +126,7 @@ def test_sigterm_stops_the_processes_and_waits(tmp_path: Path, monkeypatch: pyte
 
     def wait(options: list[str]) -> int:
         if "slow" in options:
-            assert processes.terminated.wait(30)
+            assert processes.terminated.wait(PATIENCE)
             ended.append("slow")
         return 0
 

@@ -3,7 +3,6 @@ import re
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from submitit.core.utils import DelayedSubmission
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.ablation.slurm import Task
 from tests.ablation.tables import TABLE, write_tree
+from tests.patience import wait_until
 
 OTHERS = """  - {name: slow, train: {model.init_args.lr: 0.001}, paper: 1}
   - {name: next, train: {trainer.max_steps: 9}, start_from: slow, paper: 3}
@@ -29,7 +29,8 @@ signal.signal(signal.SIGINT, stop)
 pathlib.Path("started").write_text(json.dumps([sys.argv[1:], "SLURM_NTASKS" in os.environ]))
 if sys.argv[1] == "wait":
     os.kill(os.getpid(), signal.SIGUSR2)  # SLURM sends it to every process of the task
-    time.sleep(60)
+    while True:
+        time.sleep(0.1)
 sys.exit(int(sys.argv[1] == "fail"))
 """
 
@@ -94,9 +95,7 @@ def test_a_task_whose_time_is_up_saves_and_goes_on(package: Path) -> None:
         raise SystemExit
 
     def send() -> None:
-        deadline = time.monotonic() + 30
-        while not (package / "started").is_file() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until((package / "started").is_file)
         os.kill(os.getpid(), signal.SIGUSR1)
 
     before = signal.signal(signal.SIGUSR1, handler)

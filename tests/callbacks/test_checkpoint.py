@@ -3,7 +3,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +13,44 @@ from deeplab_lightning.callbacks.checkpoint import Checkpoint
 from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 
 WRITER = """
-import sys, torch
+import os, pathlib, resource, signal, sys, torch
 from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
-for number in range(1, 100000):
+
+def save(number):
     AtomicCheckpointIO().save_checkpoint({"number": number, "weights": torch.full((500_000,), number)}, sys.argv[1])
-    print(number, flush=True)
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def in_the_write():
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+def before_it_is_on_the_disk():
+    os.fsync = die
+
+def before_it_is_in_place():
+    pathlib.Path.replace = die
+
+save(1)
+for prepare in (in_the_write, before_it_is_on_the_disk, before_it_is_in_place):
+    if os.fork() == 0:
+        prepare()
+        save(2)
+        os._exit(0)
+    print(os.WTERMSIG(os.wait()[1]))
 """
 
 
 def test_kills_during_the_write_leave_a_whole_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "run" / "last.ckpt"
-    for attempt in range(4):
-        process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        reported = int(process.stdout.readline())
-        time.sleep(0.013 * attempt)
-        process.kill()
-        reported = max([reported, *(int(line) for line in process.stdout.read().split("\n")[:-1])])
-        process.stdout.close()
-        process.wait()
-        saved = torch.load(path, weights_only=True)
-        assert saved["number"] >= reported
-        assert bool((saved["weights"] == saved["number"]).all())
+    killed = subprocess.run([sys.executable, "-c", WRITER, str(path)], capture_output=True, text=True, check=True)
+    assert [int(line) for line in killed.stdout.split()] == [signal.SIGXFSZ, signal.SIGKILL, signal.SIGKILL]
+    saved = torch.load(path, weights_only=True)
+    assert saved["number"] == 1
+    assert bool((saved["weights"] == 1).all())
+    assert len(os.listdir(path.parent)) == 2
     AtomicCheckpointIO().save_checkpoint({"number": 0}, path)
     assert os.listdir(path.parent) == ["last.ckpt"]  # what the kills left behind is gone
 

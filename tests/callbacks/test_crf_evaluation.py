@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +15,7 @@ from deeplab_lightning.crf import pool
 from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.datasets.transforms import EvaluationTransform
 from deeplab_lightning.metrics import SegmentationScores
+from tests.patience import wait_until
 
 TRANSFORM = EvaluationTransform((0.5,) * 3, (0.25,) * 3)
 
@@ -70,13 +70,6 @@ def evaluate(callback: CRFEvaluation, module: Any, number_of_batches: int = 5) -
     return kept
 
 
-def children() -> int:
-    deadline = time.monotonic() + 10
-    while multiprocessing.active_children() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return len(multiprocessing.active_children())
-
-
 @pytest.mark.parametrize("engine", ["torch", "pydensecrf"])
 def test_scores_are_those_of_the_crf_image_by_image(engine: Any) -> None:
     callback, module = CRFEvaluation(4, 20, 20, 1, 1, engine=engine), FakeModule()
@@ -95,7 +88,7 @@ def test_scores_are_those_of_the_crf_image_by_image(engine: Any) -> None:
     assert module.logged["val/miou_gain_crf"] == pytest.approx(module.logged["val/miou_crf"] - plain)
     assert module.logged["val/miou_gain_crf"] > 0.1
     assert module.logged["val/seconds_per_image_crf"] > 0
-    assert children() == 0
+    wait_until(lambda: not multiprocessing.active_children())
 
 
 def test_a_batch_of_images_is_refined_image_by_image() -> None:
@@ -118,7 +111,7 @@ def test_a_worker_that_dies_is_named_with_its_image(monkeypatch: pytest.MonkeyPa
     with pytest.raises(RuntimeError, match="a CRF worker process died at image image 0"):
         evaluate(callback, FakeModule())
     callback.on_exception(trainer(), FakeModule(), RuntimeError())  # type: ignore[arg-type]
-    assert children() == 0
+    wait_until(lambda: not multiprocessing.active_children())
 
 
 def die(*_: Any) -> None:
@@ -141,7 +134,7 @@ def test_no_worker_outlives_a_failure() -> None:
     outputs, own = batch(0)
     callback.on_validation_batch_end(trainer(), module, outputs, own, 0)  # type: ignore[arg-type]
     callback.on_exception(trainer(), module, KeyboardInterrupt())  # type: ignore[arg-type]
-    assert children() == 0
+    wait_until(lambda: not multiprocessing.active_children())
 
 
 def test_its_settings_are_those_of_the_crf() -> None:

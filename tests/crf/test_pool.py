@@ -1,6 +1,5 @@
 import multiprocessing
 import os
-import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from deeplab_lightning.crf import pool
 from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.crf.pool import CRFPool
+from tests.patience import wait_until
 
 CRF = DenseCRF(3, 10, 20, 1, 1, engine="pydensecrf")
 
@@ -20,13 +20,6 @@ def image_and_probabilities(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.fl
     rng = np.random.default_rng(seed)
     powers = np.exp(rng.normal(size=(3, 20, 24)))
     return rng.integers(0, 256, (20, 24, 3), np.uint8), (powers / powers.sum(0)).astype(np.float32)
-
-
-def children() -> int:
-    deadline = time.monotonic() + 10
-    while multiprocessing.active_children() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return len(multiprocessing.active_children())
 
 
 def test_it_gives_what_a_plain_call_gives_and_leaves_no_process() -> None:
@@ -38,7 +31,7 @@ def test_it_gives_what_a_plain_call_gives_and_leaves_no_process() -> None:
             assert prediction.dtype == np.uint8
             assert np.array_equal(prediction, CRF(*pair).argmax(0))
             assert seconds > 0
-    assert children() == 0
+    wait_until(lambda: not multiprocessing.active_children())
 
 
 def test_the_queue_is_bounded() -> None:
@@ -59,7 +52,7 @@ def test_a_worker_that_dies_is_named_with_its_image(monkeypatch: pytest.MonkeyPa
         future = workers.submit(bright, probabilities, "the bright one")
         with pytest.raises(RuntimeError, match="worker process died at image the bright one;"):
             workers.result(future)
-    assert children() == 0
+    wait_until(lambda: not multiprocessing.active_children())
 
 
 def die_at_value_255(crf: DenseCRF, image: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> Any:
@@ -72,7 +65,7 @@ def test_an_error_of_one_image_is_raised_as_it_is() -> None:
     image, probabilities = image_and_probabilities(0)
     with CRFPool(CRF, 1) as workers, pytest.raises(ValueError, match="summing to 1"):
         workers.result(workers.submit(image, probabilities * 2, "wrong"))
-    assert children() == 0
+    wait_until(lambda: not multiprocessing.active_children())
 
 
 def test_what_cannot_work_is_refused() -> None:

@@ -1,5 +1,6 @@
 """A tiny run through the real command, in this process."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,3 +43,12 @@ def deeplab(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Call `deeplab` with these arguments; any failure is raised as it is."""
     monkeypatch.setenv("DEEPLAB_TRACEBACK", "1")
     return lambda *arguments: main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An `srun` on the PATH, as on a login node of SLURM, where Lightning would warn that it is not used."""
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    (folder / "srun").touch(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)

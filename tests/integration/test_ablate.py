@@ -2,11 +2,10 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 from deeplab_lightning.__main__ import main
 from tests.ablation.tables import TABLE, write_tree
+from tests.patience import PATIENCE, wait_until
 
 LAUNCHER = ["--launcher", "local", "--jobs", "2"]
 ROWS = """  - {name: start, stage: of another, train: {model.init_args.lr: 0.001}}
@@ -34,28 +34,28 @@ def start(path: Path, runs: Path, log: Path) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
 
 
+def stop(process: "subprocess.Popen[bytes]", number: signal.Signals, event: Callable[[], bool], log: Path) -> None:
+    """Send a process group its signal once the event is there."""
+    try:
+        wait_until(lambda: event() or process.poll() is not None, log.read_text)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, number)
+    process.wait(PATIENCE)
+
+
 @pytest.mark.slow
 def test_a_killed_table_goes_on_to_the_same_scores(
     tmp_path: Path, shapes_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Killed once by Ctrl-C as soon as there is a checkpoint, and once outright, at some moment after."""
+    """Killed once by Ctrl-C as soon as there is a checkpoint, and once outright, as soon as one training is done."""
     path = write_tree(tmp_path / "experiments", shapes_root)
     whole, broken, log = tmp_path / "whole", tmp_path / "broken", tmp_path / "log"
     assert main(["ablate", str(path), "--runs", str(whole), *LAUNCHER]) == 0
     expected = scores(path, whole, capsys)
     assert [row["name"] for row in expected if row["ours"] is not None] == ["plain", "flip"]
-    for number in (signal.SIGINT, signal.SIGKILL):
-        process = start(path, broken, log)
-        try:
-            deadline = time.monotonic() + 240
-            while not (list(broken.glob("paper/*/last.ckpt")) or process.poll() is not None):
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.05)
-            time.sleep(random.Random(0).uniform(0, 3) if number == signal.SIGKILL else 0)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, number)
-        process.wait(timeout=120)
+    for number, event in ((signal.SIGINT, "paper/*/last.ckpt"), (signal.SIGKILL, "paper/*/done.json")):
+        stop(start(path, broken, log), number, lambda: any(broken.glob(event)), log)  # noqa: B023 (it is called at once)
     assert main(["ablate", str(path), "--runs", str(broken), *LAUNCHER]) == 0
     assert scores(path, broken, capsys) == expected
     done = {file: file.stat().st_mtime_ns for file in broken.rglob("done.json")}

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning import Trainer
 from PIL import Image
 
 from deeplab_lightning.datasets.folder import FolderDataset
@@ -34,6 +35,19 @@ def test_fit_leaves_checkpoints_and_records(deeplab: Run, experiment: list[str],
     assert miou["identity"]["num_images"] == 5  # type: ignore[index]
     assert miou["identity"]["weights"] == "of step 6"  # type: ignore[index]
     assert len(list((log / "panels" / "val").glob("*.png"))) == 5
+
+
+@pytest.mark.filterwarnings("error:The .srun. command is available")  # which the other tests leave to pyproject.toml
+@pytest.mark.usefixtures("srun")
+def test_an_unused_srun_is_not_worth_a_warning(deeplab: Run, experiment: list[str]) -> None:
+    with pytest.raises(UserWarning, match="srun"):
+        Trainer(logger=False)  # Lightning by itself
+    assert deeplab("validate", *experiment) == 0
+
+
+@pytest.mark.usefixtures("srun")
+def test_the_tests_own_trainers_pass_where_there_is_an_srun() -> None:
+    assert Trainer(accelerator="cpu", logger=False).num_devices == 1
 
 
 def test_one_checkpoint_serves_many_evaluations(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:

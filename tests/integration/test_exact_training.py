@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.integration.conftest import Run
 from tests.integration.test_resume import TWO, curve
+from tests.patience import PATIENCE
 
 OPTIONS = ["--trainer.max_steps", "20", "--trainer.limit_val_batches", "0", "--model.freeze_batch_norm", "true"]
 OPTIONS += ["--model.dropout", "0"]
@@ -42,7 +43,7 @@ def test_two_processes_are_one_with_twice_the_batch(
     assert deeplab(*options, "--data.batch_size", 4, "--trainer.default_root_dir", one) == 0
     command = [sys.executable, "-m", "deeplab_lightning", *options, *TWO, "--data.batch_size", "2"]
     command += ["--trainer.default_root_dir", str(two)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     weights = [torch.load(root / "last.ckpt", weights_only=True) for root in (one, two)]
     assert [each["global_step"] for each in weights] == [20, 20]

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,11 @@ import torch
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.modules.base import SegmentationModule
 from tests.integration.conftest import Run
+from tests.patience import PATIENCE, wait_until
 
 
 @pytest.mark.filterwarnings("ignore:You're resuming")  # Lightning's word on a checkpoint from within an epoch
+@pytest.mark.usefixtures("srun")
 def test_ctrl_c_leaves_a_last_checkpoint_that_resumes(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
     options = [
         *experiment,
@@ -34,13 +35,13 @@ def test_ctrl_c_leaves_a_last_checkpoint_that_resumes(deeplab: Run, experiment: 
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
             metrics = tmp_path / "run" / "logs" / "fit_0" / "metrics.csv"
-            deadline = time.monotonic() + 240
-            while not (metrics.exists() and len(metrics.read_text().splitlines()) > 3):
-                assert process.poll() is None, (tmp_path / "log").read_text()
-                assert time.monotonic() < deadline, (tmp_path / "log").read_text()
-                time.sleep(0.2)
+            wait_until(
+                lambda: (metrics.exists() and metrics.read_text().count("\n") > 3) or process.poll() is not None,
+                (tmp_path / "log").read_text,
+            )
+            assert process.poll() is None, (tmp_path / "log").read_text()
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the loader workers too
-            process.wait(timeout=120)
+            process.wait(PATIENCE)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -48,6 +49,7 @@ def test_ctrl_c_leaves_a_last_checkpoint_that_resumes(deeplab: Run, experiment: 
     assert process.returncode == 128 + signal.SIGINT
     assert "saved" in text
     assert "Traceback" not in text
+    assert "srun" not in text
     step = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"]
     assert step > 0
     deeplab(

@@ -13,6 +13,7 @@ from nbformat.v4 import new_code_cell
 
 from tests.ablation.tables import TABLE, write_runs, write_tree
 from tests.integration.conftest import ROOT, Run
+from tests.patience import PATIENCE
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the Jupyter packages among themselves
@@ -34,7 +35,7 @@ def execute(name: str, folder: Path, asked: str) -> tuple[int, Any]:
     notebook = read(name)
     program = f"import json; print(json.dumps({asked}))"
     notebook.cells.append(new_code_cell(program))  # type: ignore[no-untyped-call]
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(folder))
+    NotebookClient(notebook, timeout=PATIENCE, startup_timeout=PATIENCE, kernel_name="python3").execute(cwd=str(folder))
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     return len(pictures), json.loads(outputs[-1].text)

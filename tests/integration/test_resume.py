@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from tests.integration.conftest import Run
+from tests.patience import PATIENCE
 
 STEPS, BATCHES_PER_EPOCH = 15, 6
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
@@ -38,7 +39,7 @@ def start(module: list[str], arguments: list[str]) -> int:
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     try:
-        text, _ = process.communicate(timeout=240)
+        text, _ = process.communicate(timeout=PATIENCE)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -6,7 +6,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from shutil import copytree
@@ -21,6 +20,7 @@ from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.modules.base import SegmentationModule
 from tests.integration.conftest import Run
+from tests.patience import PATIENCE, wait_until
 
 LONG = ["--trainer.max_steps", "100000", "--trainer.val_check_interval", "100000"]
 
@@ -42,13 +42,11 @@ def test_signals_save_and_exit_with_their_status(
     command = [sys.executable, "-m", "deeplab_lightning", "fit", *options]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        last, deadline = tmp_path / "run" / "last.ckpt", time.monotonic() + 240
-        while not last.exists():
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        last = tmp_path / "run" / "last.ckpt"
+        wait_until(lambda: last.exists() or process.poll() is not None, (tmp_path / "log").read_text)
+        assert process.poll() is None, (tmp_path / "log").read_text()
         os.killpg(process.pid, number)  # as SLURM does: to the loader workers too
-        assert process.wait(timeout=120) == status
+        assert process.wait(PATIENCE) == status
     text = (tmp_path / "log").read_text()
     assert "Traceback" not in text
     assert f"{number.name} at step {torch.load(last, weights_only=True)['global_step']}; saved {last}" in text

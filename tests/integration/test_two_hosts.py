@@ -5,11 +5,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.patience import PATIENCE, wait_until
 
 
 def agent(rank: int, port: int, options: list[str], log: Path) -> subprocess.Popen[str]:
@@ -41,18 +42,15 @@ def test_one_of_two_hosts_dies_and_the_restart_goes_on(experiment: list[str], tm
     logs, last = [tmp_path / f"agent_{rank}" for rank in range(2)], tmp_path / "run" / "last.ckpt"
     port, endless = free_port(), ["--trainer.max_steps", "100000", "--trainer.val_check_interval", "100000"]
     agents = [agent(rank, port, [*run, *endless], logs[rank]) for rank in range(2)]
-    deadline = time.monotonic() + 240
-    while not last.exists():
-        assert all(each.poll() is None for each in agents), logs[0].read_text()
-        assert time.monotonic() < deadline, logs[0].read_text()
-        time.sleep(0.1)
+    wait_until(lambda: last.exists() or any(each.poll() is not None for each in agents), logs[0].read_text)
+    assert all(each.poll() is None for each in agents), logs[0].read_text()
     kill_with_workers(agents[1])
-    assert agents[0].wait(timeout=60) == 1
+    assert agents[0].wait(PATIENCE) == 1
     agents[1].wait()
     assert "deeplab: error: another process of this training has ended" in logs[0].read_text()
     step = torch.load(last, weights_only=True)["global_step"]
     port, more = free_port(), ["--trainer.max_steps", str(step + 3), "--trainer.val_check_interval", "2"]
     agents = [agent(rank, port, [*run, *more], logs[rank]) for rank in range(2)]
-    assert [each.wait(timeout=240) for each in agents] == [0, 0], logs[0].read_text()
+    assert [each.wait(PATIENCE) for each in agents] == [0, 0], logs[0].read_text()
     assert f"last: {last} (step {step + 3})" in logs[0].read_text()
     assert "5 images" in logs[0].read_text()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import Run
+from tests.patience import PATIENCE
 
 
 def test_two_processes_score_each_image_once(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
@@ -16,7 +17,7 @@ def test_two_processes_score_each_image_once(deeplab: Run, experiment: list[str]
         experiment += ["--trainer.callbacks+", name, "--trainer.callbacks.during_fit", "true"]
     two = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
     command = [sys.executable, "-m", "deeplab_lightning", "fit", *experiment, *two]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     deeplab("validate", *experiment, "--ckpt_path", tmp_path / "run" / "last.ckpt")
     logs = tmp_path / "run" / "logs"
@@ -50,7 +51,7 @@ def test_any_number_of_processes_counts_the_same_pixels(
         out = tmp_path / f"{number}.json"
         options = [*experiment, *CALLBACKS, *settings, "--trainer.devices", str(number), "--trainer.strategy", "ddp"]
         command = [sys.executable, "-m", "tests.integration.counted", str(out), "validate", *options]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
         assert done.returncode == 0, done.stdout + done.stderr
         counts[number] = json.loads(out.read_text())
     assert len(counts[1]) >= 6  # the whole split and the bands, without and with CRF, and the curves of both

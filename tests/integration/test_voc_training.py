@@ -13,6 +13,7 @@ from deeplab_lightning.datasets.repeated import RepeatedDataset
 from deeplab_lightning.datasets.voc import VOCDataset
 from tests.devkits import SBD_ONLY, VOC_TRAIN
 from tests.integration.conftest import ROOT, TINY, Run
+from tests.patience import PATIENCE
 
 PROGRAM = """
 import sys
@@ -47,7 +48,7 @@ def trained_ids(options: list[str], out: Path, *more: str) -> list[list[str]]:
     program = out.with_name("program.py")
     program.write_text(PROGRAM)
     command = [sys.executable, str(program), str(out), "fit", *options, "--trainer.default_root_dir", f"{out}_run"]
-    done = subprocess.run([*command, *more], capture_output=True, text=True, check=False, timeout=240)
+    done = subprocess.run([*command, *more], capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     return [path.read_text().splitlines() for path in sorted(out.parent.glob(f"{out.name}_[0-9]"))]
 
