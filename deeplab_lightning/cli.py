@@ -1,7 +1,6 @@
 """fit, validate, test and predict: LightningCLI with this project's modules, datamodules and defaults."""
 
 import logging
-import os
 import signal
 import warnings
 from pathlib import Path
@@ -57,7 +56,6 @@ NOISE = (
 )
 
 logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda line: "litlogger" not in line.getMessage())
-os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning calls jsonargparse by old names
 
 
 class DeepLabCLI(LightningCLI):
@@ -67,6 +65,8 @@ class DeepLabCLI(LightningCLI):
         self.command = command
         for message in NOISE:
             warnings.filterwarnings("ignore", message)
+        # Lightning 2.6 calls jsonargparse by old names: `instantiate_classes` and `skip_none`
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"lightning\.pytorch\.cli$")
         super().__init__(
             SegmentationModule,
             SegmentationDataModule,

@@ -42,7 +42,7 @@ class RecordRun(SaveConfigCallback):
         """Write what is known from the start."""
         self._record = {"git": git_state(), "environment": environment(trainer)}
         self._write()
-        settings = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        settings = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.experiment.config.update(settings | self._record, allow_val_change=True)

@@ -73,7 +73,7 @@ def read_datamodule(configs: list[str], root: str | None) -> SegmentationDataMod
         raise DataError(f"{', '.join(configs)}: no data.class_path in it")
     parser = ConfigParser(exit_on_error=False)
     parser.add_subclass_arguments(SegmentationDataModule, "data", required=True)
-    datamodule: SegmentationDataModule = parser.instantiate_classes(parser.parse_object({"data": section})).data
+    datamodule: SegmentationDataModule = parser.instantiate(parser.parse_object({"data": section})).data
     datamodule.prepare_data()
     return datamodule
 

@@ -87,7 +87,7 @@ def build(configs: list[Path], settings: list[str], num_classes: int) -> Segment
     parser.add_subclass_arguments(SegmentationModule, "model")
     parser.set_defaults({"model": model})
     with torch.device("meta"):
-        built = parser.instantiate_classes(parser.parse_args(settings)).model
+        built = parser.instantiate(parser.parse_args(settings)).model
     network: SegmentationNetwork = built.network
     return network
 

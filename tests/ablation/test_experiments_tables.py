@@ -47,7 +47,7 @@ def shapes(model: str) -> dict[str, torch.Size]:
     networks = ArgumentParser(exit_on_error=False)
     networks.add_subclass_arguments(SegmentationModule, "model")
     with torch.device("meta"):
-        built = networks.instantiate_classes(networks.parse_object({"model": json.loads(model)})).model
+        built = networks.instantiate(networks.parse_object({"model": json.loads(model)})).model
     assert built.network.num_classes == 21
     return {name: tensor.shape for name, tensor in built.network.state_dict().items()}
 

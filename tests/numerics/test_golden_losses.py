@@ -12,11 +12,9 @@ is dropped out. The networks have an eighth of their channels, to be quick; all 
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -29,6 +27,7 @@ from deeplab_lightning.modules.deeplab_v2 import DeepLabV2Module
 from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
 from deeplab_lightning.modules.deeplab_v3_cascade import DeepLabV3CascadeModule
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
+from tests.thin import an_eighth_of_the_channels
 
 GOLDEN = Path(__file__).with_suffix(".json")
 MOVE, TOLERANCE = 1e-12, 1e-7  # of the weights, and of the losses then; both relative
@@ -57,35 +56,6 @@ VARIANTS: dict[str, Callable[[], SegmentationModule]] = {
     "v3+ xception41": lambda: DeepLabV3PlusModule(4, backbone="xception41", separable=True, lr=1e-3),
     "v3+ mobilenet_v3": lambda: DeepLabV3PlusModule(4, backbone="mobilenet_v3_large", separable=True, lr=1e-3),
 }
-
-
-@contextmanager
-def an_eighth_of_the_channels() -> Iterator[None]:
-    """Build layers thin, those of colours and classes excepted."""
-    conv, norm = nn.Conv2d.__init__, nn.BatchNorm2d.__init__
-
-    def share(channels: int) -> int:
-        return channels // 8 if channels >= 16 else channels
-
-    def thin_conv(
-        layer: nn.Conv2d,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        dilation: int = 1,
-        groups: int = 1,
-        bias: bool = True,
-    ) -> None:
-        shares = share(in_channels), share(out_channels)
-        conv(layer, *shares, kernel_size, stride, padding, dilation, share(groups), bias)
-
-    def thin_norm(layer: nn.BatchNorm2d, channels: int, *args: Any, **kwargs: Any) -> None:
-        norm(layer, share(channels), *args, **kwargs)
-
-    with patch.object(nn.Conv2d, "__init__", thin_conv), patch.object(nn.BatchNorm2d, "__init__", thin_norm):
-        yield
 
 
 def losses(variant: str, move: float = 0.0) -> list[float]:
