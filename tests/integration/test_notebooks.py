@@ -35,7 +35,8 @@ def execute(name: str, folder: Path, asked: str) -> tuple[int, Any]:
     notebook = read(name)
     program = f"import json; print(json.dumps({asked}))"
     notebook.cells.append(new_code_cell(program))  # type: ignore[no-untyped-call]
-    NotebookClient(notebook, timeout=PATIENCE, startup_timeout=PATIENCE, kernel_name="python3").execute(cwd=str(folder))
+    waits: dict[str, Any] = dict.fromkeys(("timeout", "startup_timeout", "iopub_timeout"), PATIENCE)
+    NotebookClient(notebook, kernel_name="python3", **waits).execute(cwd=str(folder))
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     return len(pictures), json.loads(outputs[-1].text)
