@@ -95,7 +95,7 @@ class EvaluationTransform:
         if image.height > self.pad_to[0] or image.width > self.pad_to[1]:
             raise DataError(
                 f"{image.width}x{image.height} does not fit into the {self.pad_to[1]}x{self.pad_to[0]} that images are "
-                "padded to; evaluate whole images instead"
+                "padded to; set data.evaluation_size to whole_image"
             )
         return self._normalize_into(torch.zeros(*self.pad_to, 3), _pixels(image)), target
 
