@@ -35,7 +35,7 @@ demo: .venv/stamp  ## train on generated Shapes, evaluate three ways, write runs
 	$(DEEPLAB) report $(DEMO)
 
 test: .venv/stamp  ## the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 bench: .venv/stamp  ## measure speeds and ratios, into the tables of experiments/benchmarks
 	$(BIN)/python experiments/benchmarks/loading.py

@@ -140,7 +140,7 @@ def _read(path: Path) -> Iterator[tuple[DenseCRF, float]]:
     if not path.is_file():
         return
     lines = path.read_text().splitlines()
-    if "normalization" not in lines[0]:  # a file from before this setting, when it was the symmetric one
+    if lines and "normalization" not in lines[0]:  # a file from before this setting, when it was the symmetric one
         lines = [f"normalization,{lines[0]}", *(f"symmetric,{line}" for line in lines[1:])]
         draft = path.with_suffix(".draft")
         draft.write_text("\n".join([*lines, ""]))

@@ -116,8 +116,8 @@ class TrainTransform(EvaluationTransform):
         std: of each RGB channel, in 0..1.
         bgr: the channels come out as BGR.
         scale_step: draw from the scales that lie this far apart in scale_range; None draws uniformly from all of it.
-        align_corners: corner pixels stay at the corners and sizes are truncated, as in the TensorFlow release; else
-            pixels are areas and sizes are rounded, as with the Caffe releases.
+        align_corners: corner pixels stay at the corners, as in the TensorFlow release; else pixels are areas, as with
+            the Caffe releases. Both truncate the scaled sizes.
     """
 
     def __init__(
@@ -172,8 +172,7 @@ class TrainTransform(EvaluationTransform):
 
     def _scaled_size(self, size: tuple[int, int], rng: Generator) -> tuple[int, int]:
         scale = float(rng.uniform(*self.scale_range) if self.scales is None else rng.choice(self.scales))
-        whole = int if self.align_corners else round
-        return max(1, whole(size[0] * scale)), max(1, whole(size[1] * scale))
+        return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
 
     def _grid(self, side: int, scaled: int, offset: int) -> tuple[float, float]:
         """Factor a and shift c: the crop's pixel j takes the image's pixel floor(a * (j + 0.5) + c)."""

@@ -1,5 +1,7 @@
 """DeepLab v1 (arXiv:1412.7062): VGG-16 with holes, a convolutional classifier, multi-scale prediction (MSc)."""
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -8,6 +10,7 @@ from deeplab_lightning.models.vgg import VGG16, ConvolutionalFC, field_of_view, 
 
 BRANCH_CHANNELS = 128
 BRANCH_STRIDES = (8, 4, 2, 1, 1)
+DENSE_STRIDES = (8, 1, 2, 4, 8, 8)  # of the logits of fc8 and of each branch at test time
 POOL3, POOL4 = 3, 4  # the branches whose fillers differ; 0 is that of the image
 
 
@@ -118,18 +121,24 @@ class DeepLabV1(SegmentationNetwork):
         The MSc branches keep their own resolution: the logits of each are upsampled, then added (test.prototxt).
         """
         size = size or (images.shape[2], images.shape[3])
-        if self.backbone.pool_size == 2:
-            return upsample(self._forward_padded(images), size, self.align_corners)
-        pools, features = self.backbone(images)
+        if self.decoder is None and not self.grid_offset:
+            return super().forward(images, size)
+        pools, features = self.backbone(images, pad_pool4=self.grid_offset)
+        first = 8 - self.grid_offset if self.grid_offset else 0  # with pool4 padded, position i lies over pixel 8i - 7
         maps = [self.head(features)]
         if self.decoder is not None:
             maps += self.decoder.forward_dense(images, pools)
-        logits = (classifier(features) for classifier, features in zip(self.classifier, maps, strict=True))
-        first, *others = (upsample(own, size, self.align_corners) for own in logits)
-        return sum(others, first)
+        logits: list[Tensor] = [
+            zoom(layer(own), stride, first, images.shape[2:])
+            for layer, own, stride in zip(self.classifier, maps, DENSE_STRIDES[: len(maps)], strict=True)
+        ]
+        return upsample(sum(logits[1:], logits[0]), size, self.align_corners)
 
-    def _forward_padded(self, images: Tensor) -> Tensor:
-        """Logits (B, K, H, W) of the net with poolings of 2x2: with pool4 padded, position i lies over pixel 8i - 7."""
-        logits = self.classifier[0](self.head(self.backbone(images, pad_pool4=1)[1]))
-        zoomed = upsample(logits, [(side - 1) * 8 + 1 for side in logits.shape[2:]], align_corners=True)
-        return zoomed[..., 7 : 7 + images.shape[2], 7 : 7 + images.shape[3]]
+
+def zoom(features: Tensor, factor: int, first: int, size: Sequence[int]) -> Tensor:
+    """Upsample (B, C, h, w) as Caffe's Interp does with a zoom factor, and cut (B, C, *size) out from pixel `first` on.
+
+    Positions stay `factor` pixels apart whatever the size, which ceil-mode pooling may exceed.
+    """
+    zoomed = upsample(features, [(side - 1) * factor + 1 for side in features.shape[2:]], align_corners=True)
+    return zoomed[..., first : first + size[0], first : first + size[1]]

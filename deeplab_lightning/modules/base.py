@@ -135,7 +135,7 @@ class SegmentationModule(LightningModule):
         if unknown := sorted(set(self.frozen) - names):
             raise ValueError(f"frozen names {unknown}, but the network's parts are {[*dict(network.named_children())]}")
         if self.start_from is not None:
-            start_from(network, self.start_from)
+            start_from(network, self.start_from, self.hparams)
         for part in (*map(network.get_submodule, self.frozen), *self._frozen_norms()):
             part.requires_grad_(False)
         self.train(self.training)  # Lightning keeps the mode that it finds
@@ -158,7 +158,8 @@ class SegmentationModule(LightningModule):
     def on_train_start(self) -> None:
         """Warn where batch norm trains on too few images or for too few steps, as many failures begin."""
         if self.start_from is None:
-            warn_of_slow_statistics(self.network, self.trainer.estimated_stepping_batches)
+            batches = self.trainer.estimated_stepping_batches * self.trainer.accumulate_grad_batches
+            warn_of_slow_statistics(self.network, batches)
         if self.trainer.datamodule is not None:  # type: ignore[attr-defined]
             batch_size = self.trainer.datamodule.batch_size  # type: ignore[attr-defined]
             warn_of_small_batches(self.network, batch_size, self.trainer.world_size)
@@ -205,18 +206,22 @@ class SegmentationModule(LightningModule):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """The logits (B, K, H, W) of one batch of whole images."""
-        height, width = batch["mask"].shape[-2:]
-        return {"logits": self.evaluation_logits(batch["image"])[..., :height, :width]}
+        return {"logits": self.evaluation_logits(batch["image"], batch["mask"].shape[-2:])}
 
-    def evaluation_logits(self, images: Tensor) -> Tensor:
-        """Logits (B, K, H, W) of whole images with this module's evaluation scales and flip."""
+    def evaluation_logits(self, images: Tensor, size: Sequence[int] | None = None) -> Tensor:
+        """Logits (B, K, *size) of whole images with this module's evaluation scales and flip.
+
+        Args:
+            images: (B, 3, H, W), normalised, maybe padded at the right and the bottom.
+            size: of the images without what the data padded, their own if not given; `crf_rnn` sees no more.
+        """
         logits = multi_scale_logits(self.network, images, self.scales, self.flip, self.network.align_corners)
-        return self.refine(logits, images)
+        height, width = size or images.shape[-2:]
+        return self.refine(logits[..., :height, :width], images[..., :height, :width])
 
     def _evaluation_step(self, batch: dict[str, Any], split: str) -> Outputs:
         start = self._clock()
-        height, width = batch["mask"].shape[-2:]
-        logits = self.evaluation_logits(batch["image"])[..., :height, :width]  # without what the data padded
+        logits = self.evaluation_logits(batch["image"], batch["mask"].shape[-2:])
         self._seconds += self._clock() - start
         self._own_images += len(logits)
         loss = cross_entropy(logits, batch["mask"])

@@ -30,18 +30,18 @@ def warn_of_small_batches(network: nn.Module, batch_size: int, world_size: int) 
         )
 
 
-def warn_of_slow_statistics(network: nn.Module, steps: float) -> None:
+def warn_of_slow_statistics(network: nn.Module, batches: float) -> None:
     """Warn where the running statistics of a batch norm that trains will not have left their start at the end.
 
     Args:
         network: in training mode; frozen batch norms are in evaluation mode.
-        steps: of the whole training.
+        batches: that each process sees in the whole training.
     """
     momentum = min((layer.momentum or 0.0 for layer in batch_norms(network) if layer.training), default=1.0)
-    start = (1 - momentum) ** steps
+    start = (1 - momentum) ** batches
     if start > MAX_START:
         rank_zero_warn(
-            f"after {steps:.0f} steps with batch_norm_momentum {momentum:g}, {start:.0%} of batch norm's running "
+            f"after {batches:.0f} batches with batch_norm_momentum {momentum:g}, {start:.0%} of batch norm's running "
             "statistics are still those of its start, and scores suffer; raise model.batch_norm_momentum "
             "(0.1 suits short trainings) or train for longer"
         )

@@ -1,6 +1,6 @@
 """Weights of another run: as the start of a training, or to go on with."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +9,16 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 PREFIX = "network."
+WIRING = {"stride_unit": "first_1x1", "low_level_features": "block", "pool_size": 3, "pool5a": True}
+"""Settings that change what weights mean and no shape of theirs, with what a checkpoint means that lacks them."""
 
 
-def start_from(network: nn.Module, path: str) -> None:
+def start_from(network: nn.Module, path: str, hparams: Mapping[str, Any]) -> None:
     """Load the weights of a run's checkpoint into a network that may have parts which that run did not have.
 
     Every tensor of the checkpoint must fit, but for a classifier of another number of classes, which starts anew; every
-    tensor of the backbone must be there. What starts anew is logged.
+    tensor of the backbone must be there. What starts anew is logged. Poolings may differ, as those of MSc do from
+    the model that it starts from; where a ResNet strides may not.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -24,6 +27,8 @@ def start_from(network: nn.Module, path: str) -> None:
     if not Path(path).is_file():
         raise FileNotFoundError(f"start_from: {path}: no such checkpoint")
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    if differing := _rewired(checkpoint.get("hyper_parameters"), hparams, ("stride_unit", "low_level_features")):
+        raise ValueError(f"start_from: {path} is of another network: {differing}")
     tensors = {
         key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items() if key.startswith(PREFIX)
     }
@@ -51,6 +56,8 @@ def check_fits(checkpoint: Mapping[str, Any], hparams: Mapping[str, Any], state_
     num_classes = theirs.get("num_classes", own["num_classes"])
     if num_classes != own["num_classes"]:
         raise ValueError(f"the checkpoint was trained for {num_classes} classes, but the data has {own['num_classes']}")
+    if differing := _rewired(theirs, own, WIRING):
+        raise ValueError(f"the checkpoint is of another network: {differing}; set them as it was trained")
     shapes = {key: value.shape for key, value in checkpoint.get("state_dict", {}).items()}
     own_shapes = {key: value.shape for key, value in state_dict.items()}
     if shapes != own_shapes:
@@ -60,3 +67,11 @@ def check_fits(checkpoint: Mapping[str, Any], hparams: Mapping[str, Any], state_
             f"the checkpoint is of another network: {len(wrong)} tensors differ, the first is {wrong[0]}; "
             f"settings that differ: {'; '.join(settings) or 'none'}"
         )
+
+
+def _rewired(theirs: Mapping[str, Any] | None, own: Mapping[str, Any], names: Iterable[str]) -> str:
+    """The settings of these names that differ between a checkpoint's hyperparameters, if it has any, and one's own."""
+    if not theirs:
+        return ""
+    pairs = [(name, theirs.get(name, WIRING[name]), own[name]) for name in names if name in own]
+    return "; ".join(f"{name} {there} there, {here} here" for name, there, here in pairs if there != here)

@@ -230,7 +230,7 @@ def test_crf_search_finds_a_setting_that_a_validation_can_use(
     deeplab(*search, "--workers", "1")
     assert (written / "search.csv").read_text() == rows  # a second start finds all done
     assert (written / "logits" / "val_00000.npz").stat().st_mtime_ns == saved
-    assert "on 4 validation images: mIoU" in capsys.readouterr().out
+    assert "on 4 validation images: mIoU" in " ".join(capsys.readouterr().out.split())
     fragments = ["-c", written / "best.yaml", "-c", ROOT / "experiments" / "crf" / "trimap.yaml"]
     config = run / "logs" / "fit_0" / "config.yaml"
     deeplab("validate", "-c", config, *fragments, "--ckpt_path", run / "best.ckpt", "--trainer.limit_val_batches", 4)

@@ -15,6 +15,8 @@ from tests.devkits import SBD_ONLY, VOC_TRAIN
 from tests.integration.conftest import ROOT, TINY, Run
 from tests.patience import PATIENCE
 
+SMALL = "evaluation_size: whole_image"  # not padded to VOC's 513
+
 PROGRAM = """
 import sys
 from deeplab_lightning.__main__ import main
@@ -36,7 +38,8 @@ sys.exit(main(sys.argv[2:]))
 @pytest.fixture
 def options(tmp_path: Path, voc_root: Path, sbd_root: Path) -> list[str]:
     (tmp_path / "tiny.yaml").write_text(TINY.replace("batch_size: 4", "batch_size: 2"))
-    (tmp_path / "roots.yaml").write_text(f"data: {{init_args: {{root: {voc_root}, sbd_root: {sbd_root}}}}}\n")
+    roots = f"root: {voc_root}, sbd_root: {sbd_root}"
+    (tmp_path / "roots.yaml").write_text(f"data: {{init_args: {{{roots}, {SMALL}}}}}\n")
     (tmp_path / "hard.yaml").write_text("trainer: {callbacks+: {class_path: BootstrapHardImages}}\n")
     configs = [ROOT / "experiments/base.yaml", ROOT / "experiments/data/voc2012_aug.yaml"]
     configs += [tmp_path / name for name in ("roots.yaml", "tiny.yaml", "hard.yaml")]

@@ -106,7 +106,9 @@ def test_low_level_features_of_the_release_come_before_the_shortcut(stride_unit:
     network.load_state_dict(settled(plain).state_dict())
     seen = {}
     for stride, name in ((4, "layer1.1.bn3"), (8, "layer2.2.bn3")):
-        network.get_submodule(name).register_forward_hook(lambda *args, stride=stride: seen.update({stride: args[2]}))
+        network.get_submodule(name).register_forward_hook(
+            lambda *args, stride=stride: seen.update({stride: args[2].clone()})
+        )
     with torch.no_grad():
         (low_level, features), expected = network.eval()(images), plain(images)
     for stride in (4, 8):

@@ -1,4 +1,5 @@
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -6,8 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from deeplab_lightning.datasets.transforms import EvaluationTransform
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.deeplab_v1 import DeepLabV1Module
+from deeplab_lightning.modules.deeplab_v2 import DeepLabV2Module
 from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 from tests.models.test_networks import NETWORKS
@@ -112,11 +115,13 @@ def warned(
     monkeypatch: pytest.MonkeyPatch,
     batch_size: int = 16,
     world_size: int = 1,
-    steps: int = 1000,
+    steps: int = 500,
 ) -> list[warnings.WarningMessage]:
-    """The warnings as a training of so many steps starts."""
+    """The warnings as a training of so many steps, each on two batches, starts."""
     data = SimpleNamespace(batch_size=batch_size)
-    trainer = SimpleNamespace(datamodule=data, world_size=world_size, estimated_stepping_batches=steps)
+    trainer = SimpleNamespace(
+        datamodule=data, world_size=world_size, estimated_stepping_batches=steps, accumulate_grad_batches=2
+    )
     monkeypatch.setattr(type(module), "trainer", trainer)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -143,10 +148,10 @@ def test_batch_norm_counts_the_images_that_share_statistics(
 @pytest.mark.parametrize(
     ("settings", "steps", "share"),
     [
-        ({"batch_norm_momentum": 0.0003}, 2000, "55%"),
-        ({"batch_norm_momentum": 0.0003}, 30_000, None),  # the papers' protocol
-        ({"batch_norm_momentum": 0.1}, 10, "35%"),
-        ({"batch_norm_momentum": 0.1}, 400, None),
+        ({"batch_norm_momentum": 0.0003}, 1000, "55%"),
+        ({"batch_norm_momentum": 0.0003}, 15_000, None),  # the papers' protocol
+        ({"batch_norm_momentum": 0.1}, 5, "35%"),
+        ({"batch_norm_momentum": 0.1}, 200, None),
         ({"batch_norm_momentum": 0.0003, "freeze_batch_norm": True}, 10, None),
     ],
 )
@@ -156,5 +161,48 @@ def test_statistics_that_cannot_settle_are_told(
     caught = warned(DeepLabV3Module(4, backbone="resnet18", **settings), monkeypatch, steps=steps)
     assert len(caught) == (share is not None)
     if share is not None:
-        assert f"after {steps} steps" in str(caught[0].message)
+        assert f"after {2 * steps} batches" in str(caught[0].message)
         assert f"{share} of batch norm's running statistics" in str(caught[0].message)
+
+
+def checkpoint_of(module: SegmentationModule, *absent: str) -> dict[str, Any]:
+    """A checkpoint of a module, as it was before it had some hyperparameters."""
+    hparams = {name: value for name, value in module.hparams.items() if name not in absent}
+    return {"hyper_parameters": hparams, "state_dict": module.state_dict(), "global_step": 1}
+
+
+def test_weights_trained_with_other_poolings_are_refused() -> None:
+    """No shape tells a trunk of 2x2 poolings from one of 3x3; older checkpoints have 3x3 and pool5a."""
+    module = DeepLabV1Module(4, fc_channels=32, pool_size=2, pool5a=False)
+    module.on_load_checkpoint(checkpoint_of(module))
+    with pytest.raises(ValueError, match="pool_size 3 there, 2 here; pool5a True there, False here"):
+        module.on_load_checkpoint(checkpoint_of(module, "pool_size", "pool5a"))
+    before = DeepLabV1Module(4, fc_channels=32)
+    before.on_load_checkpoint(checkpoint_of(before, "pool_size", "pool5a"))
+
+
+def test_weights_trained_with_other_strides_are_no_start(tmp_path: Path) -> None:
+    path = str(tmp_path / "last.ckpt")
+    torch.save(checkpoint_of(DeepLabV2Module(4, "resnet50"), "stride_unit"), path)
+    with pytest.raises(ValueError, match="another network: stride_unit first_1x1 there, first here"):
+        DeepLabV2Module(4, "resnet50", stride_unit="first", start_from=path)
+    DeepLabV2Module(4, "resnet50", start_from=path)
+
+
+def test_msc_starts_from_a_trunk_of_other_poolings(tmp_path: Path) -> None:
+    path = str(tmp_path / "last.ckpt")
+    torch.save(checkpoint_of(DeepLabV1Module(4, fc_channels=32, pool_size=2, pool5a=False)), path)
+    DeepLabV1Module(4, fc_channels=32, multi_scale=True, pool5a=False, start_from=path)
+
+
+def test_the_crf_as_layers_sees_no_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = DeepLabV3Module(4, backbone="resnet18", crf_rnn=True).eval()
+    transform = EvaluationTransform((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    monkeypatch.setattr(type(module), "trainer", SimpleNamespace(datamodule=SimpleNamespace(eval_transform=transform)))
+    logits, images = torch.randn(1, 4, 40, 48), torch.zeros(1, 3, 40, 48)
+    images[..., :30, :36] = torch.rand(1, 3, 30, 36)
+    monkeypatch.setattr("deeplab_lightning.modules.base.multi_scale_logits", lambda *_: logits)
+    with torch.no_grad():
+        padded = module.evaluation_logits(images, (30, 36))
+        torch.testing.assert_close(padded, module.refine(logits[..., :30, :36], images[..., :30, :36]))
+        assert not torch.allclose(padded, module.refine(logits, images)[..., :30, :36])

@@ -1,4 +1,4 @@
-"""The files of experiments/model hold what the papers and their releases say; the source stands with each value."""
+"""The files of experiments/model hold what the papers and their releases say, value by value."""
 
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,12 @@ VALUES: list[tuple[tuple[str, ...], str, object, str]] = [
     ((V3,), "data.batch_size", 16, "v3, section 4.1"),
     ((V3,), "trainer.max_steps", 30000, "v3, section 4.1"),
     ((*RESNET, "*xception*"), "model.batch_norm_momentum", 3.0e-4, "v3, section 4.1: a decay of 0.9997"),
-    (("deeplab_v3*mobilenet*",), "model.batch_norm_momentum", 3.0e-3, "slim's MobileNets: a decay of 0.997"),
+    (
+        ("deeplab_v3*mobilenet*",),
+        "model.batch_norm_momentum",
+        3.0e-3,
+        "slim's MobileNetV2: a decay of 0.997; (?) for V3",
+    ),
     (("*_stage2*",), "model.lr", 0.001, "v3, section 4.1"),
     (("*_stage2*",), "model.freeze_batch_norm", True, "v3, section 4.1"),
     ((*RESNET, "*_stage2*"), "model.weight_decay", 1.0e-4, "train.py of the TensorFlow release"),
