@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,12 @@ def images(tmp_path: Path) -> list[Path]:
     return paths
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that need no start, where what is tested is not that they are processes."""
+    monkeypatch.setattr(crf_search, "ProcessPoolExecutor", lambda workers, *_: ThreadPoolExecutor(workers))
+
+
 def quiet(crf: DenseCRF, done: int, total: int) -> None:
     assert 1 <= done <= total == 3
 
@@ -44,6 +51,7 @@ def test_the_best_setting_is_the_best_of_all_that_were_tried(images: list[Path],
     assert set(GRID.around(best, 1)) <= set(search.scores)  # no neighbour is left to try
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_second_start_goes_on(images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = Search(images, tmp_path / "search.csv", 1)
     done = []
@@ -63,6 +71,7 @@ def test_a_second_start_goes_on(images: list[Path], tmp_path: Path, monkeypatch:
     assert anew == {NO_CRF, *GRID.settings(5, "after")} - set(first.scores)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_each_normalisation_is_searched_for_itself(images: list[Path], tmp_path: Path) -> None:
     """In one file; one from before there was a choice holds scores of the symmetric kind, which are taken over."""
     file = tmp_path / "search.csv"
@@ -83,6 +92,7 @@ def test_each_normalisation_is_searched_for_itself(images: list[Path], tmp_path:
     assert Search(images, file, 1, "symmetric").scores == symmetric.scores
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_where_no_crf_helps_the_best_is_none(images: list[Path], tmp_path: Path) -> None:
     for path in images:  # the truth is what the logits say, noise and all
         with np.load(path) as saved:

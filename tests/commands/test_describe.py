@@ -45,13 +45,16 @@ def test_settings_over_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert row["parameters"] == 58_040_661 - 16 * 257
 
 
-def test_the_family(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_family(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(ROOT)
     rows = json.loads(described(capsys, "--all", "--json"))
     assert [row["name"] for row in rows] == sorted(path.stem for path in MODEL.glob("*.yaml"))
     assert all(set(row) >= KEYS for row in rows)
+    for name in ("deeplab_v1_largefov", "deeplab_v3_mobilenet_v2"):
+        (tmp_path / f"{name}.yaml").symlink_to(MODEL / f"{name}.yaml")
+    monkeypatch.setattr("deeplab_lightning.commands.describe.FAMILY", tmp_path)
     table = described(capsys, "--all")
-    assert all(row["name"] in table and f"{row['parameters']:,}" in table for row in rows)
+    assert all(text in table for text in ("deeplab_v1_largefov", "20,505,429", "deeplab_v3_mobilenet_v2", "2,113,557"))
 
 
 def test_tables_for_people(capsys: pytest.CaptureFixture[str]) -> None:
