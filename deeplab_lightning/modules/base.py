@@ -19,7 +19,7 @@ from deeplab_lightning.losses import cross_entropy, decimate
 from deeplab_lightning.metrics import SegmentationScores
 from deeplab_lightning.models.batch_norm import batch_norms, set_momentum
 from deeplab_lightning.models.layers import SegmentationNetwork
-from deeplab_lightning.modules.batch_norm_guard import warn_of_slow_statistics, warn_of_small_batches
+from deeplab_lightning.modules.batch_norm_guard import warn_of_batch_norm
 from deeplab_lightning.modules.optimization import parameter_groups, rate_factor
 from deeplab_lightning.modules.ranks import mean_over_ranks
 from deeplab_lightning.modules.start_from import check_fits, start_from
@@ -157,12 +157,7 @@ class SegmentationModule(LightningModule):
 
     def on_train_start(self) -> None:
         """Warn where batch norm trains on too few images or for too few steps, as many failures begin."""
-        if self.start_from is None:
-            batches = self.trainer.estimated_stepping_batches * self.trainer.accumulate_grad_batches
-            warn_of_slow_statistics(self.network, batches)
-        if self.trainer.datamodule is not None:  # type: ignore[attr-defined]
-            batch_size = self.trainer.datamodule.batch_size  # type: ignore[attr-defined]
-            warn_of_small_batches(self.network, batch_size, self.trainer.world_size)
+        warn_of_batch_norm(self.network, self.trainer, starts_anew=self.start_from is None)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (B, 3, H, W) to logits (B, K, H, W)."""

@@ -1,5 +1,6 @@
 """The guards against batch norm on too few images, and against statistics that cannot settle."""
 
+from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
@@ -7,6 +8,14 @@ from deeplab_lightning.models.batch_norm import batch_norms
 
 MIN_IMAGES = 12  # the least that the TensorFlow release's train.py recommends
 MAX_START = 0.05  # share of the starting statistics that an evaluation may still see
+
+
+def warn_of_batch_norm(network: nn.Module, trainer: Trainer, starts_anew: bool) -> None:
+    """Both warnings, as a training starts; statistics of another run's weights have settled already."""
+    if starts_anew:
+        warn_of_slow_statistics(network, trainer.estimated_stepping_batches * trainer.accumulate_grad_batches)
+    if trainer.datamodule is not None:  # type: ignore[attr-defined]
+        warn_of_small_batches(network, trainer.datamodule.batch_size, trainer.world_size)  # type: ignore[attr-defined]
 
 
 def warn_of_small_batches(network: nn.Module, batch_size: int, world_size: int) -> None:

@@ -121,6 +121,7 @@ UNCERTAIN = {
         "resnet101_stride8_ms_flip",
     },
 }
+DECODER = "the release's decoder takes its low-level features before a shortcut, here after it; "
 RESNET = (
     "torchvision's ResNet: one 7x7 in the stem, strides in a block's first unit, half the rate in an atrous block's "
     "first 3x3; the release's (\"beta\"), which v3+'s counts fit, has three 3x3, and strides in the last"

@@ -17,7 +17,7 @@ from deeplab_lightning.ablation.table import Row, read_table
 from deeplab_lightning.cli import CALLBACKS, DATAMODULES, MODULES
 from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.modules.base import SegmentationModule
-from tests.ablation.printed import COLUMNS, COUNTS, NUMBERS, RESNET, UNCERTAIN
+from tests.ablation.printed import COLUMNS, COUNTS, DECODER, NUMBERS, RESNET, UNCERTAIN
 from tests.integration.conftest import ROOT
 
 TABLES = sorted((ROOT / "experiments" / "ablations").glob("*.yaml"))
@@ -91,14 +91,18 @@ def test_rows_are_the_papers(path: Path) -> None:
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_rows_say_what_stands_against_their_number(path: Path) -> None:
     table = read_table(path)
-    uncertain = {row.name: row.uncertain.removesuffix(RESNET) for row in table.rows if row.uncertain and not row.stage}
+    marked = [row for row in table.rows if row.uncertain and not row.stage]
+    uncertain = {row.name: row.uncertain.removesuffix(RESNET).removesuffix(DECODER) for row in marked}
     assert {name for name, text in uncertain.items() if text} == UNCERTAIN.get(path.stem, set())
     for planned in plan_table(table, "paper").rows:
         row = planned.row
         assert bool(row.not_reproducible) == ("jft" in row.name.lower())
         assert row.metric.startswith("server/") == ("VOC 2012 test" in f"{table.title} {row.note}") or row.stage
         if not row.stage:
-            assert (row.uncertain or "").endswith(RESNET) == has_other_resnet(row, planned.training), row.name
+            other = has_other_resnet(row, planned.training)
+            assert (row.uncertain or "").endswith(RESNET) == other, row.name
+            if other and planned.training is not None and "Plus" in planned.training.config["model"]["class_path"]:
+                assert (row.uncertain or "").endswith(DECODER + RESNET), row.name
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)

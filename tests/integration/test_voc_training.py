@@ -58,19 +58,19 @@ def trained_ids(options: list[str], out: Path, *more: str) -> list[list[str]]:
 
 def test_one_and_two_processes_see_the_same_order(options: list[str], tmp_path: Path) -> None:
     (alone,) = trained_ids(options, tmp_path / "one", "--trainer.max_steps", "12")
-    (again,) = trained_ids(options, tmp_path / "again", "--trainer.max_steps", "12")
     first, second = trained_ids(
         options, tmp_path / "two", "--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_steps", "6"
     )
-    assert alone == again
     together = [line for pair in zip(first, second, strict=True) for line in pair]
     epoch = [line for line in alone if line.startswith("0 ")]
     assert len(epoch) > 18  # some of the 18 images come twice
     assert together[: len(epoch) // 2 * 2] == epoch[: len(epoch) // 2 * 2]
-    for run in ("one_run", "two_run"):
-        record = json.loads((tmp_path / run / "logs" / "fit_0" / "hard_images_epoch_0.json").read_text())
-        assert record == json.loads((tmp_path / "again_run/logs/fit_0/hard_images_epoch_0.json").read_text())
-        assert set(record["image_ids"]) < set(VOC_TRAIN + SBD_ONLY)
+    records = [
+        json.loads((tmp_path / run / "logs" / "fit_0" / "hard_images_epoch_0.json").read_text())
+        for run in ("one_run", "two_run")
+    ]
+    assert records[0] == records[1]
+    assert set(records[0]["image_ids"]) < set(VOC_TRAIN + SBD_ONLY)
 
 
 def hard_ids(voc_root: Path, sbd_root: Path) -> list[str]:
