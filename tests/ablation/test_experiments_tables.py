@@ -91,8 +91,8 @@ def test_rows_are_the_papers(path: Path) -> None:
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_rows_say_what_stands_against_their_number(path: Path) -> None:
     table = read_table(path)
-    marked = [row for row in table.rows if row.uncertain and not row.stage]
-    uncertain = {row.name: row.uncertain.removesuffix(RESNET).removesuffix(DECODER) for row in marked}
+    marks = {row.name: row.uncertain for row in table.rows if row.uncertain and not row.stage}
+    uncertain = {name: text.removesuffix(RESNET).removesuffix(DECODER) for name, text in marks.items()}
     assert {name for name, text in uncertain.items() if text} == UNCERTAIN.get(path.stem, set())
     for planned in plan_table(table, "paper").rows:
         row = planned.row
