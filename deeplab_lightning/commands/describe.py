@@ -25,7 +25,7 @@ def run(command: str, options: list[str]) -> int:
     """Print one network, or the family in one table."""
     parser = argparse.ArgumentParser(
         prog=f"deeplab {command}",
-        description="Count parameters and multiply-adds of a network, and what its logits see of an image.",
+        description="Count parameters and multiply-adds of a network (v1: its training net), and what its logits see.",
         epilog="Settings follow as for the other commands: --model.output_stride 8 --model.atrous_rates [12,24,36]",
     )
     parser.add_argument("-c", "--config", action="append", type=Path, help="YAML with a model; later ones win")

@@ -51,7 +51,8 @@ class Anatomy:
     Args:
         parameters: total, buffers not counted.
         parameters_by_part: of each named part.
-        multiply_adds: of one image.
+        multiply_adds: of one image up to the logits on the features' grid; of v1's MSc that is the training net, whose
+            branches stride.
         multiply_adds_published_convention: as the v3 and v3+ papers count, see `Layer`.
         receptive_field: side in pixels of what a logit depends on by convolution and pooling; None where image-level
             features make it the whole image.

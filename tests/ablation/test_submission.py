@@ -70,7 +70,13 @@ def test_a_prediction_of_the_test_split_is_packed_as_the_server_takes_it(
     tmp_path: Path, voc_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["predict", *options(tmp_path, voc_root, "--trainer.callbacks+", "WriteSubmission")]) == 0
-    check_by_the_devkit(tmp_path / "run" / "comp6_test_cls.tar", voc_root)
+    path = tmp_path / "run" / "comp6_test_cls.tar"
+    check_by_the_devkit(path, voc_root)
+    with tarfile.open(path) as packed:  # what `WritePredictions` wrote, which is what the CRF made
+        for member in packed.getmembers():
+            file = packed.extractfile(member)
+            assert file is not None
+            assert file.read() == (tmp_path / "run" / "predictions" / Path(member.name).name).read_bytes()
 
 
 @pytest.mark.parametrize(
