@@ -25,7 +25,7 @@ lock: .venv/stamp  ## pin the complete environment anew, into requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --no-emit-index-url --extra dev --upgrade \
 	  --custom-compile-command "make lock" pyproject.toml --output-file requirements.txt
 
-demo: .venv/stamp  ## train on generated Shapes, evaluate three ways, write runs/demo/report.html (3 minutes)
+demo: .venv/stamp  ## train on generated Shapes, evaluate three ways, write runs/demo/report.html (minutes)
 	rm -rf $(DEMO)
 	$(DEEPLAB) fit -c experiments/base.yaml -c experiments/data/shapes.yaml -c experiments/model/deeplab_v3plus.yaml \
 	  -c experiments/scale/smoke.yaml --trainer.default_root_dir $(DEMO)
