@@ -91,7 +91,12 @@ def _reading(path: Path) -> Iterator[Any]:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    write_text(path, json.dumps(content, indent=1))
+
+
+def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(content, indent=1))
+    draft.write_text(text)
     draft.rename(path)

@@ -121,10 +121,11 @@ class DeepLabV1(SegmentationNetwork):
         The MSc branches keep their own resolution: the logits of each are upsampled, then added (test.prototxt).
         """
         size = size or (images.shape[2], images.shape[3])
-        if self.decoder is None and not self.grid_offset:
+        padded = self.backbone.pool_size == 2
+        if self.decoder is None and not padded:
             return super().forward(images, size)
-        pools, features = self.backbone(images, pad_pool4=self.grid_offset)
-        first = 8 - self.grid_offset if self.grid_offset else 0  # with pool4 padded, position i lies over pixel 8i - 7
+        pools, features = self.backbone(images, pad_pool4=padded)
+        first = 7 if padded else 0  # with pool4 padded, position i lies over pixel 8i - 7
         maps = [self.head(features)]
         if self.decoder is not None:
             maps += self.decoder.forward_dense(images, pools)

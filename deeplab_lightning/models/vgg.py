@@ -53,16 +53,16 @@ class VGG16(nn.Module):
         self.pool5a = nn.AvgPool2d(3, 1, 1) if pool5a else nn.Identity()
         initialize(self)
 
-    def forward(self, images: Tensor, pad_pool4: int = 0) -> tuple[list[Tensor], Tensor]:
+    def forward(self, images: Tensor, pad_pool4: bool = False) -> tuple[list[Tensor], Tensor]:
         """Map images (B, 3, H, W) to pool1 to pool4, of strides 2, 4, 8, 8, and the last features (B, 512, h, w).
 
-        With `pad_pool4` zeros surround the input of pool4; the release's 4x4 model has one row of them at test time.
+        With `pad_pool4` a row of zeros surrounds the input of pool4, as in the release's 4x4 model at test time.
         """
         pools: list[Tensor] = []
         features = images
         for layer in self.features:
             if isinstance(layer, nn.MaxPool2d) and len(pools) == 3 and pad_pool4:
-                features = F.pad(features, [pad_pool4] * 4)  # after a ReLU, zeros never win over a value
+                features = F.pad(features, (1, 1, 1, 1))  # after a ReLU, zeros never win over a value
             features = layer(features)
             if isinstance(layer, nn.MaxPool2d):
                 pools.append(features)

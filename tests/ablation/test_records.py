@@ -28,17 +28,16 @@ def test_logs_that_cannot_be_read_are_named(tmp_path: Path, content: str) -> Non
         read_results(tmp_path, "fit")
 
 
-def test_a_prediction_without_its_tarball(tmp_path: Path) -> None:
-    log = tmp_path / "logs" / "predict_0"
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        ("predict", "^there are no label maps for the server in {}$"),
+        ("validate", "^unreadable: {}/evaluation.json$"),
+    ],
+)
+def test_work_without_what_it_is_for(tmp_path: Path, command: str, error: str) -> None:
+    log = tmp_path / "logs" / f"{command}_0"
     log.mkdir(parents=True)
     (log / "run.json").write_text('{"seconds": 2.0, "environment": {"num_devices": 1}}')
-    with pytest.raises(ValueError, match=f"^there are no label maps for the server in {log}$"):
-        read_results(tmp_path, "predict")
-
-
-def test_an_evaluation_without_its_scores(tmp_path: Path) -> None:
-    log = tmp_path / "logs" / "validate_0"
-    log.mkdir(parents=True)
-    (log / "run.json").write_text('{"seconds": 2.0, "environment": {"num_devices": 1}}')
-    with pytest.raises(ValueError, match=f"^unreadable: {log / 'evaluation.json'}$"):
-        read_results(tmp_path, "validate")
+    with pytest.raises(ValueError, match=error.format(log)):
+        read_results(tmp_path, command)

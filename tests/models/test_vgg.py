@@ -80,7 +80,7 @@ def test_poolings_of_2x2_have_caffe_s_sizes() -> None:
         pools, features = trunk(torch.zeros(1, 3, 306, 26))
         assert [pool.shape[2] for pool in pools] == [154, 78, 40, 39]
         assert features.shape == (1, 512, 39, 4)
-        assert trunk(torch.zeros(1, 3, 514, 26), pad_pool4=1)[1].shape == (1, 512, 67, 6)
+        assert trunk(torch.zeros(1, 3, 514, 26), pad_pool4=True)[1].shape == (1, 512, 67, 6)
 
 
 def test_pool5a_divides_by_the_padded_window() -> None:
