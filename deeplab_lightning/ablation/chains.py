@@ -9,6 +9,7 @@ import yaml
 
 from deeplab_lightning.ablation.plan import Plan
 from deeplab_lightning.ablation.table import TableError
+from deeplab_lightning.atomic import write_atomically
 
 SWEEP = "sweep.yaml"
 
@@ -82,6 +83,5 @@ def write_sweep(plans: Sequence[Plan], runs: Path) -> Path:
         },
     }
     path = runs / plans[0].scale / SWEEP
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(sweep, sort_keys=False, width=120))
+    write_atomically(path, yaml.safe_dump(sweep, sort_keys=False, width=120))
     return path

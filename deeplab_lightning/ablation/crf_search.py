@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from deeplab_lightning.ablation.records import write_text
+from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.callbacks.save_logits import load_logits
 from deeplab_lightning.crf.dense_crf import DenseCRF, Normalization
 from deeplab_lightning.metrics import ConfusionMatrix, mean_iou
@@ -143,7 +143,7 @@ def _read(path: Path) -> Iterator[tuple[DenseCRF, float]]:
     lines = path.read_text().splitlines()
     if lines and "normalization" not in lines[0]:  # a file from before this setting, when it was the symmetric one
         lines = [f"normalization,{lines[0]}", *(f"symmetric,{line}" for line in lines[1:])]
-        write_text(path, "\n".join([*lines, ""]))
+        write_atomically(path, "\n".join([*lines, ""]))
     for row in csv.DictReader(lines):
         normalization = cast(Normalization, row["normalization"])
         values = [float(row[axis]) for axis in AXES]

@@ -13,6 +13,7 @@ from deeplab_lightning.ablation.charts import bars, lines, svg
 from deeplab_lightning.ablation.compare import Comparison
 from deeplab_lightning.ablation.gallery import CURVES, Gallery
 from deeplab_lightning.ablation.report import Curve, Run, tabulate
+from deeplab_lightning.atomic import write_atomically
 
 CHARTS = (
     ("training loss", ("train/loss",)),
@@ -41,8 +42,7 @@ def render(runs: list[Run], tables: Sequence[tuple[Comparison, Gallery]] = ()) -
 
 def write(runs: list[Run], path: Path, tables: Sequence[tuple[Comparison, Gallery]] = ()) -> None:
     """Write the page; see `render`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(runs, tables))
+    write_atomically(path, render(runs, tables))
 
 
 def charts(curves: dict[str, Curve]) -> list[str]:

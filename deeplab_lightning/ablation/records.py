@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.datasets.submission import TARBALL
 from deeplab_lightning.identity import Record
 
@@ -92,11 +93,4 @@ def _reading(path: Path) -> Iterator[Any]:
 
 def write(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
-    write_text(path, json.dumps(content, indent=1))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    draft = path.with_suffix(".draft")
-    draft.write_text(text)
-    draft.rename(path)
+    write_atomically(path, json.dumps(content, indent=1))

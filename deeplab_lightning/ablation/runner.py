@@ -20,6 +20,7 @@ import yaml
 
 from deeplab_lightning.ablation.plan import Evaluation, Plan, Training, merge, nest
 from deeplab_lightning.ablation.records import describe_failure, read_done, read_results, write
+from deeplab_lightning.atomic import write_atomically
 
 RUNS = Path("runs/ablations")
 DONE, FAILED, LOG = "done.json", "failed.json", "log.txt"
@@ -190,9 +191,9 @@ def _start(work: Work, root: Path, share: Share, lock: IO[str]) -> Running:
     for name in (DONE, FAILED):
         (folder / name).unlink(missing_ok=True)
     if work.evaluation is None:
-        (folder / "config.yaml").write_text(yaml.safe_dump(config_of(work.training, root), sort_keys=False))
+        write_atomically(folder / "config.yaml", yaml.safe_dump(config_of(work.training, root), sort_keys=False))
     else:
-        (folder / "evaluate.yaml").write_text(yaml.safe_dump(work.evaluation.settings, sort_keys=False))
+        write_atomically(folder / "evaluate.yaml", yaml.safe_dump(work.evaluation.settings, sort_keys=False))
     command = [sys.executable, "-m", "deeplab_lightning", *work.options(root)]
     environment = {name: value for name, value in os.environ.items() if name not in AGENTS_OWN} | dict(share)
     with (folder / LOG).open("a") as log:

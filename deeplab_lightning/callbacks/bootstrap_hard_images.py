@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.datasets.class_counts import class_counts
 from deeplab_lightning.datasets.repeated import RepeatedDataset
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
@@ -149,9 +150,8 @@ class BootstrapHardImages(Callback):
             "images_by_class": by_class,
             "image_ids": [self._image_ids[index] for index in hard],
         }
-        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"hard_images_epoch_{epoch}.json"
-        path.write_text(json.dumps(record, indent=1))
+        write_atomically(path, json.dumps(record, indent=1))
         for logger in trainer.loggers:
             logger.log_metrics({f"bootstrap/{name}": count for name, count in by_class.items()}, trainer.global_step)
         rank_zero_info(

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
+from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.modules.ranks import mean_over_ranks
 
 
@@ -47,9 +48,8 @@ class FiniteLoss(Callback):
         if self._is_finite:
             return
         self._skipped += 1
-        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"nan_batch_step_{trainer.global_step}_rank_{trainer.global_rank}.json"
-        path.write_text(json.dumps({"loss": str(loss.item()), "image_ids": self._image_ids}, indent=1))
+        write_atomically(path, json.dumps({"loss": str(loss.item()), "image_ids": self._image_ids}, indent=1))
         what = f"the loss of step {trainer.global_step} is not finite; the ids of its images are in {path}"
         if self._skipped > self.max_skipped:
             raise FloatingPointError(

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.identity import Record, describe_identity, group_records
 
@@ -53,8 +54,7 @@ class RecordEvaluation(Callback):
             value = float(trainer.callback_metrics[name])
             own = identity | {"crf": crf if refined else None}
             records.append({"split": identity["split"], "metric": name, "value": value, "identity": own})
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text(json.dumps(records, indent=1))
+        write_atomically(self._path, json.dumps(records, indent=1))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.experiment.summary["evaluations"] = group_records(records)

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 import deeplab_lightning
+from deeplab_lightning.atomic import write_atomically
 
 FILE_NAME = "run.json"
 
@@ -86,8 +87,7 @@ class RecordRun(SaveConfigCallback):
         self._write()
 
     def _write(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text(json.dumps(self._record, indent=1))
+        write_atomically(self._path, json.dumps(self._record, indent=1))
 
 
 def git_state() -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from deeplab_lightning.ablation.crf_search import AXES, Grid, Search, draw_heat_map, fragment
+from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.crf.dense_crf import NORMALIZATION_WORDS, DenseCRF, Normalization
 
 ROWS = 10
@@ -44,7 +45,7 @@ def run(command: str, options: list[str]) -> int:
         f"on {len(images)} validation images: mIoU {search.scores[best]:.4f}, "
         f"{search.scores[search.no_crf]:.4f} without CRF."
     )
-    (output / "best.yaml").write_text(fragment(best, heading))
+    write_atomically(output / "best.yaml", fragment(best, heading))
     draw_heat_map(search.scores, best, output / "heat_map.png")
     _print(console, search)
     console.print(f"{heading}\nwrote best.yaml (for -c), heat_map.png and search.csv into {output}", highlight=False)
@@ -107,7 +108,7 @@ def _save_logits(arguments: Namespace, rest: list[str], output: Path) -> list[Pa
         options += ["--trainer.limit_val_batches", str(arguments.images), "--data.eval_batch_size", "1"]
         options += ["--trainer.devices", "1", "--trainer.callbacks+", "SaveLogits"]
         DeepLabCLI("validate", [*options, "--trainer.callbacks.folder", str(folder)])
-        key_file.write_text(json.dumps(key))
+        write_atomically(key_file, json.dumps(key))
     return sorted(folder.glob("*.npz"))
 
 

@@ -15,6 +15,7 @@ from deeplab_lightning.ablation.plan import SCALES
 from deeplab_lightning.ablation.report import Run, read_run, tabulate
 from deeplab_lightning.ablation.runner import RUNS
 from deeplab_lightning.ablation.table import read_table, table_files
+from deeplab_lightning.atomic import write_atomically
 
 
 def run(command: str, options: list[str]) -> int:
@@ -78,7 +79,9 @@ def _report_tables(files: list[Path], arguments: Namespace) -> int:
     galleries = [gather(comparison.table, scale, outcomes, root) for comparison in comparisons]
     tables = list(zip(comparisons, galleries, strict=True))
     page.write([], output, tables)
-    output.with_suffix(".md").write_text("\n".join(markdown(each) + gallery.markdown() for each, gallery in tables))
+    write_atomically(
+        output.with_suffix(".md"), "\n".join(markdown(each) + gallery.markdown() for each, gallery in tables)
+    )
     console = Console()
     for comparison in comparisons:
         print_comparison(console, comparison)

@@ -2,13 +2,13 @@
 
 import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from deeplab_lightning.atomic import replacing
 from deeplab_lightning.datasets.scan import scan
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 
@@ -38,10 +38,8 @@ def class_counts(dataset: SegmentationDataset, num_workers: int) -> NDArray[np.i
     counts = np.stack(
         list(track(looks, "counting classes", len(dataset), transient=True, console=Console(stderr=True)))
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+    with replacing(path) as draft, draft.open("wb") as file:
         np.save(file, counts)
-    os.replace(file.name, path)
     return counts
 
 

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from deeplab_lightning import IGNORE_INDEX
+from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.palette import PALETTE
 
@@ -222,10 +223,10 @@ def arrange_camvid(folder: Path) -> None:
             mask = Image.fromarray(np.where(labels == 11, IGNORE_INDEX, labels).astype(np.uint8)).convert("P")
             mask.putpalette(PALETTE.ravel().tolist())
             mask.save(folder / "SegmentationClass" / f"{image_id}.png")
-        (folder / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("\n".join(image_ids) + "\n")
+        write_atomically(folder / "ImageSets" / "Segmentation" / f"{split}.txt", "\n".join(image_ids) + "\n")
         for name in (split, f"{split}annot"):
             shutil.rmtree(folder / name)
-    (folder / "class_names.txt").write_text("\n".join(CAMVID_NAMES) + "\n")
+    write_atomically(folder / "class_names.txt", "\n".join(CAMVID_NAMES) + "\n")
 
 
 VOC_FILE = "pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"

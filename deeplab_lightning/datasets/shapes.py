@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from deeplab_lightning import IGNORE_INDEX
+from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.datasets.palette import PALETTE
 
 CLASS_NAMES = ("background", "disk", "square", "triangle", "star", "ring", "cross", "bicycle")
@@ -176,8 +177,8 @@ def generate(
     settings_path = root / "shapes.json"
     if settings_path.exists() and (existing := json.loads(settings_path.read_text())) != settings:
         raise ValueError(f"{root} holds Shapes of other settings, {existing}; remove it or choose another data.root")
-    settings_path.write_text(json.dumps(settings))
-    (root / "class_names.txt").write_text("\n".join(CLASS_NAMES) + "\n")
+    write_atomically(settings_path, json.dumps(settings))
+    write_atomically(root / "class_names.txt", "\n".join(CLASS_NAMES) + "\n")
     for number, (split, count) in enumerate(sorted(num_images.items())):
         list_path = root / "ImageSets" / "Segmentation" / f"{split}.txt"
         image_ids = [f"{split}_{index:05d}" for index in range(count)]
@@ -187,4 +188,4 @@ def generate(
             image, mask = render(np.random.default_rng((seed, number, index)), *size, void_width)
             image.save(root / "JPEGImages" / f"{image_id}.jpg", quality=92, subsampling=0)
             mask.save(root / "SegmentationClass" / f"{image_id}.png")
-        list_path.write_text("\n".join(image_ids) + "\n")
+        write_atomically(list_path, "\n".join(image_ids) + "\n")

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from deeplab_lightning.atomic import replacing
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.palette import PALETTE
 
@@ -42,11 +43,10 @@ def write_submission(
     for image_id, image in images.items():
         _check(label_maps[image_id], image, num_classes)
     path = folder / TARBALL.format(competition)
-    draft = path.with_suffix(".draft")
-    with tarfile.open(draft, "w") as tarball:
+    with replacing(path) as draft, tarfile.open(draft, "w") as tarball:
         for image_id in images:
             tarball.add(label_maps[image_id], f"{FOLDER.format(competition)}/{image_id}.png")
-    return draft.rename(path)
+    return path
 
 
 def _check(path: Path, image: Path, num_classes: int) -> None:
