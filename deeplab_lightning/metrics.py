@@ -24,19 +24,43 @@ class ConfusionMatrix(Metric):
         """Count a batch: prediction and target (B, H, W), class indices; 255 in the target is void.
 
         Raises:
-            ValueError: they differ in shape, or the target holds an index that is no class.
+            ValueError: they differ in shape, or one of them holds what is no class.
         """
         if prediction.shape != target.shape:
             raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
+        check_labels("target", target, self.num_classes, 256)
+        check_labels("prediction", prediction, self.num_classes)
         pairs = target.int() * self.num_classes + prediction.int()  # with a row for every 8-bit label: no mask needed
         counts = torch.bincount(pairs.flatten(), minlength=256 * self.num_classes).view(256, -1)
         if counts[self.num_classes : IGNORE_INDEX].any():
-            raise ValueError(f"the target holds labels from {self.num_classes} on, which are no classes")
+            check_labels("target", target[target != IGNORE_INDEX], self.num_classes)
         self.matrix += counts[: self.num_classes]
 
     def compute(self) -> Tensor:
         """The matrix so far."""
         return self.matrix
+
+
+def check_labels(name: str, labels: Tensor, num_classes: int, bound: int | None = None) -> None:
+    """Refuse labels that are no classes; on a GPU it waits for them, as `torch.bincount` does by itself.
+
+    Args:
+        name: what the labels are, for the error.
+        labels: class indices of any shape and type.
+        num_classes: K.
+        bound: labels below it pass here; K unless given.
+
+    Raises:
+        ValueError: a label is negative or not below the bound; the message names it.
+    """
+    if not labels.numel():
+        return
+    least, largest = torch.stack(labels.aminmax()).tolist()
+    if not 0 <= least <= largest < (bound or num_classes):
+        raise ValueError(
+            f"the {name} holds label {largest if least >= 0 else least}, which is no class: the {num_classes} classes "
+            f"are 0 to {num_classes - 1}, and {IGNORE_INDEX} in a target is void"
+        )
 
 
 def iou_per_class(matrix: Tensor) -> Tensor:
@@ -102,11 +126,17 @@ class TrimapBands(Metric):
         self.add_state("rings", rings, dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
-        """Count a batch: prediction and target (B, H, W), class indices; 255 in the target is void."""
+        """Count a batch: prediction and target (B, H, W), class indices; 255 in the target is void.
+
+        Raises:
+            ValueError: within a band one of them holds what is no class.
+        """
         distance = void_distance(target, self.max_width)
         inside = (distance > 0) & (distance <= self.max_width)
-        ring = distance[inside].long() - 1
-        cells = (ring * self.num_classes + target[inside].long()) * self.num_classes + prediction[inside].long()
+        ring, prediction, target = distance[inside].long() - 1, prediction[inside].long(), target[inside].long()
+        check_labels("target", target, self.num_classes)
+        check_labels("prediction", prediction, self.num_classes)
+        cells = (ring * self.num_classes + target) * self.num_classes + prediction
         self.rings += torch.bincount(cells, minlength=self.rings.numel()).view_as(self.rings)
 
     def compute(self) -> Tensor:

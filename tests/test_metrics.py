@@ -123,7 +123,28 @@ def test_scores_leave_nothing_in_a_checkpoint() -> None:
 def test_what_cannot_be_scored() -> None:
     with pytest.raises(ValueError, match="differ in shape"):
         ConfusionMatrix(2).update(torch.zeros(1, 4, 4), torch.zeros(1, 4, 5))
-    with pytest.raises(ValueError, match="labels from 2 on, which are no classes"):
-        ConfusionMatrix(2).update(torch.zeros(1, 4, 4), torch.full((1, 4, 4), 2))
     with pytest.raises(ValueError, match="width of a trimap band"):
         SegmentationScores(["a", "b"], 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.float32])
+def test_what_is_no_class_is_named_and_nothing_is_counted(dtype: torch.dtype) -> None:
+    """Labels that would be counted as another class, or end in an error of torch."""
+    beyond = [("target", label) for label in (-1, 5, 254, 256, 2**20)]
+    beyond += [("prediction", label) for label in (-1, 5, 255, 256, 2**20)]
+    for name, label in beyond:
+        labels = {"prediction": torch.zeros(2, 6, 7, dtype=dtype), "target": torch.zeros(2, 6, 7, dtype=dtype)}
+        labels["target"][1, 2, 3] = 255
+        labels[name][1, 2, 4] = label
+        for metric in (ConfusionMatrix(5), TrimapBands(5, 2)):
+            with pytest.raises(ValueError, match=rf"the {name} holds label {label}(\.0)?, .* the 5 classes are 0 to 4"):
+                metric.update(**labels)
+            assert not metric.compute().any()
+
+
+def test_unsigned_labels_and_batches_without_images_are_counted() -> None:
+    target = torch.tensor([[[0, 254, 255]]], dtype=torch.uint8)
+    for metric in (ConfusionMatrix(255), TrimapBands(255, 1)):
+        metric.update(target.clamp(max=254), target)
+        metric.update(target[:0], target[:0])
+    assert int(metric.compute().sum()) == 1

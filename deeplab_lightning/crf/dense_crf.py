@@ -103,14 +103,14 @@ class DenseCRF:
 
         if isinstance(probabilities, np.ndarray):
             device = "cuda" if torch.cuda.is_available() else "cpu"
-            refined: NDArray[np.float32] = self(image, torch.from_numpy(probabilities).to(device)).cpu().numpy()
+            refined: NDArray[np.float32] = self(image, _tensor(probabilities).to(device)).cpu().numpy()
             return refined
         if not self.uses_torch:
-            pixels, on_cpu = torch.as_tensor(image).cpu().numpy(), probabilities.detach().float().cpu().numpy()
+            pixels, on_cpu = _tensor(image).cpu().numpy(), probabilities.detach().float().cpu().numpy()
             return torch.from_numpy(self._refine_by_pydensecrf(pixels, on_cpu)).to(probabilities.device)
         from deeplab_lightning.crf.mean_field import refine
 
-        images = torch.as_tensor(image, device=probabilities.device)
+        images = _tensor(image).to(probabilities.device)
         if images.ndim == 3:
             return refine(self, images[None], probabilities[None])[0]
         return refine(self, images, probabilities)
@@ -145,7 +145,7 @@ class DenseCRF:
         field.addPairwiseBilateral(
             sxy=self.bilateral_xy,
             srgb=self.bilateral_rgb,
-            rgbim=np.ascontiguousarray(image),
+            rgbim=image.copy(),
             compat=self.bilateral_weight,
             normalization=normalization,
         )
@@ -161,6 +161,13 @@ class DenseCRF:
             f"{NORMALIZATION_WORDS[self.normalization]}, "
             f"{'torch' if self.uses_torch else 'pydensecrf'}"
         )
+
+
+def _tensor(values: Any) -> "Tensor":
+    """A tensor, or one of a copy of an array: torch takes none of negative strides, and warns of read-only ones."""
+    import torch
+
+    return torch.from_numpy(values.copy()) if isinstance(values, np.ndarray) else values
 
 
 def check_inputs(image: Any, probabilities: Any) -> None:

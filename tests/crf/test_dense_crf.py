@@ -172,6 +172,23 @@ def test_kind_and_shape_come_back(engine: Any) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_how_an_array_lies_in_memory_does_not_matter(engine: Any) -> None:
+    """Mirrored arrays have negative strides; those of Pillow and of files in memory are read-only."""
+    image, probabilities = random_input(3, 12, 13)
+    crf = DenseCRF(engine=engine)
+    mirrored = image[::-1, ::-1], probabilities[:, ::-1, ::-1]
+    read_only = image.copy(), probabilities.copy()
+    for array in read_only:
+        array.flags.writeable = False
+    turned = image[..., ::-1][..., ::-1], np.asfortranarray(probabilities)
+    for lying in (mirrored, read_only, turned):
+        expected = crf(lying[0].copy(), lying[1].copy())
+        assert np.array_equal(crf(*lying), expected)
+        assert np.array_equal(crf(lying[0], torch.from_numpy(lying[1].copy())).numpy(), expected)
+        assert np.array_equal(crf(np.stack([lying[0]])[::-1], np.stack([lying[1]])[::-1])[0], expected)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_pruning_leaves_out_labels_that_are_nowhere_likely(engine: Any) -> None:
     image, probabilities = random_input(3, 40, 50)
     unlikely = np.full((18, 40, 50), 1e-4, np.float32)

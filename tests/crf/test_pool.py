@@ -25,6 +25,7 @@ def image_and_probabilities(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.fl
 def test_it_gives_what_a_plain_call_gives_and_leaves_no_process() -> None:
     with CRFPool(CRF, 2) as workers:
         inputs = [image_and_probabilities(seed) for seed in range(8)]
+        inputs[0] = inputs[0][0][::-1, ::-1], inputs[0][1][:, ::-1, ::-1]
         futures = [workers.submit(*pair, f"image {seed}") for seed, pair in enumerate(inputs)]
         for pair, future in zip(inputs, futures, strict=True):
             prediction, seconds = workers.result(future)
