@@ -113,6 +113,11 @@ class Search:
         """The best so far; of equals the first."""
         return max(self.scores, key=lambda crf: self.scores[crf])
 
+    @property
+    def best_crf(self) -> DenseCRF:
+        """The best so far of those that change something."""
+        return max(self.scores, key=lambda crf: (crf != self.no_crf, self.scores[crf]))
+
     def _score(self, settings: list[DenseCRF], executor: ProcessPoolExecutor, advance: Advance) -> None:
         for crf in settings:
             if crf in self.scores:

@@ -5,21 +5,24 @@ import os
 from argparse import ArgumentParser, Namespace
 from dataclasses import fields
 from pathlib import Path
-from shutil import rmtree
 from typing import get_args
 
+import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from deeplab_lightning.ablation.crf_search import AXES, Grid, Search, draw_heat_map, fragment
 from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.commands.brought_settings import read_brought_settings
 from deeplab_lightning.crf.dense_crf import NORMALIZATION_WORDS, DenseCRF, Normalization
 
 ROWS = 10
+FILES = ("logits.json", "search.csv", "best.yaml", "heat_map.png")
 EPILOG = """All other options are those of `deeplab validate`: -c experiments/data/X.yaml is the data, --model.scales
-the scales. The model's settings come from the newest logs/fit_*/config.yaml beside the checkpoint. The logits are
-computed once and kept; a search that was interrupted goes on where it stopped."""
+the scales. Model, data and precision come from the newest logs/fit_*/config.yaml beside the checkpoint, which may name
+classes of this package alone; what is given by hand is free. The logits are computed once and kept; a search that was
+interrupted goes on where it stopped."""
 
 
 def run(command: str, options: list[str]) -> int:
@@ -39,17 +42,28 @@ def run(command: str, options: list[str]) -> int:
             title = f"{len(search.scores) + 1}: {_describe(crf)} ({best})"
             progress.update(bar, description=title, completed=done, total=total)
 
-        best = search.run(grid, arguments.iterations, arguments.rounds, advance)
+        search.run(grid, arguments.iterations, arguments.rounds, advance)
+    _print(console, search)
+    console.print(write(search, output), highlight=False)
+    return 0
+
+
+def write(search: Search, output: Path) -> str:
+    """Write what was found into the folder, and say it."""
+    best, num_images = search.best_crf, len(search.images)
+    draw_heat_map(search.scores, best, output / "heat_map.png")
     heading = (
-        f"The best of {len(search.scores)} CRF settings, {NORMALIZATION_WORDS[search.normalization]}, "
-        f"on {len(images)} validation images: mIoU {search.scores[best]:.4f}, "
+        f"The best of {len(search.scores) - 1} CRF settings, {NORMALIZATION_WORDS[search.normalization]}, "
+        f"on {num_images} validation image{'' if num_images == 1 else 's'}: mIoU {search.scores[best]:.4f}, "
         f"{search.scores[search.no_crf]:.4f} without CRF."
     )
+    if search.best == search.no_crf:
+        (output / "best.yaml").unlink(missing_ok=True)  # of an earlier search, it would pass for this one's
+        return (
+            f"{heading}\nno CRF improves the prediction: wrote heat_map.png and search.csv into {output}, no best.yaml"
+        )
     write_atomically(output / "best.yaml", fragment(best, heading))
-    draw_heat_map(search.scores, best, output / "heat_map.png")
-    _print(console, search)
-    console.print(f"{heading}\nwrote best.yaml (for -c), heat_map.png and search.csv into {output}", highlight=False)
-    return 0
+    return f"{heading}\nwrote best.yaml (for -c), heat_map.png and search.csv into {output}"
 
 
 def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:
@@ -97,19 +111,27 @@ def _save_logits(arguments: Namespace, rest: list[str], output: Path) -> list[Pa
     }
     folder, key_file = output / "logits", output / "logits.json"
     if not key_file.is_file() or json.loads(key_file.read_text()) != key:
-        rmtree(output, ignore_errors=True)  # scores of other logits are worth nothing
         from deeplab_lightning.cli import DeepLabCLI
 
-        configs = sorted((arguments.checkpoint.parent / "logs").glob("fit_*/config.yaml"), key=_time)
-        if not configs:
-            raise FileNotFoundError(f"{arguments.checkpoint.parent}: no logs/fit_*/config.yaml beside the checkpoint")
-        options = ["-c", str(configs[-1]), *rest, "--ckpt_path", str(arguments.checkpoint)]
+        options = [*_own_settings(arguments.checkpoint, rest), *rest, "--ckpt_path", str(arguments.checkpoint)]
+        for path in [*folder.glob("*.npz"), *(output / name for name in FILES)]:
+            path.unlink(missing_ok=True)  # scores of other logits are worth nothing
         options += ["--trainer.default_root_dir", str(output), "--wandb.mode", "disabled"]
         options += ["--trainer.limit_val_batches", str(arguments.images), "--data.eval_batch_size", "1"]
         options += ["--trainer.devices", "1", "--trainer.callbacks+", "SaveLogits"]
         DeepLabCLI("validate", [*options, "--trainer.callbacks.folder", str(folder)])
         write_atomically(key_file, json.dumps(key))
     return sorted(folder.glob("*.npz"))
+
+
+def _own_settings(checkpoint: Path, rest: list[str]) -> list[str]:
+    """The settings that lie beside the checkpoint, unless their file is given by hand and so is trusted."""
+    configs = sorted((checkpoint.parent / "logs").glob("fit_*/config.yaml"), key=_time)
+    if not configs:
+        raise FileNotFoundError(f"{checkpoint.parent}: no logs/fit_*/config.yaml beside the checkpoint")
+    if configs[-1].resolve() in (Path(option.rpartition("=")[2]).resolve() for option in rest):
+        return []
+    return ["-c", yaml.safe_dump(read_brought_settings(configs[-1]))]
 
 
 def _time(path: Path) -> float:
