@@ -16,6 +16,7 @@ from torch import Tensor
 from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.callbacks.save_logits import load_logits
 from deeplab_lightning.crf.dense_crf import DenseCRF, Normalization
+from deeplab_lightning.crf.pool import start_worker
 from deeplab_lightning.metrics import ConfusionMatrix, mean_iou
 
 AXES = ("bilateral_weight", "bilateral_xy", "bilateral_rgb", "gaussian_weight", "gaussian_xy")
@@ -98,8 +99,7 @@ class Search:
             rounds: of refinement; each halves the step, and moves on while a neighbour is better.
             advance: shows the progress.
         """
-        context = get_context("spawn")
-        with ProcessPoolExecutor(self.num_workers, context, torch.set_num_threads, (1,)) as executor:
+        with ProcessPoolExecutor(self.num_workers, get_context("spawn"), _start_worker) as executor:
             self._score([self.no_crf, *grid.settings(iterations, self.normalization)], executor, advance)
             for halvings in range(1, rounds + 1):
                 best = None
@@ -132,6 +132,11 @@ class Search:
                     future.cancel()
             self.scores[crf] = mean_iou(total)
             _append(self.scores_file, crf, self.scores[crf])
+
+
+def _start_worker() -> None:
+    start_worker()
+    torch.set_num_threads(1)
 
 
 def confusion(crf: DenseCRF, path: Path) -> Tensor:

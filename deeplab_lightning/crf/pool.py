@@ -1,11 +1,13 @@
 """Processes that run the CRF while this one does something else. They import no torch, so that they start at once."""
 
+import os
 import signal
+import threading
 import time
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from types import TracebackType
 from typing import Any
 
@@ -40,7 +42,7 @@ class CRFPool:
             raise ValueError(f"num_workers must be at least 1, got {num_workers}")
         self.crf, self.num_workers = crf, num_workers
         self._waiting: deque[tuple[Future[Refined], str]] = deque()
-        self._executor = ProcessPoolExecutor(num_workers, get_context("spawn"), _start_worker)
+        self._executor = ProcessPoolExecutor(num_workers, get_context("spawn"), start_worker)
 
     def submit(self, image: NDArray[np.uint8], probabilities: NDArray[np.float32], image_id: str) -> Future[Refined]:
         """Hand over an image (H, W, 3) and its probabilities (K, H, W), waiting while the queue is full.
@@ -94,6 +96,17 @@ def _succeeded(future: Future[Any]) -> bool:
     return future.done() and future.exception() is None
 
 
-def _start_worker() -> None:
-    """Leave Ctrl-C, which reaches every process of a terminal, to the main process: it stops its workers."""
+def start_worker() -> None:
+    """Leave Ctrl-C, which reaches every process of a terminal, to the parent, and end when that does, however it does.
+
+    Without its parent a worker would wait for images for ever.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    parent = parent_process()
+    assert parent is not None, "a worker has a parent"
+    parent.join()
+    os._exit(1)

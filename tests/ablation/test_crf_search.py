@@ -11,6 +11,7 @@ from deeplab_lightning.ablation import crf_search
 from deeplab_lightning.ablation.crf_search import NO_CRF, Grid, Search, confusion, draw_heat_map, fragment
 from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.metrics import mean_iou
+from tests.patience import printed_until_all_have_ended
 
 GRID = Grid((1, 3), (5, 15), (10,), (1,), (1,))
 
@@ -128,3 +129,20 @@ def test_what_is_written_can_be_used(tmp_path: Path) -> None:
     with Image.open(tmp_path / "map.png") as picture:
         assert len(set(picture.convert("RGB").get_flattened_data())) > 10
     assert crf_search.AXES[0] in fragment(best, "found")
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from deeplab_lightning.ablation.crf_search import Grid, Search
+def advance(*_):
+    print("at work", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+Search([Path({image!r})] * 3, Path({scores!r}), 1).run(Grid((1,), (5,), (10,)), 1, 0, advance)
+"""
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_search_that_is_killed(images: list[Path], tmp_path: Path) -> None:
+    program = KILLED.format(image=str(images[0]), scores=str(tmp_path / "search.csv"))
+    assert printed_until_all_have_ended(program) == "at work\n"

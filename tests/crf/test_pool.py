@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deeplab_lightning.crf import pool
 from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.crf.pool import CRFPool
-from tests.patience import wait_until
+from tests.patience import printed_until_all_have_ended, wait_until
 
 CRF = DenseCRF(3, 10, 20, 1, 1, engine="pydensecrf")
 
@@ -77,8 +77,23 @@ def test_what_cannot_work_is_refused() -> None:
 
 
 def test_worker_processes_load_neither_torch_nor_lightning() -> None:
-    with ProcessPoolExecutor(1, get_context("spawn"), pool._start_worker) as executor:
+    with ProcessPoolExecutor(1, get_context("spawn"), pool.start_worker) as executor:
         image, probabilities = image_and_probabilities(0)
         assert executor.submit(pool.predict, CRF, image, probabilities).result()[0].shape == (20, 24)
         loaded = executor.submit(eval, "{'torch', 'lightning'} & set(__import__('sys').modules)").result()
     assert loaded == set()
+
+
+KILLED = """
+import os, signal
+from tests.crf.test_pool import CRF, CRFPool, image_and_probabilities
+workers = CRFPool(CRF, 2)
+for future in [workers.submit(*image_and_probabilities(seed), str(seed)) for seed in range(2)]:
+    workers.result(future)
+print("at work", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_end_with_a_parent_that_is_killed() -> None:
+    assert printed_until_all_have_ended(KILLED) == "at work\n"
