@@ -232,6 +232,19 @@ def arrange_camvid(folder: Path) -> None:
 VOC_FILE = "pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"
 SBD_FILE = "Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz"
 CAMVID_COMMIT = "bb68b64e72cb004b3ed927fee0f5624dd8097498"
+CAMVID_SHA256 = "e0dce7f822cf7f3137c084a363f5e0cd6bef8a641afb935931c3b7f5447bed0d"
+"""Of the names and contents of the commit's pictures: the server packs its archives anew, in bytes of no fixed kind."""
+
+
+def verify_and_arrange_camvid(folder: Path) -> None:
+    """Arrange the tree, unless its pictures are not those of the commit, which is a DataError."""
+    digest = hashlib.sha256()
+    for name in sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png")):
+        digest.update(name.encode() + b"\0" + hashlib.sha256((folder / name).read_bytes()).digest())
+    if digest.hexdigest() != CAMVID_SHA256:
+        words = f"the SHA-256 of its pictures is {digest.hexdigest()}, not {CAMVID_SHA256}"
+        raise DataError(f"{CAMVID_COMMIT}.zip: {words}; remove it and fetch it again")
+    arrange_camvid(folder)
 
 
 def _coco(file: str, md5: str, folder: str, unpacked_gb: float) -> Archive:
@@ -280,7 +293,7 @@ SOURCES = {
             ),
         ),
         "CamVid as in the SegNet tutorial: research and personal use only (CC BY-NC 4.0); cite Brostow et al., 2009.",
-        arrange_camvid,
+        verify_and_arrange_camvid,
     ),
 }
 """What `deeplab data prepare` can fetch."""

@@ -266,3 +266,27 @@ def test_sbd_comes_as_a_compressed_tar(server: Server, tmp_path: Path, monkeypat
     made = {path.relative_to(tmp_path / "made") for path in (tmp_path / "made").rglob("*.mat")}
     assert made
     assert {path.relative_to(tmp_path / "data") for path in (tmp_path / "data").rglob("*.mat")} == made
+
+
+def test_pictures_of_camvid_that_are_not_the_commits_are_not_taken(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the archive is like in bytes, which its server does not fix."""
+    files = {
+        f"CamVid/{split}{kind}/1.png": png(11, "L") for split in ("train", "val", "test") for kind in ("", "annot")
+    }
+    archive = Archive((f"{server.url}/camvid.zip",), None, (("CamVid", "camvid"),), 0.0)
+    source = Source((archive,), "its licence", module.verify_and_arrange_camvid)
+    monkeypatch.setitem(module.SOURCES, "camvid", source)
+    names = sorted(name.removeprefix("CamVid/") for name in files)
+    rightly = b"".join(name.encode() + b"\0" + hashlib.sha256(files[f"CamVid/{name}"]).digest() for name in names)
+    monkeypatch.setattr(module, "CAMVID_SHA256", hashlib.sha256(rightly).hexdigest())
+    right, wrong = zipped(files), zipped(files | {"CamVid/val/1.png": png(3, "L")})
+    server.files["/camvid.zip"] = wrong
+    with pytest.raises(DataError, match="the SHA-256 of its pictures is .*; remove it and fetch it again"):
+        prepare("camvid", tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+    (tmp_path / "camvid.zip").unlink()
+    server.files["/camvid.zip"] = right
+    prepare("camvid", tmp_path)
+    assert (tmp_path / "camvid" / "SegmentationClass" / "1.png").is_file()
