@@ -4,6 +4,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 DEEPLAB := $(BIN)/deeplab
 DEMO := runs/demo
+COMPILE := $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url \
+  --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
 .PHONY: help env lock demo test bench lint format clean
@@ -13,17 +15,17 @@ help:  ## list the targets
 
 env: .venv/stamp  ## build the environment in .venv (python3 3.11 or 3.12, a C++ compiler)
 
-.venv/stamp: requirements.txt pyproject.toml
+.venv/stamp: bootstrap.txt requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 13) or sys.exit(f"Python 3.11 or 3.12 is needed, $(PYTHON) is {sys.version.split()[0]}: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip uv
-	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode -r requirements.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r bootstrap.txt
+	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.txt
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --editable .
 	@touch $@
 
-lock: .venv/stamp  ## pin the complete environment anew, into requirements.txt
-	$(BIN)/uv pip compile --quiet --universal --no-emit-index-url --extra dev --upgrade \
-	  --custom-compile-command "make lock" pyproject.toml --output-file requirements.txt
+lock: .venv/stamp  ## pin the complete environment anew, with hashes: bootstrap.txt (pip and uv) and requirements.txt
+	printf 'pip\nuv\n' | $(COMPILE) - --output-file bootstrap.txt
+	$(COMPILE) --extra dev pyproject.toml --output-file requirements.txt
 
 demo: .venv/stamp  ## train on generated Shapes, evaluate three ways, write runs/demo/report.html (minutes)
 	rm -rf $(DEMO)

@@ -48,6 +48,7 @@ def build_loggers(root: Path, command: str, settings: WandbSettings) -> list[Log
 
     Lightning puts the resolved config into the folder of the first logger.
     """
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # wandb would send reports of its own, even offline
     number = next(number for number in count() if not (root / "logs" / f"{command}_{number}").exists())
     loggers: list[Logger] = [CSVLogger(root, "logs", f"{command}_{number}")]
     mode = wandb_mode(settings)
