@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from deeplab_lightning.datamodules.base import SegmentationDataModule
-from deeplab_lightning.datasets.folder import FolderDataset, read_class_names, read_color_map
+from deeplab_lightning.datasets.folder import FolderDataset, read_class_names, read_label_map
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.transforms import Transform
 
@@ -14,7 +14,13 @@ class FolderDataModule(SegmentationDataModule):
     """Any tree in the VOC layout (JPEGImages, SegmentationClass, ImageSets/Segmentation/*.txt), or plain folders.
 
     Plain folders are images/ and masks/, with the ids of the splits in splits/*.txt or with `split_ratio`. In both,
-    class_names.txt names one class a line; where R G B follow each name, masks are colour-coded and read by that table.
+    class_names.txt names one class a line, line k the class of mask value k; 255 is void. Where masks hold anything
+    else, each line says what stands for its class, and a line of the name void what is left out:
+
+        road = 7                for masks of other values; with void = 0, say
+        road 128 64 128         for colour-coded masks, R G B; with void 0 0 0, say
+
+    A colour or value that the file does not name is refused.
 
     Args:
         root: of the tree; a relative path is sought here, then in the folder that DEEPLAB_DATA names (default: data).
@@ -25,7 +31,7 @@ class FolderDataModule(SegmentationDataModule):
 
     def __init__(self, root: str, split_ratio: tuple[float, float, float] | None = None, **kwargs: Any) -> None:
         self.root, self.split_ratio = find_root(root), split_ratio
-        self.color_map = read_color_map(self.root)
+        self.label_map = read_label_map(self.root)
         super().__init__(read_class_names(self.root), self.root.name, **kwargs)
 
     @property
@@ -35,7 +41,7 @@ class FolderDataModule(SegmentationDataModule):
 
     def dataset(self, split: str, transform: Transform) -> FolderDataset:
         """The data set of a split."""
-        return FolderDataset(self.root, split, self.num_classes, transform, self.seed, self.color_map, self.split_ratio)
+        return FolderDataset(self.root, split, self.num_classes, transform, self.seed, self.label_map, self.split_ratio)
 
 
 def find_root(root: str) -> Path:

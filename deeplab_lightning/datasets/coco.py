@@ -11,6 +11,7 @@ from PIL import Image
 from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.datasets import voc
 from deeplab_lightning.datasets.coco_names import IDS_IN_USE, THINGS_AND_STUFF, VOC_CATEGORIES
+from deeplab_lightning.datasets.faults import refuse
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.segmentation import SegmentationDataset, find_files
 from deeplab_lightning.datasets.transforms import Transform
@@ -135,10 +136,8 @@ def _read_annotations(path: Path, classes: dict[int, int]) -> tuple[list[dict[st
         kept: dict[int, list[Annotation]] = {}
         for annotation in content["annotations"]:
             if annotation["image_id"] not in keys:
-                raise DataError(
-                    f"{path}: annotation {annotation['id']} is of image {annotation['image_id']}: no such id"
-                )
-            if annotation["category_id"] in classes:
+                refuse(path, f"{path}: annotation {annotation['id']} is of image {annotation['image_id']}: no such id")
+            elif annotation["category_id"] in classes:
                 wanted = {key: annotation[key] for key in ("id", "category_id", "segmentation", "area")}
                 kept.setdefault(annotation["image_id"], []).append(wanted | {"iscrowd": annotation.get("iscrowd", 0)})
     except FileNotFoundError as error:

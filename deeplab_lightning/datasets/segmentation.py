@@ -11,6 +11,7 @@ from numpy.random import Generator
 from PIL import Image
 from torch.utils.data import Dataset
 
+from deeplab_lightning.datasets.faults import NoSuchSplitError, refuse
 from deeplab_lightning.datasets.images import DataError, Sample, read_image_of_mask
 from deeplab_lightning.datasets.transforms import Transform
 
@@ -31,6 +32,8 @@ class SegmentationDataset(Dataset[Sample]):
         transform: applied to every sample.
         seed: of what the transform draws.
     """
+
+    has_masks = True
 
     def __init__(
         self,
@@ -122,23 +125,21 @@ def read_ids(path: Path, what: str) -> list[str]:
         DataError: there is no such file, it is empty, or it holds an id twice, a path, or more than one word in a line.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file; it lists {what}, one a line")
+        raise NoSuchSplitError(f"{path}: no such file; it lists {what}, one a line")
     lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
-    image_ids = [line for line in lines if line]
+    image_ids: dict[str, None] = {}
+    for number, image_id in enumerate(lines, 1):
+        if image_id in image_ids:
+            refuse(path, f"{path}, line {number}: the id {image_id!r} is there twice")
+        elif "/" in image_id or "\\" in image_id or len(image_id.split()) > 1:
+            refuse(path, f"{path}, line {number}: {image_id!r} is no id; an id is a file's name without its ending")
+        elif image_id.lower().endswith(IMAGE_SUFFIXES):
+            refuse(path, f"{path}, line {number}: {image_id!r} has the ending of a file; an id has none")
+        elif image_id:
+            image_ids[image_id] = None
     if not image_ids:
         raise DataError(f"{path}: it lists no ids")
-    seen: set[str] = set()
-    for number, image_id in enumerate(lines, 1):
-        if not image_id:
-            continue
-        if image_id in seen:
-            raise DataError(f"{path}, line {number}: the id {image_id!r} is there twice")
-        if "/" in image_id or "\\" in image_id or len(image_id.split()) > 1:
-            raise DataError(f"{path}, line {number}: {image_id!r} is no id; an id is a file's name without its ending")
-        if image_id.lower().endswith(IMAGE_SUFFIXES):
-            raise DataError(f"{path}, line {number}: {image_id!r} has the ending of a file; an id has none")
-        seen.add(image_id)
-    return image_ids
+    return list(image_ids)
 
 
 def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
@@ -153,19 +154,27 @@ def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in suffixes:
             if other := files.get(path.stem):
-                raise DataError(f"{other} and {path.name} share one id")
-            files[path.stem] = path
+                refuse(path, f"{other} and {path.name} share one id")
+            files.setdefault(path.stem, path)
     return files
 
 
-def find_files(image_ids: Sequence[str], folder: Path, list_path: Path) -> list[Path]:
-    """The image file of each id in a folder.
+def find_files(
+    image_ids: Sequence[str], folder: Path, list_path: Path, files: dict[str, Path] | None = None
+) -> list[Path]:
+    """The file of each id.
+
+    Args:
+        image_ids: to find.
+        folder: that holds the files.
+        list_path: where the ids come from, for the error message.
+        files: what there is, by id; the images of the folder when not given.
 
     Raises:
         DataError: one is missing.
     """
-    files = list_images(folder)
+    files = list_images(folder) if files is None else files
     for image_id in image_ids:
         if image_id not in files:
-            raise DataError(f"{folder / image_id}: no such image, but {list_path} lists its id")
-    return [files[image_id] for image_id in image_ids]
+            refuse(folder / image_id, f"{folder / image_id}: no such file, but {list_path} lists its id")
+    return [files.get(image_id, folder / image_id) for image_id in image_ids]

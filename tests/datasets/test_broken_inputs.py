@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from deeplab_lightning.datasets.coco import COCODataset
-from deeplab_lightning.datasets.folder import FolderDataset, read_class_names, read_color_map
+from deeplab_lightning.datasets.folder import FolderDataset, read_class_names, read_label_map
 from deeplab_lightning.datasets.images import DataError, read_image, read_pair
 from deeplab_lightning.datasets.sbd import read_sbd_ids, read_sbd_mask
 from deeplab_lightning.datasets.transforms import EvaluationTransform
@@ -46,7 +46,7 @@ class Tree:
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         names = read_class_names(self.root)
-        dataset = FolderDataset(self.root, "train", len(names), EVALUATION, color_map=read_color_map(self.root))
+        dataset = FolderDataset(self.root, "train", len(names), EVALUATION, label_map=read_label_map(self.root))
         sample = dataset[0]
         return EVALUATION.denormalize(sample["image"]).numpy(), sample["mask"].numpy()
 
@@ -88,8 +88,8 @@ FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     "zero-byte image": (lambda tree: tree.image_path.write_bytes(b""), r"JPEGImages/a\.png: cannot be read as an im"),
     "zero-byte mask": (lambda tree: tree.mask_path.write_bytes(b""), r"SegmentationClass/a\.png: cannot be read as"),
     "text for an image": (lambda tree: tree.image_path.write_text("<html>404"), r"JPEGImages/a\.png: cannot be read"),
-    "missing image": (lambda tree: tree.image_path.unlink(), r"JPEGImages/a: no such image, but .*train\.txt lists"),
-    "missing mask": (lambda tree: tree.mask_path.unlink(), r"SegmentationClass/a: no such image, but .*train\.txt"),
+    "missing image": (lambda tree: tree.image_path.unlink(), r"JPEGImages/a: no such file, but .*train\.txt lists"),
+    "missing mask": (lambda tree: tree.mask_path.unlink(), r"SegmentationClass/a: no such file, but .*train\.txt"),
     "32-bit image": (
         lambda tree: tree.replace_image(Image.fromarray(np.full((6, 8), 7, np.int32)), "png", format="TIFF"),
         r"JPEGImages/a\.png: the image is in mode I, of 32 bits",
@@ -264,7 +264,7 @@ COCO_FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
             coco(root),
             lambda content: content["images"].append({"id": 99, "file_name": "99.jpg", "width": 80, "height": 60}),
         ),
-        "train2017/99: no such image, but",
+        "train2017/99: no such file, but",
     ),
     "image id twice": (
         lambda root: edit(coco(root), lambda content: content["images"].append(content["images"][0])),
