@@ -4,10 +4,17 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_warn
+
 from deeplab_lightning.datamodules.base import SegmentationDataModule
+from deeplab_lightning.datasets.class_counts import count_values
 from deeplab_lightning.datasets.folder import FolderDataset, read_class_names, read_label_map
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.transforms import Transform
+
+NUM_LOOKED_AT = 16
+"""Masks that are read before a training, so few that it starts no later."""
 
 
 class FolderDataModule(SegmentationDataModule):
@@ -37,7 +44,24 @@ class FolderDataModule(SegmentationDataModule):
     @property
     def labels(self) -> str:
         """Where the ground truth comes from, in the words of the evaluation identity."""
-        return "masks of masks/, void 255 left out" if (self.root / "masks").is_dir() else super().labels
+        folder = "masks/" if (self.root / "masks").is_dir() else "SegmentationClass"
+        by_value = any(len(key) == 1 for key in self.label_map or ())
+        return f"masks of {folder}, {'values by class_names.txt, void' if by_value else 'void 255'} left out"
+
+    def setup(self, stage: str) -> None:
+        """Warn before a training whose masks seem to hold one class alone, as those of 0 and 255 do."""
+        if stage != "fit":
+            return
+        dataset = self.dataset(self.splits["train"], self.eval_transform)
+        chosen = np.linspace(0, len(dataset) - 1, min(NUM_LOOKED_AT, len(dataset))).astype(int).tolist()
+        counts = np.sum([count_values(dataset, index) for index in chosen], 0)
+        classes = [name for name, count in zip(self.class_names, counts, strict=False) if count]
+        if len(classes) < 2:
+            held = f"no class but {classes[0]!r}" if classes else "nothing but void"
+            rank_zero_warn(
+                f"{self.root}: the masks of {len(chosen)} images spread over split {self.splits['train']!r} hold {held}; "
+                "`deeplab data check` looks at all of them"
+            )
 
     def dataset(self, split: str, transform: Transform) -> FolderDataset:
         """The data set of a split."""

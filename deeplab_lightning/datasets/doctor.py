@@ -22,9 +22,9 @@ from deeplab_lightning.datasets.voc import VOCDataset
 MAX_VOID_SHARE = 0.5
 """Share of a split's pixels that may be void where no line of the class file says that void is meant.
 
-Densely labelled data stay far below: 4 % of CamVid is void, 5 % of VOC, up to 3 % of a sample of COCO. (The bound is for
-splits, since single images of VOC have more than half.) Above it are scribbles and points, which mean it and can say so,
-and masks that call a class 255.
+Densely labelled data stay far below: 4 % of CamVid is void, 5 % of VOC, up to 3 % of a sample of COCO. (The bound is
+for splits, since single images of VOC have more than half.) Above it are scribbles and points, which mean it and can
+say so, and masks that call a class 255.
 """
 HOW_TO_MAP = (
     f"255 is read as void: where masks mean other values or colours, {CLASS_FILE} gives each class its own "
@@ -71,19 +71,24 @@ def look(dataset: SegmentationDataset, index: int) -> Look:
     try:
         image = read_image(image_path)
         content = hashlib.blake2b(image.tobytes(), digest_size=16, salt=b"%dx%d" % image.size).hexdigest()
-    except DataError as error:
-        faults.append(Fault(str(image_path), str(error)))
+    except Exception as error:  # whatever a decoder raises: one file must not end the check of the others
+        faults.append(_fault_of(image_path, error))
     try:
         mask = dataset.mask(index)
         counts = np.array(mask.histogram(), np.int64)
         if content:
             read_image_of_mask(image_path, mask, mask_path)
-    except DataError as error:
+    except Exception as error:
         of_image = str(error).startswith(f"{image_path}: ")
-        faults.append(Fault(str(image_path if of_image else mask_path), str(error)))
+        faults.append(_fault_of(image_path if of_image else mask_path, error))
     if counts.any():
         faults += [Fault(str(mask_path), f"{mask_path}: {fault}") for fault in _mask_faults(dataset, mask_path, counts)]
     return Look(counts, content, tuple(faults))
+
+
+def _fault_of(path: Path, error: Exception) -> Fault:
+    known = isinstance(error, DataError)
+    return Fault(str(path), str(error) if known else f"{path}: cannot be read ({type(error).__name__}: {error})")
 
 
 def _mask_faults(dataset: SegmentationDataset, path: Path, counts: NDArray[np.int64]) -> Iterable[str]:

@@ -1,6 +1,5 @@
 """Your own data: a tree in the VOC layout, or plain folders images/ and masks/."""
 
-import functools
 import hashlib
 import re
 from collections.abc import Iterable
@@ -129,8 +128,8 @@ class FolderDataset(SegmentationDataset):
         if split_ratio is None:
             if plain and not list_path.parent.is_dir():
                 raise DataError(
-                    f"{list_path.parent}: no such folder; it holds train.txt, val.txt and test.txt with the ids of each "
-                    "split, or data.split_ratio divides the images ([0.8,0.1,0.1] for train, val and test)"
+                    f"{list_path.parent}: no such folder; put lists of ids there (train.txt, val.txt, test.txt), or "
+                    "set data.split_ratio, as in [0.8,0.1,0.1]"
                 )
             image_ids = read_ids(list_path, f"the ids of split {split!r}")
         elif list_path.parent.is_dir():
@@ -195,7 +194,8 @@ def read_mapped_mask(path: Path, label_map: LabelMap) -> Image.Image:
 
 def _codes(pixels: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """One number for each colour or value; the last axis holds its one or three parts."""
-    return functools.reduce(lambda code, part: code << 8 | part, np.moveaxis(pixels, -1, 0))
+    codes: NDArray[np.uint32] = pixels @ np.array([1 << 16, 1 << 8, 1], np.uint32)[-pixels.shape[-1] :]
+    return codes
 
 
 class ImageFiles(Dataset[Sample]):

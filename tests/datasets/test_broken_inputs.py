@@ -81,6 +81,11 @@ def foreign_colour(tree: Tree) -> None:
     Image.new("RGB", (8, 6), (9, 9, 9)).save(tree.mask_path)
 
 
+def values_for_colours(tree: Tree) -> None:
+    colour_table(tree, "one = 0\ntwo = 1\n")
+    Image.new("RGB", (8, 6)).save(tree.mask_path)
+
+
 # What breaks, and what the sentence says; the file's name is {root}/...
 FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     "truncated JPEG": (truncate_jpeg, r"JPEGImages/a\.jpg: cannot be read as an image \(image file is truncated"),
@@ -144,6 +149,30 @@ FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     "colours for a grey mask": (
         lambda tree: colour_table(tree, "one 1 2 3\ntwo 1 2 4\n"),
         r"a\.png: the mask is in mode L, but class_names\.txt",
+    ),
+    "a value for some": (
+        lambda tree: colour_table(tree, "one = 1\ntwo\n"),
+        r"class_names\.txt: some of its names are followed by a value",
+    ),
+    "colours and values": (
+        lambda tree: colour_table(tree, "one = 1\ntwo 1 2 3\n"),
+        r"class_names\.txt: some of its names are followed by a colour",
+    ),
+    "a value twice": (
+        lambda tree: colour_table(tree, "one = 7\ntwo=7\n"),
+        r"class_names\.txt: the value 7 of 'two' is there twice",
+    ),
+    "a value beyond 255": (
+        lambda tree: colour_table(tree, "one = 0\ntwo = 2550\n"),
+        r"class_names\.txt: the value 2550 of 'two' is there twice or beyond 255",
+    ),
+    "an unknown value": (
+        lambda tree: colour_table(tree, "one = 0\ntwo = 1\nvoid = 255\n"),
+        r"a\.png: the value 2 at x 2, y 0 is not in class_names\.txt",
+    ),
+    "values for an RGB mask": (
+        values_for_colours,
+        r"a\.png: the mask is in mode RGB",
     ),
     "an unknown colour": (
         foreign_colour,
@@ -225,6 +254,24 @@ def test_colour_coded_masks(tree: Tree) -> None:
         mask.save(tree.mask_path)
         assert np.array_equal(tree.read()[1], np.array([0, 1, 255])[classes])
     assert read_class_names(tree.root) == ["sky", "road way"]
+
+
+def test_masks_of_other_values(tree: Tree) -> None:
+    colour_table(tree, "background = 0\nlane 1 = 255\nvoid = 128\n")
+    classes = np.arange(48).reshape(6, 8) % 3
+    values = np.array([0, 255, 128], np.uint8)[classes]
+    for mask in (Image.fromarray(values), Image.fromarray(values).convert("P")):
+        mask.save(tree.mask_path)
+        assert np.array_equal(tree.read()[1], np.array([0, 1, 255])[classes])
+    assert read_class_names(tree.root) == ["background", "lane 1"]
+
+
+@pytest.mark.parametrize("text", ["class 1\nclass 2\nclass 3\n", "sky\nlane 1\nlane 2\n", "T1 = T2\na\nb\n"])
+def test_names_may_end_in_a_number(tree: Tree, text: str) -> None:
+    colour_table(tree, text)
+    assert read_class_names(tree.root) == text.splitlines()
+    assert read_label_map(tree.root) is None
+    assert tree.read()[1].tolist()[0] == [0, 1, 2, 0, 1, 2, 0, 1]
 
 
 def coco(root: Path, **changes: object) -> Path:
