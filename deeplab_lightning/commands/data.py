@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +36,9 @@ def run(command: str, options: list[str]) -> int:
     fetch.add_argument("--root", type=Path, help="where to; default: the folder that DEEPLAB_DATA names, or data")
     fetch.add_argument("--mirror", help="address of a folder with the same files, tried before the official ones")
     check = actions.add_parser("check", help="list every fault of a data set; exit status 1 if there is one")
-    check.add_argument("--json", action="store_true", help="print one object: faults, counts, class_frequencies")
+    check.add_argument(
+        "--json", action="store_true", help="print one object: faults, counts, void_shares, class_frequencies"
+    )
     check.add_argument(
         "--num-workers", type=int, default=os.cpu_count() or 1, help="processes; default: one a processor"
     )
@@ -143,7 +146,7 @@ def _examine(datamodule: SegmentationDataModule, num_workers: int) -> doctor.Fin
 
 
 def _fault(error: DataError) -> Fault:
-    return Fault(str(error).split(": ")[0], str(error))
+    return Fault(re.split(r"(?:, line \d+)?: ", str(error))[0], str(error))
 
 
 def _print(findings: doctor.Findings) -> None:

@@ -59,7 +59,7 @@ class FolderDataModule(SegmentationDataModule):
         if len(classes) < 2:
             held = f"no class but {classes[0]!r}" if classes else "nothing but void"
             rank_zero_warn(
-                f"{self.root}: the masks of {len(chosen)} images spread over split {self.splits['train']!r} hold {held}; "
+                f"{self.root}: the masks of {len(chosen)} images of split {self.splits['train']!r} hold {held}; "
                 "`deeplab data check` looks at all of them"
             )
 

@@ -128,7 +128,8 @@ def examine(
     for name, dataset in splits.items():
         if name in published and len(dataset) != published[name]:
             listed = str(dataset.images[0].parent.parent)
-            text = f"{listed}: split {name!r} has {len(dataset)} images, published are {published[name]}"
+            held = f"{len(dataset)} image{'' if len(dataset) == 1 else 's'}"
+            text = f"{listed}: split {name!r} has {held}, published are {published[name]}"
             findings.faults.append(Fault(listed, text))
         new = [index for index, pair in enumerate(_pairs(dataset)) if name == train or pair not in seen]
         seen |= set(_pairs(dataset))

@@ -91,7 +91,7 @@ def test_a_training_on_one_class_is_warned_of(shapes_root: Path, tmp_path: Path)
         labels = np.asarray(Image.open(path))
         Image.fromarray(np.where(labels > 0, 255, 0).astype(np.uint8)).save(path)
     data = FolderDataModule(str(root), **SMALL)
-    with pytest.warns(UserWarning, match=r"12 images spread over split 'train' hold no class but 'background'"):
+    with pytest.warns(UserWarning, match=r"12 images of split 'train' hold no class but 'background'"):
         data.setup("fit")
     data.setup("validate")
     (root / "class_names.txt").write_text("background = 0\ncrack = 255\n")
