@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from deeplab_lightning import IGNORE_INDEX
@@ -39,7 +40,7 @@ class Findings:
     Args:
         faults: all of them, split by split.
         counts: number of images of each split.
-        void_shares: share of void in the pixels of each split.
+        void_shares: share of void in the pixels of each split, without the images that an earlier one holds.
         class_frequencies: by class: share of the labelled pixels of the training split, images that hold it, and weight
             by median frequency (0 for a class that does not occur).
     """
@@ -152,7 +153,7 @@ def examine(
 
 def _looks(dataset: SegmentationDataset, title: str, num_workers: int) -> list[Look]:
     looks = scan(dataset, look, num_workers)
-    return list(track(looks, title, len(dataset), transient=True, console=Console(stderr=True)))
+    return list(track(looks, escape(title), len(dataset), transient=True, console=Console(stderr=True)))
 
 
 def _pairs(dataset: SegmentationDataset) -> Iterable[tuple[Path, Path]]:

@@ -232,6 +232,9 @@ def test_every_fault_of_coco_stuff(tmp_path: Path, capsys: pytest.CaptureFixture
     b1 = "images/b1.jpg"  # the same image as a1
     files = [each["file"].removeprefix(f"{root}/") for each in found["faults"]]
     assert files == ["annotations/a1", str(root), "images/a2.jpg", "annotations", str(root), "annotations/b1.mat", b1]
+    absent = found["faults"][3]["fault"]
+    assert "book" in absent
+    assert "hair brush" not in absent  # has an id, but no label
 
 
 def test_a_list_that_cannot_be_read(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
