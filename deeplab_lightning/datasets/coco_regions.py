@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deeplab_lightning.datasets.images import DataError
 
 Region = NDArray[np.bool_]
-MAX_OUTLINE = 1_000_000
+MAX_OUTLINE = 250_000
 """Pixels of the outline of one annotation, and distance of its points from the origin; COCO's have some thousands."""
 
 

@@ -157,7 +157,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{path}: cannot be read as an image (it is none of {', '.join(FORMATS)})") from error
+        raise DataError(f"{path}: cannot be read as an image (damaged, or none of {', '.join(FORMATS)})") from error
     except Exception as error:  # a decoder has no common error for what is damaged
         raise DataError(f"{path}: cannot be read as an image ({error or type(error).__name__})") from error
 
@@ -178,9 +178,11 @@ def _orientation(image: Image.Image, path: Path) -> int:
     """
     if "exif" not in image.info:
         return 1
+    exif = Image.Exif()  # `image.getexif` says nothing of what is damaged in a JPEG
     try:
-        with warnings.catch_warnings(action="ignore"):  # on parts of it that are damaged: they do not matter here
-            orientation = image.getexif().get(ExifTags.Base.Orientation)
+        with warnings.catch_warnings(action="ignore"):  # on other parts of it, which do not matter here
+            exif.load(image.info["exif"])
+            orientation = exif.get(ExifTags.Base.Orientation)
     except Exception as error:  # Pillow has no common error for it
         raise DataError(
             f"{path}: its EXIF data cannot be read ({error or type(error).__name__}), so that nobody knows "
