@@ -9,7 +9,7 @@ from PIL import Image
 from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.datasets.coco_names import THINGS_AND_STUFF
 from deeplab_lightning.datasets.images import checked_mask, read_mask
-from deeplab_lightning.datasets.sbd import read_matlab_labels
+from deeplab_lightning.datasets.matlab import read_matlab_labels
 from deeplab_lightning.datasets.segmentation import SegmentationDataset, find_files, list_images, read_ids
 from deeplab_lightning.datasets.transforms import Transform
 

@@ -16,7 +16,7 @@ from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.datasets.faults import Fault
 from deeplab_lightning.datasets.folder import CLASS_FILE, FolderDataset
 from deeplab_lightning.datasets.images import DataError, load, read_image, read_image_of_mask
-from deeplab_lightning.datasets.scan import scan
+from deeplab_lightning.datasets.scan import cause_of_death, scan
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.datasets.voc import VOCDataset
 
@@ -152,8 +152,15 @@ def examine(
 
 
 def _looks(dataset: SegmentationDataset, title: str, num_workers: int) -> list[Look]:
-    looks = scan(dataset, look, num_workers)
+    looks = scan(dataset, look, num_workers, _lost)
     return list(track(looks, escape(title), len(dataset), transient=True, console=Console(stderr=True)))
+
+
+def _lost(dataset: SegmentationDataset, index: int) -> Look:
+    """What is noted of an image that a process died of."""
+    path = dataset.images[index]
+    fault = Fault(str(path), f"{path}: {cause_of_death(dataset, index)}")
+    return Look(np.zeros(256, np.int64), "", (fault,))
 
 
 def _pairs(dataset: SegmentationDataset) -> Iterable[tuple[Path, Path]]:

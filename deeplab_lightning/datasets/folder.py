@@ -19,6 +19,7 @@ from deeplab_lightning.datasets.segmentation import (
     find_files,
     list_images,
     read_ids,
+    read_text,
 )
 from deeplab_lightning.datasets.transforms import EvaluationTransform, Transform
 
@@ -56,7 +57,7 @@ def _read_classes(root: Path) -> tuple[list[str], LabelMap | None]:
     path = root / CLASS_FILE
     if not path.is_file():
         raise DataError(f"{path}: no such file; it names one class a line, in the order of the mask values")
-    names = [line.strip() for line in path.read_text("utf-8-sig").rstrip().split("\n")]
+    names = [line.strip() for line in read_text(path).rstrip().split("\n")]
     label_map: LabelMap = {}
     for pattern, what in ((COLOR, "colour"), (VALUE, "value")):
         matches = [match for name in names if (match := pattern.fullmatch(name))]

@@ -1,5 +1,6 @@
 """What every data set of images with masks shares."""
 
+import codecs
 import copy
 import hashlib
 from collections.abc import Sequence
@@ -122,11 +123,12 @@ def read_ids(path: Path, what: str) -> list[str]:
         what: it lists, for the error message.
 
     Raises:
-        DataError: there is no such file, it is empty, or it holds an id twice, a path, or more than one word in a line.
+        DataError: there is no such file, it is no text in UTF-8 or empty, or it holds an id twice, a path, or more than
+            one word in a line.
     """
     if not path.is_file():
         raise NoSuchSplitError(f"{path}: no such file; it lists {what}, one a line")
-    lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+    lines = [line.strip() for line in read_text(path).splitlines()]
     image_ids: dict[str, None] = {}
     for number, image_id in enumerate(lines, 1):
         if image_id in image_ids:
@@ -140,6 +142,30 @@ def read_ids(path: Path, what: str) -> list[str]:
     if not image_ids:
         raise DataError(f"{path}: it lists no ids")
     return list(image_ids)
+
+
+def read_text(path: Path) -> str:
+    """The text in a file: UTF-8, or UTF-16 that says so by its byte order mark.
+
+    Raises:
+        DataError: it cannot be read, or is in another encoding.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        found = "damaged UTF-16" if encoding == "utf-16" else "no UTF-8, perhaps Latin-1"
+        raise DataError(
+            f"{path}, line {number}: byte 0x{content[error.start]:02x} is {found}; save the file as UTF-8"
+        ) from error
+    if "\0" in text:
+        raise DataError(f"{path}: it holds zero bytes, as UTF-16 and UTF-32 do; save the file as UTF-8")
+    return text
 
 
 def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, Path]:

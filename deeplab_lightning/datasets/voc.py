@@ -6,7 +6,7 @@ from PIL import Image
 
 from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.datasets.faults import refuse
-from deeplab_lightning.datasets.images import load, read_mask
+from deeplab_lightning.datasets.images import read_mask, size_of
 from deeplab_lightning.datasets.sbd import read_sbd_ids, read_sbd_mask
 from deeplab_lightning.datasets.segmentation import SegmentationDataset, find_files, list_images, read_ids
 from deeplab_lightning.datasets.transforms import Transform
@@ -93,5 +93,5 @@ class VOCDataset(SegmentationDataset):
         """The mask of an image, from VOC's PNG or SBD's .mat."""
         path = self.mask_files[index]
         if not self.has_masks:
-            return Image.new("L", load(path).size, IGNORE_INDEX)
+            return Image.new("L", size_of(path), IGNORE_INDEX)
         return read_sbd_mask(path) if path.suffix == ".mat" else read_mask(path, self.num_classes)

@@ -95,9 +95,17 @@ FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     "text for an image": (lambda tree: tree.image_path.write_text("<html>404"), r"JPEGImages/a\.png: cannot be read"),
     "missing image": (lambda tree: tree.image_path.unlink(), r"JPEGImages/a: no such file, but .*train\.txt lists"),
     "missing mask": (lambda tree: tree.mask_path.unlink(), r"SegmentationClass/a: no such file, but .*train\.txt"),
-    "32-bit image": (
+    "a TIFF with another name": (
         lambda tree: tree.replace_image(Image.fromarray(np.full((6, 8), 7, np.int32)), "png", format="TIFF"),
-        r"JPEGImages/a\.png: the image is in mode I, of 32 bits",
+        r"JPEGImages/a\.png: cannot be read as an image \(damaged, or none of JPEG, PNG,",
+    ),
+    "broken EXIF": (
+        lambda tree: tree.replace_image(Image.fromarray(COLORS), exif=b"Exif\0\0no TIFF"),
+        r"JPEGImages/a\.png: its EXIF data cannot be read",
+    ),
+    "broken EXIF of a JPEG": (
+        lambda tree: tree.replace_image(Image.fromarray(COLORS), "jpg", exif=b"Exif\0\0no TIFF"),
+        r"JPEGImages/a\.jpg: its EXIF data cannot be read",
     ),
     "mask of another size": (
         lambda tree: Image.new("L", (8, 5)).save(tree.mask_path),
@@ -130,6 +138,18 @@ FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     "missing list": (
         lambda tree: (tree.root / "ImageSets/Segmentation/train.txt").unlink(),
         r"train\.txt: no such file",
+    ),
+    "list in Latin-1": (
+        lambda tree: tree.ids("a\nstra\xdfe\n", "latin-1"),
+        r"train\.txt, line 2: byte 0xdf is no UTF-8, perhaps Latin-1; save the file as UTF-8",
+    ),
+    "list in UTF-16 without a byte order mark": (
+        lambda tree: tree.ids("a\n", "utf-16-le"),
+        r"train\.txt: it holds zero bytes, as UTF-16",
+    ),
+    "list in half of UTF-16": (
+        lambda tree: (tree.root / "ImageSets/Segmentation/train.txt").write_bytes(b"\xff\xfea\0\n"),
+        r"train\.txt, line 1: byte 0x0a is damaged UTF-16",
     ),
     "duplicate id": (lambda tree: tree.ids("a\nb\na\n"), r"train\.txt, line 3: the id 'a' is there twice"),
     "id with a path": (lambda tree: tree.ids("../a\n"), r"train\.txt, line 1: '\.\./a' is no id"),
@@ -224,8 +244,9 @@ def test_palette_image(tree: Tree) -> None:
     assert np.array_equal(tree.read()[0], COLORS)
 
 
-def test_list_with_a_byte_order_mark_and_foreign_line_ends(tree: Tree) -> None:
-    tree.ids("a\r\n\r\n", "utf-8-sig")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_list_with_foreign_line_ends_and_a_byte_order_mark(tree: Tree, encoding: str) -> None:
+    tree.ids("a\r\n\r\n", encoding)
     assert np.array_equal(tree.read()[0], COLORS)
 
 
@@ -240,8 +261,9 @@ def test_image_turned_by_exif(tree: Tree) -> None:
     assert np.array_equal(np.asarray(read_image(tree.image_path)), np.asarray(shown))  # for prediction
 
 
-def test_orientation_1_is_plain(tree: Tree) -> None:
-    rotated(tree, 1, Image.fromarray(COLORS))
+@pytest.mark.parametrize("orientation", [0, 1, 9, 65535])
+def test_orientations_that_turn_nothing(tree: Tree, orientation: int) -> None:
+    rotated(tree, orientation, Image.fromarray(COLORS))
     pair = read_pair(tree.image_path, tree.mask_path, 3)
     assert np.array_equal(np.asarray(pair[0]), COLORS)
 
