@@ -73,7 +73,7 @@ def read_datamodule(configs: list[str], root: str | None, settings: Sequence[str
         settings: "--data.KEY", "VALUE" and so on, in place of the configs'.
 
     Raises:
-        DataError: a config is missing or no YAML.
+        DataError: a config is missing or no YAML, or the data are not there.
     """
     from jsonargparse import ArgumentParser as ConfigParser
 
@@ -94,7 +94,12 @@ def read_datamodule(configs: list[str], root: str | None, settings: Sequence[str
     parser = ConfigParser(exit_on_error=False)
     parser.add_subclass_arguments(SegmentationDataModule, "data", required=True)
     described = parser.parse_args(list(settings), namespace=parser.parse_object({"data": section}))
-    datamodule: SegmentationDataModule = parser.instantiate(described).data
+    try:
+        datamodule: SegmentationDataModule = parser.instantiate(described).data
+    except ValueError as error:
+        if isinstance(error.__cause__, DataError):  # jsonargparse's error is about the type, its cause about the data
+            raise error.__cause__ from None
+        raise
     datamodule.prepare_data()
     return datamodule
 
@@ -146,7 +151,8 @@ def _examine(datamodule: SegmentationDataModule, num_workers: int) -> doctor.Fin
 
 
 def _fault(error: DataError) -> Fault:
-    return Fault(re.split(r"(?:, line \d+)?: ", str(error))[0], str(error))
+    place = re.match(r"(.*?)(?:, line \d+)?: ", str(error))
+    return Fault(place[1] if place else "", str(error))
 
 
 def _print(findings: doctor.Findings) -> None:

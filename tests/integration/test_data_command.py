@@ -121,6 +121,15 @@ def test_one_fault_is_one_fault(tree: Path, capsys: pytest.CaptureFixture[str]) 
     assert out.splitlines()[-1] == "1 fault"
 
 
+def test_a_class_file_that_cannot_be_read_is_a_fault(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tree / "class_names.txt").unlink()
+    status, found = check(capsys, "-c", FOLDER, "--root", tree)
+    assert (status, found["counts"]) == (1, {})
+    assert [each["file"] for each in found["faults"]] == [str(tree / "class_names.txt")]
+    _, found = check(capsys, "-c", FOLDER, "--root", tree / "nowhere")
+    assert "nowhere' is not there" in found["faults"][0]["fault"]
+
+
 def test_splits_are_checked_without_a_training_split(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tree / "ImageSets/Segmentation/train.txt").unlink()
     (tree / "JPEGImages/val_00001.jpg").write_bytes(b"")
@@ -201,6 +210,8 @@ def test_settings_that_are_none_of_the_data_are_refused(plain: Path, capsys: pyt
         assert f"unrecognized arguments: {options[0]}" in capsys.readouterr().err
     assert main(["data", "check", "-c", FOLDER, "--root", str(plain), "--data.split_ration", "1"]) == 1
     assert "split_ration" in capsys.readouterr().err
+    assert main(["data", "check", "-c", FOLDER, "--root", str(plain), "--data.batch_size", "0"]) == 1
+    assert capsys.readouterr().err == "deeplab: error: batch sizes must be at least 1, got 0 and 1\n"
 
 
 def test_every_fault_of_coco(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
