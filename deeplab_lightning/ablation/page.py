@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
-from PIL import Image
 
 from deeplab_lightning.ablation.charts import bars, lines, svg
 from deeplab_lightning.ablation.compare import Comparison
 from deeplab_lightning.ablation.gallery import CURVES, Gallery
 from deeplab_lightning.ablation.report import Curve, Run, tabulate
 from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.datasets.images import read_image
 
 CHARTS = (
     ("training loss", ("train/loss",)),
@@ -71,7 +71,7 @@ def _pictures(gallery: Gallery) -> dict[str, Any]:
 
 def _reduced(path: Path) -> str:
     """A picture no wider than `PANEL_WIDTH`, as a JPEG in base64."""
-    picture = Image.open(path).convert("RGB")
+    picture = read_image(path)
     picture.thumbnail((PANEL_WIDTH, picture.height))
     file = BytesIO()
     picture.save(file, "JPEG", quality=PANEL_QUALITY)

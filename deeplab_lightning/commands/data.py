@@ -2,17 +2,25 @@
 
 import json
 import os
+import re
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from deeplab_lightning.callbacks.bootstrap_hard_images import HARD_CLASSES
 from deeplab_lightning.datamodules.base import SegmentationDataModule
+from deeplab_lightning.datamodules.coco import COCODataModule
+from deeplab_lightning.datamodules.coco_stuff import COCOStuffDataModule
+from deeplab_lightning.datamodules.voc import VOCDataModule
 from deeplab_lightning.datasets import coco, coco_stuff, doctor, voc
+from deeplab_lightning.datasets.coco_names import NEVER_LABELLED
+from deeplab_lightning.datasets.faults import Fault, NoSuchSplitError, collecting
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.prepare import SOURCES, prepare
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
@@ -28,7 +36,9 @@ def run(command: str, options: list[str]) -> int:
     fetch.add_argument("--root", type=Path, help="where to; default: the folder that DEEPLAB_DATA names, or data")
     fetch.add_argument("--mirror", help="address of a folder with the same files, tried before the official ones")
     check = actions.add_parser("check", help="list every fault of a data set; exit status 1 if there is one")
-    check.add_argument("--json", action="store_true", help="print one object: faults, counts, class_frequencies")
+    check.add_argument(
+        "--json", action="store_true", help="print one object: faults, counts, void_shares, class_frequencies"
+    )
     check.add_argument(
         "--num-workers", type=int, default=os.cpu_count() or 1, help="processes; default: one a processor"
     )
@@ -38,7 +48,12 @@ def run(command: str, options: list[str]) -> int:
     for action in (check, show):
         action.add_argument("-c", "--config", action="append", required=True, help="a YAML with data; later ones win")
         action.add_argument("--root", help="in place of the config's data.root")
-    arguments = parser.parse_args(options)
+        action.usage = f"{action.format_usage().removeprefix('usage: ').rstrip()} [--data.KEY VALUE ...]"
+        action.epilog = "--data.KEY VALUE: any other setting of data, in place of the config's, as in `deeplab fit`"
+    arguments, settings = parser.parse_known_args(options)
+    if settings and (arguments.action == "prepare" or not settings[0].startswith("--data.")):
+        parser.error(f"unrecognized arguments: {' '.join(settings)}")
+    arguments.settings = settings
     run_action = {"prepare": _prepare, "check": _check, "show": _show}[arguments.action]
     return run_action(arguments)
 
@@ -49,11 +64,16 @@ def _prepare(arguments: Namespace) -> int:
     return 0
 
 
-def read_datamodule(configs: list[str], root: str | None) -> SegmentationDataModule:
+def read_datamodule(configs: list[str], root: str | None, settings: Sequence[str] = ()) -> SegmentationDataModule:
     """The datamodule that the data sections of configs describe, later ones over earlier ones.
 
+    Args:
+        configs: paths of YAML files.
+        root: in place of the configs' data.root.
+        settings: "--data.KEY", "VALUE" and so on, in place of the configs'.
+
     Raises:
-        DataError: a config is missing or no YAML.
+        DataError: a config is missing or no YAML, or the data are not there.
     """
     from jsonargparse import ArgumentParser as ConfigParser
 
@@ -73,7 +93,13 @@ def read_datamodule(configs: list[str], root: str | None) -> SegmentationDataMod
         raise DataError(f"{', '.join(configs)}: no data.class_path in it")
     parser = ConfigParser(exit_on_error=False)
     parser.add_subclass_arguments(SegmentationDataModule, "data", required=True)
-    datamodule: SegmentationDataModule = parser.instantiate(parser.parse_object({"data": section})).data
+    described = parser.parse_args(list(settings), namespace=parser.parse_object({"data": section}))
+    try:
+        datamodule: SegmentationDataModule = parser.instantiate(described).data
+    except ValueError as error:
+        if isinstance(error.__cause__, DataError):  # jsonargparse's error is about the type, its cause about the data
+            raise error.__cause__ from None
+        raise
     datamodule.prepare_data()
     return datamodule
 
@@ -84,18 +110,19 @@ def _merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 def _published(datamodule: SegmentationDataModule) -> dict[str, int]:
-    name = type(datamodule).__name__
-    if name == "COCOStuffDataModule":
-        return coco_stuff.NUM_IMAGES[datamodule.release]  # type: ignore[attr-defined]
-    return {"VOCDataModule": voc.NUM_IMAGES, "COCODataModule": coco.NUM_IMAGES}.get(name, {})
+    if isinstance(datamodule, COCOStuffDataModule):
+        return coco_stuff.NUM_IMAGES[datamodule.release]
+    if isinstance(datamodule, COCODataModule):
+        return coco.NUM_IMAGES
+    return voc.NUM_IMAGES if isinstance(datamodule, VOCDataModule) else {}
 
 
 def _check(arguments: Namespace) -> int:
     try:
-        datamodule = read_datamodule(arguments.config, arguments.root)
+        datamodule = read_datamodule(arguments.config, arguments.root, arguments.settings)
         findings = _examine(datamodule, arguments.num_workers)
-    except DataError as error:  # not even its lists can be read
-        findings = doctor.Findings([doctor.Fault(str(error).split(": ")[0], str(error))])
+    except DataError as error:  # not even its classes can be read
+        findings = doctor.Findings([_fault(error)])
     if arguments.json:
         print(json.dumps(findings.as_dict(), indent=1))
     else:
@@ -105,38 +132,53 @@ def _check(arguments: Namespace) -> int:
 
 def _examine(datamodule: SegmentationDataModule, num_workers: int) -> doctor.Findings:
     splits: dict[str, SegmentationDataset] = {}
-    faults: list[doctor.Fault] = []
-    for name in dict.fromkeys(datamodule.splits.values()):
-        try:
-            splits[name] = datamodule.dataset(name, datamodule.eval_transform)
-        except DataError as error:
-            if name != datamodule.splits["test"] or "no such file" not in str(error):
-                faults.append(doctor.Fault(str(error).split(": ")[0], str(error)))
-    train = datamodule.splits["train"]
-    if train not in splits:
-        return doctor.Findings(faults, {name: len(dataset) for name, dataset in splits.items()})
-    findings = doctor.examine(splits, train, datamodule.class_names, _published(datamodule), num_workers)
-    findings.faults = faults + findings.faults
+    train, val, _ = datamodule.splits.values()
+    with collecting() as faults:
+        for name in dict.fromkeys(datamodule.splits.values()):
+            try:
+                splits[name] = datamodule.dataset(name, datamodule.eval_transform)
+            except DataError as error:
+                if name in (train, val) or not isinstance(error, NoSuchSplitError):  # data need not have a test split
+                    faults.append(_fault(error))
+    missing = {fault.file for fault in faults if not Path(fault.file).exists()}
+    never_labelled = NEVER_LABELLED if isinstance(datamodule, COCODataModule | COCOStuffDataModule) else ()
+    findings = doctor.examine(
+        splits, train, datamodule.class_names, _published(datamodule), never_labelled, num_workers
+    )
+    faults += [fault for fault in findings.faults if fault.file not in missing]  # which would be said twice
+    findings.faults = list(dict.fromkeys(faults))
     return findings
 
 
+def _fault(error: DataError) -> Fault:
+    place = re.match(r"(.*?)(?:, line \d+)?: ", str(error))
+    return Fault(place[1] if place else "", str(error))
+
+
 def _print(findings: doctor.Findings) -> None:
-    console = Console()
-    console.print("images: " + ", ".join(f"{name} {count}" for name, count in findings.counts.items()))
+    console = Console(highlight=False)
+    counts = [
+        f"{name} {count}" + (f" ({findings.void_shares[name]:.1%} void)" if name in findings.void_shares else "")
+        for name, count in findings.counts.items()
+    ]
+    console.print(f"images: {', '.join(counts) or 'none'}", markup=False)
     table = Table(title="training split", title_justify="left")
     for heading in ("class", "share of pixels", "images", "median-frequency weight"):
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for name, row in findings.class_frequencies.items():
         hard = " (hard)" if name in HARD_CLASSES else ""
-        table.add_row(f"{name}{hard}", f"{row['pixel_share']:.4f}", f"{row['images']:.0f}", f"{row['weight']:.3f}")
-    console.print(table)
+        numbers = f"{row['pixel_share']:.4f}", f"{row['images']:.0f}", f"{row['weight']:.3f}"
+        table.add_row(Text(f"{name}{hard}"), *numbers)
+    if table.rows:
+        console.print(table)
     for fault in findings.faults:
-        console.print(fault.fault, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{len(findings.faults)} faults" if findings.faults else "no faults")
+        console.print(fault.fault, markup=False, soft_wrap=True)
+    count = len(findings.faults)
+    console.print("no faults" if not count else "1 fault" if count == 1 else f"{count} faults")
 
 
 def _show(arguments: Namespace) -> int:
-    datamodule = read_datamodule(arguments.config, arguments.root)
+    datamodule = read_datamodule(arguments.config, arguments.root, arguments.settings)
     dataset = datamodule.train_set()
     chosen = arguments.image_id or dataset.image_ids[:4]
     if unknown := [image_id for image_id in chosen if image_id not in dataset.image_ids]:

@@ -4,17 +4,30 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_warn
+
 from deeplab_lightning.datamodules.base import SegmentationDataModule
-from deeplab_lightning.datasets.folder import FolderDataset, read_class_names, read_color_map
+from deeplab_lightning.datasets.class_counts import count_values
+from deeplab_lightning.datasets.folder import FolderDataset, read_class_names, read_label_map
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.transforms import Transform
+
+NUM_LOOKED_AT = 16
+"""Masks that are read before a training, so few that it starts no later."""
 
 
 class FolderDataModule(SegmentationDataModule):
     """Any tree in the VOC layout (JPEGImages, SegmentationClass, ImageSets/Segmentation/*.txt), or plain folders.
 
     Plain folders are images/ and masks/, with the ids of the splits in splits/*.txt or with `split_ratio`. In both,
-    class_names.txt names one class a line; where R G B follow each name, masks are colour-coded and read by that table.
+    class_names.txt names one class a line, line k the class of mask value k; 255 is void. Where masks hold anything
+    else, each line says what stands for its class, and a line of the name void what is left out:
+
+        road = 7                for masks of other values; with void = 0, say
+        road 128 64 128         for colour-coded masks, R G B; with void 0 0 0, say
+
+    A colour or value that the file does not name is refused.
 
     Args:
         root: of the tree; a relative path is sought here, then in the folder that DEEPLAB_DATA names (default: data).
@@ -25,17 +38,34 @@ class FolderDataModule(SegmentationDataModule):
 
     def __init__(self, root: str, split_ratio: tuple[float, float, float] | None = None, **kwargs: Any) -> None:
         self.root, self.split_ratio = find_root(root), split_ratio
-        self.color_map = read_color_map(self.root)
+        self.label_map = read_label_map(self.root)
         super().__init__(read_class_names(self.root), self.root.name, **kwargs)
 
     @property
     def labels(self) -> str:
         """Where the ground truth comes from, in the words of the evaluation identity."""
-        return "masks of masks/, void 255 left out" if (self.root / "masks").is_dir() else super().labels
+        folder = "masks/" if (self.root / "masks").is_dir() else "SegmentationClass"
+        by_value = any(len(key) == 1 for key in self.label_map or ())
+        return f"masks of {folder}, {'values by class_names.txt, void' if by_value else 'void 255'} left out"
+
+    def setup(self, stage: str) -> None:
+        """Warn before a training whose masks seem to hold one class alone, as those of 0 and 255 do."""
+        if stage != "fit":
+            return
+        dataset = self.dataset(self.splits["train"], self.eval_transform)
+        chosen = np.linspace(0, len(dataset) - 1, min(NUM_LOOKED_AT, len(dataset))).astype(int).tolist()
+        counts = np.sum([count_values(dataset, index) for index in chosen], 0)
+        classes = [name for name, count in zip(self.class_names, counts, strict=False) if count]
+        if len(classes) < 2:
+            held = f"no class but {classes[0]!r}" if classes else "nothing but void"
+            rank_zero_warn(
+                f"{self.root}: the masks of {len(chosen)} images of split {self.splits['train']!r} hold {held}; "
+                "`deeplab data check` looks at all of them"
+            )
 
     def dataset(self, split: str, transform: Transform) -> FolderDataset:
         """The data set of a split."""
-        return FolderDataset(self.root, split, self.num_classes, transform, self.seed, self.color_map, self.split_ratio)
+        return FolderDataset(self.root, split, self.num_classes, transform, self.seed, self.label_map, self.split_ratio)
 
 
 def find_root(root: str) -> Path:

@@ -1,17 +1,19 @@
 """COCO 2017: instance annotations drawn as semantic masks."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.datasets import voc
 from deeplab_lightning.datasets.coco_names import IDS_IN_USE, THINGS_AND_STUFF, VOC_CATEGORIES
-from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.datasets.coco_regions import draw
+from deeplab_lightning.datasets.faults import refuse
+from deeplab_lightning.datasets.images import MAX_PIXELS, DataError
 from deeplab_lightning.datasets.segmentation import SegmentationDataset, find_files
 from deeplab_lightning.datasets.transforms import Transform
 
@@ -68,7 +70,7 @@ class COCODataset(SegmentationDataset):
         image_ids = [Path(record["file_name"]).stem for record in records]
         images = find_files(image_ids, root / split, path)
         super().__init__(image_ids, images, [path] * len(images), len(class_names(classes)), transform, seed)
-        self.sizes = [(int(record["width"]), int(record["height"])) for record in records]
+        self.sizes = [(record["width"], record["height"]) for record in records]
         # As text: small, and not copied into every loader worker by reference counts.
         self.annotations = [json.dumps(annotations.get(record["id"], [])).encode() for record in records]
 
@@ -78,7 +80,8 @@ class COCODataset(SegmentationDataset):
         labels, times = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
         crowd = np.zeros((height, width), bool)
         for annotation in json.loads(self.annotations[index]):
-            region = self._region(annotation, height, width, index)
+            name = f"{self.mask_files[index]}: annotation {annotation['id']!r} of image {self.image_ids[index]}"
+            region = draw(annotation["segmentation"], height, width, name)
             if annotation.get("iscrowd"):
                 crowd |= region
             else:
@@ -89,26 +92,6 @@ class COCODataset(SegmentationDataset):
             labels[times > 1] = IGNORE_INDEX
         labels[crowd] = IGNORE_INDEX
         return Image.fromarray(labels)
-
-    def _region(self, annotation: Annotation, height: int, width: int, index: int) -> NDArray[np.bool_]:
-        """The pixels of one annotation (H, W), from polygons or a run-length code."""
-        from pycocotools import mask as coco_mask
-
-        fault = f"{self.mask_files[index]}: annotation {annotation.get('id')} of image {self.image_ids[index]}"
-        shape = annotation["segmentation"]
-        if isinstance(shape, list):
-            for polygon in shape:
-                if len(polygon) < 6 or len(polygon) % 2:
-                    raise DataError(f"{fault} has a polygon of {len(polygon)} numbers; at least three points are due")
-            if not shape:
-                raise DataError(f"{fault} has no polygon")
-            code = coco_mask.merge(coco_mask.frPyObjects(shape, height, width))
-        else:
-            if list(shape.get("size", ())) != [height, width]:
-                raise DataError(f"{fault} is {shape.get('size')} in size, but the image is {[height, width]}")
-            code = coco_mask.frPyObjects(shape, height, width) if isinstance(shape["counts"], list) else shape
-        region: NDArray[np.bool_] = coco_mask.decode(code).astype(bool)
-        return region
 
     def annotated_area(self, index: int) -> float:
         """The sum of the areas of the annotations of the chosen classes, in pixels."""
@@ -130,25 +113,53 @@ def _read_annotations(path: Path, classes: dict[int, int]) -> tuple[list[dict[st
     """
     try:
         content = json.loads(path.read_bytes())
-        records = sorted(content["images"], key=lambda record: record["id"])
-        keys = {record["id"]: (record["file_name"], record["width"], record["height"]) for record in records}
-        kept: dict[int, list[Annotation]] = {}
-        for annotation in content["annotations"]:
-            if annotation["image_id"] not in keys:
-                raise DataError(
-                    f"{path}: annotation {annotation['id']} is of image {annotation['image_id']}: no such id"
-                )
-            if annotation["category_id"] in classes:
-                wanted = {key: annotation[key] for key in ("id", "category_id", "segmentation", "area")}
-                kept.setdefault(annotation["image_id"], []).append(wanted | {"iscrowd": annotation.get("iscrowd", 0)})
+        records, annotations = content["images"], content["annotations"]
+        for record in records:
+            _check_record(record, path)
+        image_ids = {record["id"] for record in records}
+        kept = _by_image(annotations, image_ids, classes, path)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (ValueError, TypeError, KeyError) as error:
-        if isinstance(error, DataError):
-            raise
+    except DataError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise DataError(f"{path}: it is not a file of COCO instances ({type(error).__name__}: {error})") from error
     if not records:
         raise DataError(f"{path}: it lists no images")
-    if len({name for name, _, _ in keys.values()}) < len(records):
+    if len(image_ids) < len(records) or len({record["file_name"] for record in records}) < len(records):
         raise DataError(f"{path}: it lists an image id or a file name twice")
-    return records, kept
+    return sorted(records, key=lambda record: record["id"]), kept
+
+
+def _check_record(record: dict[str, Any], path: Path) -> None:
+    """Refuse an image whose id or name is none, or whose size cannot be one."""
+    image_id, name, width, height = (record[key] for key in ("id", "file_name", "width", "height"))
+    if type(image_id) is not int or not isinstance(name, str):
+        raise DataError(f"{path}: an image has id {image_id!r} and file name {name!r}; a number and a text are due")
+    if type(width) is not int or type(height) is not int or min(width, height) < 1 or width * height > MAX_PIXELS:
+        raise DataError(
+            f"{path}: image {image_id} has width {width!r} and height {height!r}; numbers are due, and at most "
+            f"{MAX_PIXELS} pixels"
+        )
+
+
+def _by_image(
+    annotations: list[dict[str, Any]], image_ids: set[int], classes: dict[int, int], path: Path
+) -> dict[int, list[Annotation]]:
+    """The annotations of the chosen classes by image id, of each what is needed later."""
+    kept: dict[int, list[Annotation]] = {}
+    for number, annotation in enumerate(annotations):
+        try:
+            image_id = annotation["image_id"]
+            if image_id not in image_ids:
+                refuse(path, f"{path}: annotation {annotation['id']!r} is of image {image_id!r}: no such id")
+            elif annotation["category_id"] in classes:
+                wanted = {key: annotation[key] for key in ("id", "category_id", "segmentation", "area")}
+                if type(wanted["area"]) not in (int, float) or not 0 <= wanted["area"] < math.inf:
+                    raise DataError(
+                        f"{path}: annotation {wanted['id']!r} of image {image_id} has an area of {wanted['area']!r}"
+                    )
+                kept.setdefault(image_id, []).append(wanted | {"iscrowd": annotation.get("iscrowd", 0)})
+        except (TypeError, KeyError) as error:
+            raise DataError(f"{path}: annotations[{number}] is none ({type(error).__name__}: {error})") from error
+    return kept

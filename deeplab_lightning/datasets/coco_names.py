@@ -24,5 +24,8 @@ THINGS_AND_STUFF = tuple(
 IDS_IN_USE = tuple(category for category in range(1, 91) if category not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
 """The 80 category ids that COCO 2017 annotates."""
 
+NEVER_LABELLED = tuple(name for number, name in enumerate(THINGS_AND_STUFF[:91], 1) if number not in IDS_IN_USE)
+"""The things that neither COCO nor COCO-Stuff labels, though they have an id."""
+
 VOC_CATEGORIES = (5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
 """COCO's category ids of VOC's 20 classes, in VOC's order from aeroplane to tvmonitor."""

@@ -8,8 +8,8 @@ from PIL import Image
 
 from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.datasets.coco_names import THINGS_AND_STUFF
-from deeplab_lightning.datasets.images import DataError, checked_mask, read_mask
-from deeplab_lightning.datasets.sbd import read_matlab_labels
+from deeplab_lightning.datasets.images import checked_mask, read_mask
+from deeplab_lightning.datasets.matlab import read_matlab_labels
 from deeplab_lightning.datasets.segmentation import SegmentationDataset, find_files, list_images, read_ids
 from deeplab_lightning.datasets.transforms import Transform
 
@@ -50,11 +50,7 @@ class COCOStuffDataset(SegmentationDataset):
             masks = masks if masks.is_dir() else root / "annotations" / split
             labels = list_images(masks, (".png",))
             image_ids, list_path = sorted(labels), masks
-        files = find_files(image_ids, images, list_path)
-        for image_id in image_ids:
-            if image_id not in labels:
-                raise DataError(f"{masks / image_id}: no such label file, but {list_path} lists its id")
-        found = [labels[image_id] for image_id in image_ids]
+        files, found = find_files(image_ids, images, list_path), find_files(image_ids, masks, list_path, labels)
         super().__init__(image_ids, files, found, len(CLASS_NAMES), transform, seed)
 
     def mask(self, index: int) -> Image.Image:

@@ -2,13 +2,16 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
 from deeplab_lightning import IGNORE_INDEX
+from deeplab_lightning.datasets.faults import NoSuchSplitError
 from deeplab_lightning.datasets.images import DataError, Sample, load, read_image, read_mask
 from deeplab_lightning.datasets.segmentation import (
     IMAGE_SUFFIXES,
@@ -16,18 +19,21 @@ from deeplab_lightning.datasets.segmentation import (
     find_files,
     list_images,
     read_ids,
+    read_text,
 )
 from deeplab_lightning.datasets.transforms import EvaluationTransform, Transform
 
+CLASS_FILE = "class_names.txt"
 VOID = "void"
 COLOR = re.compile(r"(.*\S)\s+(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})")
+VALUE = re.compile(r"(.*\S)\s*=\s*(\d+)")  # the sign tells a value from a name that ends in a number, as "class 1"
 
-ColorMap = dict[tuple[int, int, int], int]
-"""Class index, or 255, by RGB colour."""
+LabelMap = dict[tuple[int, ...], int]
+"""Class index, or 255, by what stands for it in a mask: all keys are colours (R, G, B), or all are values (value,)."""
 
 
 def read_class_names(root: Path) -> list[str]:
-    """The names in class_names.txt, line k naming class k.
+    """The names in class_names.txt: line k names class k, a line of void left out.
 
     Raises:
         DataError: there is no such file, it holds fewer than two names, or a name twice.
@@ -35,39 +41,51 @@ def read_class_names(root: Path) -> list[str]:
     return _read_classes(root)[0]
 
 
-def read_color_map(root: Path) -> ColorMap | None:
-    """The colours in class_names.txt, three numbers behind each name; None where it holds names only.
+def read_label_map(root: Path) -> LabelMap | None:
+    """What class_names.txt says of the masks; None where it holds names only.
 
-    A line "void R G B" gives the colour of void.
+    A line is "name R G B" where masks are colour-coded, and "name = value" where they hold other values than the class
+    indices. Void may have a line of its own, of the name "void".
 
     Raises:
-        DataError: as `read_class_names`; or some names have a colour and others none, or two have the same.
+        DataError: as `read_class_names`; or some names have a colour or value and others none, or two have the same.
     """
     return _read_classes(root)[1]
 
 
-def _read_classes(root: Path) -> tuple[list[str], ColorMap | None]:
-    path = root / "class_names.txt"
+def _read_classes(root: Path) -> tuple[list[str], LabelMap | None]:
+    path = root / CLASS_FILE
     if not path.is_file():
         raise DataError(f"{path}: no such file; it names one class a line, in the order of the mask values")
-    lines = [line.strip() for line in path.read_text("utf-8-sig").rstrip().split("\n")]
-    matches = [COLOR.fullmatch(line) for line in lines]
-    colored = all(matches) and len(lines) > 1
-    if any(matches) and not colored:
-        raise DataError(f"{path}: some of its names are followed by a colour (R G B), others are not")
-    names = [match[1] if match else line for match, line in zip(matches, lines, strict=True)]
-    color_map: ColorMap = {}
-    if colored:
-        colors = [tuple(int(part) for part in match.groups()[1:]) for match in matches if match]
-        classes = [name for name in names if name != VOID]
-        for name, (red, green, blue) in zip(names, colors, strict=True):
-            if (red, green, blue) in color_map or max(red, green, blue) > 255:
-                raise DataError(f"{path}: the colour {red} {green} {blue} of {name!r} is there twice or beyond 255")
-            color_map[red, green, blue] = IGNORE_INDEX if name == VOID else classes.index(name)
-        names = classes if names.count(VOID) <= 1 else names
+    names = [line.strip() for line in read_text(path).rstrip().split("\n")]
+    label_map: LabelMap = {}
+    for pattern, what in ((COLOR, "colour"), (VALUE, "value")):
+        matches = [match for name in names if (match := pattern.fullmatch(name))]
+        if matches and len(matches) < len(names):
+            form = "name R G B" if what == "colour" else "name = value"
+            raise DataError(f"{path}: some of its names are followed by a {what} ({form!r}), others are not")
+        if matches:
+            label_map = _label_map([(match[1], tuple(map(int, match.groups()[1:]))) for match in matches], path, what)
+            names = [match[1] for match in matches]
+            names = [name for name in names if name != VOID] if names.count(VOID) == 1 else names
+            break
     if len(names) < 2 or "" in names or len(set(names)) < len(names):
         raise DataError(f"{path}: it must hold at least two names, each once, and no empty line")
-    return names, color_map or None
+    return names, label_map or None
+
+
+def _label_map(lines: list[tuple[str, tuple[int, ...]]], path: Path, what: str) -> LabelMap:
+    label_map: LabelMap = {}
+    classes = [name for name, _ in lines if name != VOID]
+    for name, key in lines:
+        if key in label_map or max(key) > 255:
+            raise DataError(f"{path}: the {what} {_text(key)} of {name!r} is there twice or beyond 255")
+        label_map[key] = IGNORE_INDEX if name == VOID else classes.index(name)
+    return label_map
+
+
+def _text(key: Iterable[int]) -> str:
+    return " ".join(map(str, key))
 
 
 class FolderDataset(SegmentationDataset):
@@ -82,7 +100,7 @@ class FolderDataset(SegmentationDataset):
         num_classes: masks may hold 0 to num_classes - 1, and 255.
         transform: applied to every sample.
         seed: of what the transform draws.
-        color_map: masks are colour-coded, and this gives the class of each colour; None for masks of class indices.
+        label_map: gives the class of each colour or value in the masks; None for masks of class indices.
         split_ratio: shares of train, val and test in plain folders without lists; by a hash of the ids, so that they do
             not depend on the order of files or on the seed.
 
@@ -98,7 +116,7 @@ class FolderDataset(SegmentationDataset):
         num_classes: int,
         transform: Transform,
         seed: int = 0,
-        color_map: ColorMap | None = None,
+        label_map: LabelMap | None = None,
         split_ratio: tuple[float, float, float] | None = None,
     ) -> None:
         plain = (root / "images").is_dir()
@@ -109,6 +127,11 @@ class FolderDataset(SegmentationDataset):
         )
         list_path = root / ("splits" if plain else "ImageSets/Segmentation") / f"{split}.txt"
         if split_ratio is None:
+            if plain and not list_path.parent.is_dir():
+                raise DataError(
+                    f"{list_path.parent}: no such folder; put lists of ids there (train.txt, val.txt, test.txt), or "
+                    "set data.split_ratio, as in [0.8,0.1,0.1]"
+                )
             image_ids = read_ids(list_path, f"the ids of split {split!r}")
         elif list_path.parent.is_dir():
             raise ValueError(f"split_ratio {split_ratio} would have no effect: {list_path.parent} holds the splits")
@@ -117,18 +140,18 @@ class FolderDataset(SegmentationDataset):
             image_ids = _share(sorted(list_images(image_folder)), split, split_ratio, root)
         images, masks = (find_files(image_ids, folder, list_path) for folder in (image_folder, mask_folder))
         super().__init__(image_ids, images, masks, num_classes, transform, seed)
-        self.color_map = color_map
+        self.root, self.label_map = root, label_map
 
     def mask(self, index: int) -> Image.Image:
         """The mask of an image, from class indices or colours."""
         path = self.mask_files[index]
-        if self.color_map is None:
+        if self.label_map is None:
             return read_mask(path, self.num_classes)
-        return read_color_mask(path, self.color_map)
+        return read_mapped_mask(path, self.label_map)
 
     def settings(self) -> str:
         """What else than the files decides on the masks, as one line."""
-        return f"{super().settings()}, colours {self.color_map}"
+        return f"{super().settings()}, label map {self.label_map}"
 
 
 def _share(image_ids: list[str], split: str, ratio: tuple[float, float, float], root: Path) -> list[str]:
@@ -141,30 +164,39 @@ def _share(image_ids: list[str], split: str, ratio: tuple[float, float, float], 
     position = splits.index(split)
     first, last = (round(sum(ratio[:end]) * len(order)) for end in (position, position + 1))
     if first == last:
-        raise DataError(f"{root}: split_ratio {ratio} leaves split {split!r} none of its {len(order)} images")
+        error = DataError if ratio[position] else NoSuchSplitError
+        raise error(f"{root}: split_ratio {ratio} leaves split {split!r} none of its {len(order)} images")
     return sorted(order[first:last])
 
 
-def read_color_mask(path: Path, color_map: ColorMap) -> Image.Image:
-    """The class indices of a colour-coded mask (RGB or palette PNG).
+def read_mapped_mask(path: Path, label_map: LabelMap) -> Image.Image:
+    """The class indices of a mask that is colour-coded (RGB or palette PNG), or holds other values (palette or grey).
 
     Raises:
-        DataError: it is unreadable, of another mode, or has a colour that is not in the map.
+        DataError: it is unreadable, of another mode, or has a colour or value that is not in the map.
     """
-    mask = load(path)
-    if mask.mode not in ("RGB", "P"):
-        raise DataError(f"{path}: the mask is in mode {mask.mode}, but class_names.txt gives colours: RGB is expected")
-    pixels = np.asarray(mask.convert("RGB")).astype(np.uint32)
-    codes = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
-    known = np.array([red << 16 | green << 8 | blue for red, green, blue in color_map], np.uint32)
+    if colored := len(next(iter(label_map))) == 3:
+        mask = load(path)
+        if mask.mode not in ("RGB", "P"):
+            raise DataError(f"{path}: the mask is in mode {mask.mode}, but {CLASS_FILE} gives colours: RGB is expected")
+        pixels = np.asarray(mask.convert("RGB")).astype(np.uint32)
+    else:
+        pixels = np.asarray(read_mask(path, num_classes=256)).astype(np.uint32)[..., None]
+    codes, known = _codes(pixels), _codes(np.array(list(label_map), np.uint32))
     order = np.argsort(known)
     position = np.searchsorted(known, codes, sorter=order).clip(max=len(known) - 1)
     found = order[position]
     if (wrong := known[found] != codes).any():
         y, x = np.argwhere(wrong)[0]
-        color = " ".join(map(str, pixels[y, x]))
-        raise DataError(f"{path}: the colour {color} at x {x}, y {y} is not in class_names.txt")
-    return Image.fromarray(np.array(list(color_map.values()), np.uint8)[found])
+        what = "colour" if colored else "value"
+        raise DataError(f"{path}: the {what} {_text(pixels[y, x])} at x {x}, y {y} is not in {CLASS_FILE}")
+    return Image.fromarray(np.array(list(label_map.values()), np.uint8)[found])
+
+
+def _codes(pixels: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """One number for each colour or value; the last axis holds its one or three parts."""
+    codes: NDArray[np.uint32] = pixels @ np.array([1 << 16, 1 << 8, 1], np.uint32)[-pixels.shape[-1] :]
+    return codes
 
 
 class ImageFiles(Dataset[Sample]):

@@ -1,14 +1,35 @@
 """Reading images and masks. Every fault is one sentence that names the file."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from deeplab_lightning import IGNORE_INDEX
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+"""What a file may be, whatever its name says; Pillow's others start programs (EPS) or decoders with a long record."""
+
+MAX_PIXELS = 1 << 26
+"""8192x8192: more than any benchmark's pictures have (Mapillary 22 million, aerial tiles 36 million), and 0.75 GiB once
+they are 32-bit RGB, of which training and evaluation hold several."""
+
+TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""From pixels as stored to pixels as displayed, by EXIF orientation; any other value means upright."""
 
 
 class Sample(TypedDict):
@@ -27,9 +48,10 @@ def read_image(path: Path) -> Image.Image:
     """The image at a path as RGB, turned as its EXIF orientation says.
 
     Raises:
-        DataError: it is missing, truncated or no image.
+        DataError: it is missing, truncated, too large or no image.
     """
-    return _displayed(_to_rgb(load(path), path))
+    stored = load(path)
+    return _displayed(_to_rgb(stored), _orientation(stored, path))
 
 
 def read_mask(path: Path, num_classes: int) -> Image.Image:
@@ -72,11 +94,11 @@ def read_image_of_mask(path: Path, mask: Image.Image, mask_path: Path) -> Image.
     Raises:
         DataError: the image is faulty, the sizes differ, or the sizes do not tell how a turned image was labelled.
     """
-    stored = _to_rgb(load(path), path)
-    orientation = stored.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in stored.info else 1
+    image = load(path)
+    orientation, stored = _orientation(image, path), _to_rgb(image)
     if orientation == 1 and stored.size == mask.size:
         return stored
-    fitting = [image for image in (stored, _displayed(stored)) if image.size == mask.size]
+    fitting = [image for image in (stored, _displayed(stored, orientation)) if image.size == mask.size]
     if orientation != 1 and len(fitting) == 1:
         return fitting[0]
     if fitting:
@@ -101,29 +123,76 @@ def load(path: Path) -> Image.Image:
     """The image at a path in the mode it is stored in.
 
     Raises:
-        DataError: it is missing, truncated or no image.
+        DataError: it is missing, truncated, too large or no image.
     """
+    with _opened(path) as image:
+        image.load()
+    return image
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of the image at a path, from its header.
+
+    Raises:
+        DataError: it is missing, too large or no image.
+    """
+    with _opened(path) as image:
+        return image.size
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The image at a path, of which only the header is read; what then goes wrong is a fault of the file."""
     try:
-        with Image.open(path) as image:
-            image.load()
-            return image
+        # Pillow's warnings name no file; the one of them that matters, on the size, is an error here
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(
+                    f"{path}: it has {image.width}x{image.height} pixels, and at most {MAX_PIXELS} are taken; "
+                    "cut it into tiles or make it smaller"
+                )
+            yield image
+    except DataError:
+        raise
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error})") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: cannot be read as an image (damaged, or none of {', '.join(FORMATS)})") from error
+    except Exception as error:  # a decoder has no common error for what is damaged
+        raise DataError(f"{path}: cannot be read as an image ({error or type(error).__name__})") from error
 
 
-def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
-    """RGB from any 8-bit mode or 16-bit grey, whose high bytes are kept."""
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """RGB from any 8-bit mode or 16-bit grey, whose high bytes are kept; what is transparent keeps its colour."""
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        raise DataError(f"{path}: the image is in mode {image.mode}, of 32 bits; 8 or 16 bits a channel are expected")
+    image.info.pop("transparency", None)
     return image.convert("RGB")
 
 
-def _displayed(image: Image.Image) -> Image.Image:
-    return ImageOps.exif_transpose(image) if "exif" in image.info else image
+def _orientation(image: Image.Image, path: Path) -> int:
+    """How an image is to be turned, 1 for not at all.
+
+    Raises:
+        DataError: it has EXIF data that cannot be read.
+    """
+    if "exif" not in image.info:
+        return 1
+    exif = Image.Exif()  # `image.getexif` says nothing of what is damaged in a JPEG
+    try:
+        with warnings.catch_warnings(action="ignore"):  # on other parts of it, which do not matter here
+            exif.load(image.info["exif"])
+            orientation = exif.get(ExifTags.Base.Orientation)
+    except Exception as error:  # Pillow has no common error for it
+        raise DataError(
+            f"{path}: its EXIF data cannot be read ({error or type(error).__name__}), so that nobody knows "
+            "which way up it is; save the image without them"
+        ) from error
+    return orientation if orientation in TRANSPOSITIONS else 1
+
+
+def _displayed(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(TRANSPOSITIONS[orientation]) if orientation != 1 else image
 
 
 def _keep_indices(mask: Image.Image) -> Image.Image:

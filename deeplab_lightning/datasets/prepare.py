@@ -3,14 +3,10 @@
 import hashlib
 import os
 import shutil
-import tarfile
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
-from pathlib import Path, PurePosixPath
-from tempfile import mkdtemp
-from typing import IO
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -21,11 +17,13 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.atomic import write_atomically
-from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.datasets.archives import CHUNK, unpack
+from deeplab_lightning.datasets.images import DataError, load
 from deeplab_lightning.datasets.palette import PALETTE
 
-CHUNK = 1 << 20
 ATTEMPTS = 3
+SLACK = 100_000_000
+"""Bytes that an archive may unpack to beyond twice what it is known to."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +65,24 @@ def prepare(name: str, root: Path, mirror: str | None = None) -> None:
             console.print(f"{', '.join(target for _, target in archive.unpacks)}: there already", highlight=False)
             continue
         path = download(archive, root, mirror)
-        unpack(path, missing, root, source.finish)
+        unpack(path, missing, root, int(2e9 * archive.unpacked_gb) + SLACK, source.finish)
         path.unlink()
         console.print(f"{', '.join(str(root / target) for _, target in missing)}: done", highlight=False)
 
 
 def download(archive: Archive, root: Path, mirror: str | None = None) -> Path:
-    """Fetch an archive into `root`, from the first address that serves it whole and right."""
+    """Fetch an archive into `root`, from the first address that serves it whole and right.
+
+    Raises:
+        DataError: no address does, or the archive is there already with another checksum than the published one.
+    """
     name = archive.urls[0].rsplit("/", 1)[1]
     path, part = root / name, root / f"{name}.part"
     if path.exists():
+        if archive.md5 is not None and (found := _md5(path)) != archive.md5:
+            raise DataError(
+                f"{path}: its MD5 is {found}, published is {archive.md5}; remove it to have it fetched anew"
+            )
         return path
     reasons: list[str] = []
     for url in ((f"{mirror.rstrip('/')}/{name}",) if mirror else ()) + archive.urls:
@@ -147,65 +153,6 @@ def _md5(path: Path) -> str:
     return digest.hexdigest()
 
 
-def unpack(path: Path, wanted: list[tuple[str, str]], root: Path, finish: Callable[[Path], None] | None = None) -> None:
-    """Unpack folders of an archive, each to its final name only once it is whole.
-
-    Args:
-        path: a tar or zip archive.
-        wanted: pairs of a folder in the archive and its final name under `root`.
-        root: where to.
-        finish: is given each folder before it takes its name.
-
-    Raises:
-        DataError: the archive is damaged, a member would leave the folder, or a wanted folder is not in it.
-    """
-    temporary = Path(mkdtemp(prefix=f".{path.name}.", dir=root))
-    try:
-        for name, member in _members(path):
-            pure = PurePosixPath(name)
-            if pure.is_absolute() or ".." in pure.parts:
-                raise DataError(f"{path}: its member {name!r} would leave the folder; nothing of it was kept")
-            target = temporary / pure
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with member() as source, target.open("wb") as file:
-                shutil.copyfileobj(source, file, CHUNK)
-        for inside, target_name in wanted:
-            if not (temporary / inside).is_dir():
-                raise DataError(f"{path}: it holds no folder {inside}")
-            if finish is not None:
-                finish(temporary / inside)
-            (root / target_name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(temporary / inside, root / target_name)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise DataError(f"{path}: cannot be unpacked ({error}); remove it and fetch it again") from error
-    except OSError as error:
-        raise DataError(f"{root}: {path.name} cannot be unpacked ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _members(path: Path) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
-    """Name and opener of each file of an archive.
-
-    Raises:
-        DataError: a member is a link or a device.
-    """
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                if not entry.is_dir():
-                    yield entry.filename, lambda entry=entry: archive.open(entry)  # type: ignore[misc]
-        return
-    with tarfile.open(path) as tar:
-        for member in tar:
-            if member.isdir():
-                continue
-            opened = tar.extractfile(member) if member.isfile() else None
-            if opened is None:
-                raise DataError(f"{path}: its member {member.name!r} is a link or a device; nothing of it was kept")
-            yield member.name, lambda opened=opened: opened  # type: ignore[misc]
-
-
 CAMVID_NAMES = (
     "sky", "building", "pole", "road", "pavement", "tree", "sign_symbol", "fence", "car", "pedestrian", "bicyclist"
 )  # fmt: skip
@@ -219,7 +166,7 @@ def arrange_camvid(folder: Path) -> None:
             (folder / name).mkdir(parents=True, exist_ok=True)
         for image_id in image_ids:
             os.replace(folder / split / f"{image_id}.png", folder / "JPEGImages" / f"{image_id}.png")
-            labels = np.asarray(Image.open(folder / f"{split}annot" / f"{image_id}.png"))
+            labels = np.asarray(load(folder / f"{split}annot" / f"{image_id}.png"))
             mask = Image.fromarray(np.where(labels == 11, IGNORE_INDEX, labels).astype(np.uint8)).convert("P")
             mask.putpalette(PALETTE.ravel().tolist())
             mask.save(folder / "SegmentationClass" / f"{image_id}.png")

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from deeplab_lightning.datasets.images import DataError, checked_mask
+from deeplab_lightning.datasets.matlab import read_matlab_labels
 from deeplab_lightning.datasets.segmentation import read_ids
 
 NUM_CLASSES = 21
@@ -36,31 +36,3 @@ def read_sbd_mask(path: Path) -> Image.Image:
         DataError: it is missing, no MATLAB file, without the field, or has a value that is no class.
     """
     return checked_mask(read_matlab_labels(path, "GTcls", "Segmentation"), path, NUM_CLASSES)
-
-
-def read_matlab_labels(path: Path, variable: str, field: str | None = None) -> Image.Image:
-    """A label map of a MATLAB file as an 8-bit grey image.
-
-    Args:
-        path: of the file.
-        variable: that holds the map.
-        field: of the variable, where that is a struct.
-
-    Raises:
-        DataError: it is missing, no MATLAB file, or holds no such label map of 8-bit values.
-    """
-    from scipy.io import loadmat
-
-    try:
-        content = loadmat(str(path), variable_names=(variable,))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except Exception as error:  # scipy has no common error for what is not a MATLAB file
-        raise DataError(f"{path}: cannot be read as a MATLAB file ({error})") from error
-    try:
-        labels = np.asarray(content[variable] if field is None else content[variable][field][0, 0])
-    except (KeyError, IndexError, ValueError) as error:
-        raise DataError(f"{path}: it holds no {variable}{f'.{field}' if field else ''}") from error
-    if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "ui" or labels.min() < 0 or labels.max() > 255:
-        raise DataError(f"{path}: its label map is {labels.dtype} of shape {labels.shape}; 8-bit values (H, W) are due")
-    return Image.fromarray(labels.astype(np.uint8))

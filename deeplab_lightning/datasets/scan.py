@@ -1,37 +1,104 @@
-"""Look at every image of a data set, in parallel."""
+"""Look at every image of a data set, in processes that may die of one."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Any, NoReturn, TypeVar
 
-from torch.utils.data import DataLoader, Dataset
-
+from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 
 T = TypeVar("T")
 IMAGES_AT_ONCE = 16
+POLL_SECONDS = 1.0
 
 
-def scan(dataset: SegmentationDataset, look: Callable[[SegmentationDataset, int], T], num_workers: int) -> Iterator[T]:
+def refuse(dataset: SegmentationDataset, index: int) -> NoReturn:
+    """Name the image that a process died of.
+
+    Raises:
+        DataError: always.
+    """
+    raise DataError(f"{dataset.images[index]}: {cause_of_death(dataset, index)}")
+
+
+def cause_of_death(dataset: SegmentationDataset, index: int) -> str:
+    """What is to be said of an image that a process died of."""
+    return f"the process that read it and {dataset.mask_files[index]} died; one of them is damaged, or memory too small"
+
+
+def scan(
+    dataset: SegmentationDataset,
+    look: Callable[[SegmentationDataset, int], T],
+    num_workers: int,
+    lost: Callable[[SegmentationDataset, int], T] = refuse,
+) -> Iterator[T]:
     """What `look` gives for each index of a data set, in order.
+
+    When a process dies, what is left is read image by image until the one is found that it died of.
 
     Args:
         dataset: to go through.
         look: is called with the data set and an index, in a worker process.
-        num_workers: processes; 0 looks in this one.
+        num_workers: processes, at least one.
+        lost: is called in place of `look`, in this process, for an image that a worker died of.
+
+    Raises:
+        DataError: a worker died of an image, and `lost` is not given.
     """
-    looks = _Looks(dataset, look)
-    workers = num_workers if len(dataset) > IMAGES_AT_ONCE else 0
-    loader: DataLoader[Any] = DataLoader(looks, IMAGES_AT_ONCE, num_workers=workers, collate_fn=list)
-    for batch in loader:
-        yield from batch
+    done, at_once = 0, IMAGES_AT_ONCE
+    while done < len(dataset):
+        steps = [range(start, min(start + at_once, len(dataset))) for start in range(done, len(dataset), at_once)]
+        workers = max(1, min(num_workers, len(steps))) if at_once > 1 else 1
+        try:
+            for values in _read(dataset, look, steps, workers):
+                done += len(values)
+                yield from values
+        except BrokenProcessPool:
+            if at_once == 1:
+                yield lost(dataset, done)
+                done += 1
+            at_once = IMAGES_AT_ONCE if at_once == 1 else 1
 
 
-class _Looks(Dataset[T], Generic[T]):
-    def __init__(self, dataset: SegmentationDataset, look: Callable[[SegmentationDataset, int], T]) -> None:
-        self.dataset, self.look = dataset, look
+def _read(
+    dataset: SegmentationDataset, look: Callable[[SegmentationDataset, int], T], steps: Sequence[range], workers: int
+) -> Iterator[list[T]]:
+    """What `look` gives for each step, from processes that take one at a time."""
+    pool = ProcessPoolExecutor(workers, get_context("fork"), _begin, (dataset, look, os.getpid()))
+    try:
+        if len(steps[0]) == 1:  # no step is handed out before the one before it has come back
+            for step in steps:
+                yield pool.submit(_look, step).result()
+        else:
+            yield from pool.map(_look, steps)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
-    def __len__(self) -> int:
-        return len(self.dataset)
 
-    def __getitem__(self, index: int) -> T:
-        return self.look(self.dataset, index)
+_task: tuple[SegmentationDataset, Callable[[SegmentationDataset, int], Any]]
+"""In a worker: what it looks at, and how."""
+
+
+def _begin(dataset: SegmentationDataset, look: Callable[[SegmentationDataset, int], Any], parent: int) -> None:
+    global _task
+    _task = dataset, look
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal: the parent ends this one
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _look(indices: range) -> list[Any]:
+    dataset, look = _task
+    return [look(dataset, index) for index in indices]
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent has, however that ended."""
+    while os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
+    os._exit(1)

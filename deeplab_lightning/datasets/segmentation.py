@@ -1,5 +1,6 @@
 """What every data set of images with masks shares."""
 
+import codecs
 import copy
 import hashlib
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from numpy.random import Generator
 from PIL import Image
 from torch.utils.data import Dataset
 
+from deeplab_lightning.datasets.faults import NoSuchSplitError, refuse
 from deeplab_lightning.datasets.images import DataError, Sample, read_image_of_mask
 from deeplab_lightning.datasets.transforms import Transform
 
@@ -31,6 +33,8 @@ class SegmentationDataset(Dataset[Sample]):
         transform: applied to every sample.
         seed: of what the transform draws.
     """
+
+    has_masks = True
 
     def __init__(
         self,
@@ -119,26 +123,49 @@ def read_ids(path: Path, what: str) -> list[str]:
         what: it lists, for the error message.
 
     Raises:
-        DataError: there is no such file, it is empty, or it holds an id twice, a path, or more than one word in a line.
+        DataError: there is no such file, it is no text in UTF-8 or empty, or it holds an id twice, a path, or more than
+            one word in a line.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file; it lists {what}, one a line")
-    lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
-    image_ids = [line for line in lines if line]
+        raise NoSuchSplitError(f"{path}: no such file; it lists {what}, one a line")
+    lines = [line.strip() for line in read_text(path).splitlines()]
+    image_ids: dict[str, None] = {}
+    for number, image_id in enumerate(lines, 1):
+        if image_id in image_ids:
+            refuse(path, f"{path}, line {number}: the id {image_id!r} is there twice")
+        elif "/" in image_id or "\\" in image_id or len(image_id.split()) > 1:
+            refuse(path, f"{path}, line {number}: {image_id!r} is no id; an id is a file's name without its ending")
+        elif image_id.lower().endswith(IMAGE_SUFFIXES):
+            refuse(path, f"{path}, line {number}: {image_id!r} has the ending of a file; an id has none")
+        elif image_id:
+            image_ids[image_id] = None
     if not image_ids:
         raise DataError(f"{path}: it lists no ids")
-    seen: set[str] = set()
-    for number, image_id in enumerate(lines, 1):
-        if not image_id:
-            continue
-        if image_id in seen:
-            raise DataError(f"{path}, line {number}: the id {image_id!r} is there twice")
-        if "/" in image_id or "\\" in image_id or len(image_id.split()) > 1:
-            raise DataError(f"{path}, line {number}: {image_id!r} is no id; an id is a file's name without its ending")
-        if image_id.lower().endswith(IMAGE_SUFFIXES):
-            raise DataError(f"{path}, line {number}: {image_id!r} has the ending of a file; an id has none")
-        seen.add(image_id)
-    return image_ids
+    return list(image_ids)
+
+
+def read_text(path: Path) -> str:
+    """The text in a file: UTF-8, or UTF-16 that says so by its byte order mark.
+
+    Raises:
+        DataError: it cannot be read, or is in another encoding.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        found = "damaged UTF-16" if encoding == "utf-16" else "no UTF-8, perhaps Latin-1"
+        raise DataError(
+            f"{path}, line {number}: byte 0x{content[error.start]:02x} is {found}; save the file as UTF-8"
+        ) from error
+    if "\0" in text:
+        raise DataError(f"{path}: it holds zero bytes, as UTF-16 and UTF-32 do; save the file as UTF-8")
+    return text
 
 
 def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
@@ -153,19 +180,27 @@ def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in suffixes:
             if other := files.get(path.stem):
-                raise DataError(f"{other} and {path.name} share one id")
-            files[path.stem] = path
+                refuse(path, f"{other} and {path.name} share one id")
+            files.setdefault(path.stem, path)
     return files
 
 
-def find_files(image_ids: Sequence[str], folder: Path, list_path: Path) -> list[Path]:
-    """The image file of each id in a folder.
+def find_files(
+    image_ids: Sequence[str], folder: Path, list_path: Path, files: dict[str, Path] | None = None
+) -> list[Path]:
+    """The file of each id.
+
+    Args:
+        image_ids: to find.
+        folder: that holds the files.
+        list_path: where the ids come from, for the error message.
+        files: what there is, by id; the images of the folder when not given.
 
     Raises:
         DataError: one is missing.
     """
-    files = list_images(folder)
+    files = list_images(folder) if files is None else files
     for image_id in image_ids:
         if image_id not in files:
-            raise DataError(f"{folder / image_id}: no such image, but {list_path} lists its id")
-    return [files[image_id] for image_id in image_ids]
+            refuse(folder / image_id, f"{folder / image_id}: no such file, but {list_path} lists its id")
+    return [files.get(image_id, folder / image_id) for image_id in image_ids]

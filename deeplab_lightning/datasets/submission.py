@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
 from deeplab_lightning.atomic import replacing
-from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.datasets.images import DataError, load, size_of
 from deeplab_lightning.datasets.palette import PALETTE
 
 Competition = Literal["comp5", "comp6"]
@@ -51,14 +50,12 @@ def write_submission(
 
 def _check(path: Path, image: Path, num_classes: int) -> None:
     """Refuse a label map that is no palette PNG of 8 bits, of VOC's colours, the image's size and the classes alone."""
-    with Image.open(image) as picture:
-        size = picture.size
     if path.suffix != ".png" or path.read_bytes()[24:26] != PALETTE_OF_8_BITS:
         raise DataError(f"{path}: the server takes PNGs with a palette and 8 bits alone")
-    with Image.open(path) as label_map:
-        if label_map.getpalette() != PALETTE.ravel().tolist():
-            raise DataError(f"{path}: its palette is not VOC's")
-        if label_map.size != size:
-            raise DataError(f"{path}: it has {label_map.size} pixels and {image} {size}; sizes must be the images' own")
-        if (highest := int(np.asarray(label_map).max())) >= num_classes:
-            raise DataError(f"{path}: its highest value is {highest}, and there are {num_classes} classes")
+    label_map, size = load(path), size_of(image)
+    if label_map.getpalette() != PALETTE.ravel().tolist():
+        raise DataError(f"{path}: its palette is not VOC's")
+    if label_map.size != size:
+        raise DataError(f"{path}: it has {label_map.size} pixels and {image} {size}; sizes must be the images' own")
+    if (highest := int(np.asarray(label_map).max())) >= num_classes:
+        raise DataError(f"{path}: its highest value is {highest}, and there are {num_classes} classes")

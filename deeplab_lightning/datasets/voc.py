@@ -5,7 +5,8 @@ from pathlib import Path
 from PIL import Image
 
 from deeplab_lightning import IGNORE_INDEX
-from deeplab_lightning.datasets.images import DataError, load, read_mask
+from deeplab_lightning.datasets.faults import refuse
+from deeplab_lightning.datasets.images import read_mask, size_of
 from deeplab_lightning.datasets.sbd import read_sbd_ids, read_sbd_mask
 from deeplab_lightning.datasets.segmentation import SegmentationDataset, find_files, list_images, read_ids
 from deeplab_lightning.datasets.transforms import Transform
@@ -79,22 +80,18 @@ class VOCDataset(SegmentationDataset):
 
     @staticmethod
     def _find_masks(root: Path, image_ids: list[str], origin: Path, sbd_root: Path | None) -> list[Path]:
-        own = list_images(root / "SegmentationClass", (".png",))
+        folder = root / "SegmentationClass"
+        own = list_images(folder, (".png",))
         others = list_images(sbd_root / "cls", (".mat",)) if sbd_root == origin else {}
-        masks = others | own
+        voc = {*_voc_ids(root, "train"), *_voc_ids(root, "val")} if others else set()
         for image_id in image_ids:
-            if image_id not in masks:
-                raise DataError(f"{root / 'SegmentationClass' / image_id}: no such mask, but {origin} lists its id")
-        if others:
-            voc = {*_voc_ids(root, "train"), *_voc_ids(root, "val")}
-            for image_id in image_ids:
-                if image_id in voc and image_id not in own:
-                    raise DataError(f"{root / 'SegmentationClass' / image_id}: no such mask; SBD's is not taken for it")
-        return [masks[image_id] for image_id in image_ids]
+            if image_id in voc and image_id in others and image_id not in own:
+                refuse(folder / image_id, f"{folder / image_id}: no such file; SBD's mask is not taken for it")
+        return find_files(image_ids, folder, origin, others | own)
 
     def mask(self, index: int) -> Image.Image:
         """The mask of an image, from VOC's PNG or SBD's .mat."""
         path = self.mask_files[index]
         if not self.has_masks:
-            return Image.new("L", load(path).size, IGNORE_INDEX)
+            return Image.new("L", size_of(path), IGNORE_INDEX)
         return read_sbd_mask(path) if path.suffix == ".mat" else read_mask(path, self.num_classes)

@@ -81,3 +81,20 @@ def test_roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_batch_sizes_that_cannot_be(shapes_root: Path) -> None:
     with pytest.raises(ValueError, match="batch sizes must be at least 1"):
         FolderDataModule(str(shapes_root), batch_size=0)
+
+
+def test_a_training_on_one_class_is_warned_of(shapes_root: Path, tmp_path: Path) -> None:
+    FolderDataModule(str(shapes_root), **SMALL).setup("fit")
+    root = Path(copytree(shapes_root, tmp_path / "copy"))
+    (root / "class_names.txt").write_text("background\ncrack\n")
+    for path in (root / "SegmentationClass").iterdir():
+        labels = np.asarray(Image.open(path))
+        Image.fromarray(np.where(labels > 0, 255, 0).astype(np.uint8)).save(path)
+    data = FolderDataModule(str(root), **SMALL)
+    with pytest.warns(UserWarning, match=r"12 images of split 'train' hold no class but 'background'"):
+        data.setup("fit")
+    data.setup("validate")
+    (root / "class_names.txt").write_text("background = 0\ncrack = 255\n")
+    mapped = FolderDataModule(str(root), **SMALL)
+    mapped.setup("fit")
+    assert mapped.labels == "masks of SegmentationClass, values by class_names.txt, void left out"

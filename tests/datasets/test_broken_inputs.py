@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from deeplab_lightning.datasets.coco import COCODataset
-from deeplab_lightning.datasets.folder import FolderDataset, read_class_names, read_color_map
+from deeplab_lightning.datasets.folder import FolderDataset, read_class_names, read_label_map
 from deeplab_lightning.datasets.images import DataError, read_image, read_pair
 from deeplab_lightning.datasets.sbd import read_sbd_ids, read_sbd_mask
 from deeplab_lightning.datasets.transforms import EvaluationTransform
@@ -46,7 +46,7 @@ class Tree:
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         names = read_class_names(self.root)
-        dataset = FolderDataset(self.root, "train", len(names), EVALUATION, color_map=read_color_map(self.root))
+        dataset = FolderDataset(self.root, "train", len(names), EVALUATION, label_map=read_label_map(self.root))
         sample = dataset[0]
         return EVALUATION.denormalize(sample["image"]).numpy(), sample["mask"].numpy()
 
@@ -81,6 +81,11 @@ def foreign_colour(tree: Tree) -> None:
     Image.new("RGB", (8, 6), (9, 9, 9)).save(tree.mask_path)
 
 
+def values_for_colours(tree: Tree) -> None:
+    colour_table(tree, "one = 0\ntwo = 1\n")
+    Image.new("RGB", (8, 6)).save(tree.mask_path)
+
+
 # What breaks, and what the sentence says; the file's name is {root}/...
 FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     "truncated JPEG": (truncate_jpeg, r"JPEGImages/a\.jpg: cannot be read as an image \(image file is truncated"),
@@ -88,11 +93,19 @@ FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     "zero-byte image": (lambda tree: tree.image_path.write_bytes(b""), r"JPEGImages/a\.png: cannot be read as an im"),
     "zero-byte mask": (lambda tree: tree.mask_path.write_bytes(b""), r"SegmentationClass/a\.png: cannot be read as"),
     "text for an image": (lambda tree: tree.image_path.write_text("<html>404"), r"JPEGImages/a\.png: cannot be read"),
-    "missing image": (lambda tree: tree.image_path.unlink(), r"JPEGImages/a: no such image, but .*train\.txt lists"),
-    "missing mask": (lambda tree: tree.mask_path.unlink(), r"SegmentationClass/a: no such image, but .*train\.txt"),
-    "32-bit image": (
+    "missing image": (lambda tree: tree.image_path.unlink(), r"JPEGImages/a: no such file, but .*train\.txt lists"),
+    "missing mask": (lambda tree: tree.mask_path.unlink(), r"SegmentationClass/a: no such file, but .*train\.txt"),
+    "a TIFF with another name": (
         lambda tree: tree.replace_image(Image.fromarray(np.full((6, 8), 7, np.int32)), "png", format="TIFF"),
-        r"JPEGImages/a\.png: the image is in mode I, of 32 bits",
+        r"JPEGImages/a\.png: cannot be read as an image \(damaged, or none of JPEG, PNG,",
+    ),
+    "broken EXIF": (
+        lambda tree: tree.replace_image(Image.fromarray(COLORS), exif=b"Exif\0\0no TIFF"),
+        r"JPEGImages/a\.png: its EXIF data cannot be read",
+    ),
+    "broken EXIF of a JPEG": (
+        lambda tree: tree.replace_image(Image.fromarray(COLORS), "jpg", exif=b"Exif\0\0no TIFF"),
+        r"JPEGImages/a\.jpg: its EXIF data cannot be read",
     ),
     "mask of another size": (
         lambda tree: Image.new("L", (8, 5)).save(tree.mask_path),
@@ -126,6 +139,18 @@ FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
         lambda tree: (tree.root / "ImageSets/Segmentation/train.txt").unlink(),
         r"train\.txt: no such file",
     ),
+    "list in Latin-1": (
+        lambda tree: tree.ids("a\nstra\xdfe\n", "latin-1"),
+        r"train\.txt, line 2: byte 0xdf is no UTF-8, perhaps Latin-1; save the file as UTF-8",
+    ),
+    "list in UTF-16 without a byte order mark": (
+        lambda tree: tree.ids("a\n", "utf-16-le"),
+        r"train\.txt: it holds zero bytes, as UTF-16",
+    ),
+    "list in half of UTF-16": (
+        lambda tree: (tree.root / "ImageSets/Segmentation/train.txt").write_bytes(b"\xff\xfea\0\n"),
+        r"train\.txt, line 1: byte 0x0a is damaged UTF-16",
+    ),
     "duplicate id": (lambda tree: tree.ids("a\nb\na\n"), r"train\.txt, line 3: the id 'a' is there twice"),
     "id with a path": (lambda tree: tree.ids("../a\n"), r"train\.txt, line 1: '\.\./a' is no id"),
     "two words in a line": (lambda tree: tree.ids("a 1\n"), r"train\.txt, line 1: 'a 1' is no id"),
@@ -144,6 +169,30 @@ FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     "colours for a grey mask": (
         lambda tree: colour_table(tree, "one 1 2 3\ntwo 1 2 4\n"),
         r"a\.png: the mask is in mode L, but class_names\.txt",
+    ),
+    "a value for some": (
+        lambda tree: colour_table(tree, "one = 1\ntwo\n"),
+        r"class_names\.txt: some of its names are followed by a value",
+    ),
+    "colours and values": (
+        lambda tree: colour_table(tree, "one = 1\ntwo 1 2 3\n"),
+        r"class_names\.txt: some of its names are followed by a colour",
+    ),
+    "a value twice": (
+        lambda tree: colour_table(tree, "one = 7\ntwo=7\n"),
+        r"class_names\.txt: the value 7 of 'two' is there twice",
+    ),
+    "a value beyond 255": (
+        lambda tree: colour_table(tree, "one = 0\ntwo = 2550\n"),
+        r"class_names\.txt: the value 2550 of 'two' is there twice or beyond 255",
+    ),
+    "an unknown value": (
+        lambda tree: colour_table(tree, "one = 0\ntwo = 1\nvoid = 255\n"),
+        r"a\.png: the value 2 at x 2, y 0 is not in class_names\.txt",
+    ),
+    "values for an RGB mask": (
+        values_for_colours,
+        r"a\.png: the mask is in mode RGB",
     ),
     "an unknown colour": (
         foreign_colour,
@@ -195,8 +244,9 @@ def test_palette_image(tree: Tree) -> None:
     assert np.array_equal(tree.read()[0], COLORS)
 
 
-def test_list_with_a_byte_order_mark_and_foreign_line_ends(tree: Tree) -> None:
-    tree.ids("a\r\n\r\n", "utf-8-sig")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_list_with_foreign_line_ends_and_a_byte_order_mark(tree: Tree, encoding: str) -> None:
+    tree.ids("a\r\n\r\n", encoding)
     assert np.array_equal(tree.read()[0], COLORS)
 
 
@@ -211,8 +261,9 @@ def test_image_turned_by_exif(tree: Tree) -> None:
     assert np.array_equal(np.asarray(read_image(tree.image_path)), np.asarray(shown))  # for prediction
 
 
-def test_orientation_1_is_plain(tree: Tree) -> None:
-    rotated(tree, 1, Image.fromarray(COLORS))
+@pytest.mark.parametrize("orientation", [0, 1, 9, 65535])
+def test_orientations_that_turn_nothing(tree: Tree, orientation: int) -> None:
+    rotated(tree, orientation, Image.fromarray(COLORS))
     pair = read_pair(tree.image_path, tree.mask_path, 3)
     assert np.array_equal(np.asarray(pair[0]), COLORS)
 
@@ -225,6 +276,24 @@ def test_colour_coded_masks(tree: Tree) -> None:
         mask.save(tree.mask_path)
         assert np.array_equal(tree.read()[1], np.array([0, 1, 255])[classes])
     assert read_class_names(tree.root) == ["sky", "road way"]
+
+
+def test_masks_of_other_values(tree: Tree) -> None:
+    colour_table(tree, "background = 0\nlane 1 = 255\nvoid = 128\n")
+    classes = np.arange(48).reshape(6, 8) % 3
+    values = np.array([0, 255, 128], np.uint8)[classes]
+    for mask in (Image.fromarray(values), Image.fromarray(values).convert("P")):
+        mask.save(tree.mask_path)
+        assert np.array_equal(tree.read()[1], np.array([0, 1, 255])[classes])
+    assert read_class_names(tree.root) == ["background", "lane 1"]
+
+
+@pytest.mark.parametrize("text", ["class 1\nclass 2\nclass 3\n", "sky\nlane 1\nlane 2\n", "T1 = T2\na\nb\n"])
+def test_names_may_end_in_a_number(tree: Tree, text: str) -> None:
+    colour_table(tree, text)
+    assert read_class_names(tree.root) == text.splitlines()
+    assert read_label_map(tree.root) is None
+    assert tree.read()[1].tolist()[0] == [0, 1, 2, 0, 1, 2, 0, 1]
 
 
 def coco(root: Path, **changes: object) -> Path:
@@ -264,7 +333,7 @@ COCO_FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
             coco(root),
             lambda content: content["images"].append({"id": 99, "file_name": "99.jpg", "width": 80, "height": 60}),
         ),
-        "train2017/99: no such image, but",
+        "train2017/99: no such file, but",
     ),
     "image id twice": (
         lambda root: edit(coco(root), lambda content: content["images"].append(content["images"][0])),

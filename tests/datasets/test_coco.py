@@ -138,5 +138,5 @@ def test_an_empty_image_folder_is_named(tmp_path: Path) -> None:
     root = write_coco(tmp_path / "coco", {})
     for path in (root / "val2017").iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match=r"val2017/000000000001: no such image, but .*instances_val2017.json"):
+    with pytest.raises(ValueError, match=r"val2017/000000000001: no such file, but .*instances_val2017.json"):
         COCODataset(root, "val2017", EVALUATION)

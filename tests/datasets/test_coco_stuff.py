@@ -44,5 +44,5 @@ def test_names() -> None:
 def test_a_missing_label_file(tmp_path: Path) -> None:
     root = write_coco_stuff(tmp_path / "stuff")
     (root / "annotations" / "a2.mat").unlink()
-    with pytest.raises(DataError, match=r"annotations/a2: no such label file, but .*train.txt lists its id"):
+    with pytest.raises(DataError, match=r"annotations/a2: no such file, but .*train.txt lists its id"):
         COCOStuffDataset(root, "10k", "train", EVALUATION)

@@ -71,7 +71,7 @@ def test_empty_list(broken: Path) -> None:
 @pytest.mark.parametrize(("folder", "suffix"), [("JPEGImages", "jpg"), ("SegmentationClass", "png")])
 def test_listed_but_not_there(broken: Path, folder: str, suffix: str) -> None:
     (broken / folder / f"val_00001.{suffix}").unlink()
-    with pytest.raises(DataError, match=f"{folder}/val_00001: no such image, but .*val.txt lists its id"):
+    with pytest.raises(DataError, match=f"{folder}/val_00001: no such file, but .*val.txt lists its id"):
         FolderDataset(broken, "val", 8, EVALUATION)
 
 

@@ -1,12 +1,14 @@
 """Each fault is one sentence that names the file."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from deeplab_lightning.datasets.images import DataError, read_image, read_mask, read_pair
+from deeplab_lightning.datasets import images as module
+from deeplab_lightning.datasets.images import DataError, read_image, read_mask, read_pair, size_of
 from deeplab_lightning.datasets.palette import PALETTE
 
 
@@ -65,3 +67,60 @@ def test_sizes_that_differ(tmp_path: Path) -> None:
     mask = save_mask(tmp_path / "mask.png", np.zeros((3, 4)))
     with pytest.raises(DataError, match=r"image\.jpg is 5x3, but its mask .*mask\.png is 4x3"):
         read_pair(tmp_path / "image.jpg", mask, 3)
+
+
+def test_a_program_is_never_started_for_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow would hand an EPS to Ghostscript, whatever the file is called."""
+    monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program was started"))
+    path = tmp_path / "image.jpg"
+    Image.new("RGB", (8, 6)).save(path, "EPS")
+    with pytest.raises(DataError, match=r"image\.jpg: cannot be read as an image \(damaged, or none of JPEG, PNG, "):
+        read_image(path)
+
+
+@pytest.mark.parametrize("format_name", ["WEBP", "BMP", "GIF", "PNG"])
+def test_the_content_tells_the_format(tmp_path: Path, format_name: str) -> None:
+    Image.new("RGB", (8, 6), (0, 0, 0)).save(tmp_path / "image.jpg", format_name)
+    assert read_image(tmp_path / "image.jpg").size == size_of(tmp_path / "image.jpg") == (8, 6)
+
+
+@pytest.mark.parametrize("size", [(13000, 13000), (10000, 9000), (65000, 65000)])  # of Pillow: a word, none, an error
+def test_a_picture_is_not_decoded_beyond_a_bound(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = tmp_path / "image.png"
+    Image.new("L", (1, 1)).save(path)
+    content = path.read_bytes()
+    header = b"IHDR" + size[0].to_bytes(4, "big") + size[1].to_bytes(4, "big") + content[24:29]
+    path.write_bytes(content[:12] + header + zlib.crc32(header).to_bytes(4, "big") + content[33:])
+    for read in (read_image, size_of):
+        with pytest.raises(DataError, match=r"image\.png: .*pixels"):
+            read(path)
+
+
+def test_the_largest_picture_of_a_benchmark_is_taken(tmp_path: Path) -> None:
+    Image.new("1", (8192, 8192)).save(tmp_path / "image.png")
+    assert size_of(tmp_path / "image.png") == (8192, 8192)
+
+
+def test_pillow_says_nothing_of_transparency(tmp_path: Path) -> None:
+    """It would warn, without the file's name, of a palette whose colours are transparent in part."""
+    picture = Image.new("P", (4, 3), 1)
+    picture.putpalette([0, 0, 0, 200, 100, 50])
+    picture.save(tmp_path / "image.png", transparency=bytes([0, 128]))
+    assert read_image(tmp_path / "image.png").getpixel((0, 0)) == (200, 100, 50)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_by_pillow(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    Image.fromarray(pixels).save(tmp_path / "image.png", exif=exif)
+    with Image.open(tmp_path / "image.png") as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    assert np.array_equal(np.asarray(read_image(tmp_path / "image.png")), expected)
+
+
+def test_one_place_opens_images() -> None:
+    package = Path(module.__file__).parents[1]
+    opening = [path.name for path in package.rglob("*.py") if "Image.open(" in path.read_text()]
+    assert opening == ["images.py"]

@@ -62,9 +62,9 @@ def test_the_test_split_has_images_only(voc_root: Path) -> None:
 def test_sbd_does_not_stand_in_for_a_missing_mask_of_voc(voc_root: Path, sbd_root: Path, tmp_path: Path) -> None:
     root = Path(copytree(voc_root, tmp_path / "voc"))
     (root / "SegmentationClass" / f"{VOC_TRAIN[0]}.png").unlink()
-    with pytest.raises(DataError, match=f"{VOC_TRAIN[0]}: no such mask; SBD's is not taken for it"):
+    with pytest.raises(DataError, match=f"{VOC_TRAIN[0]}: no such file; SBD's mask is not taken for it"):
         VOCDataset(root, "train_aug", EVALUATION, sbd_root)
-    with pytest.raises(DataError, match=f"{VOC_TRAIN[0]}: no such mask, but .*train.txt lists its id"):
+    with pytest.raises(DataError, match=f"{VOC_TRAIN[0]}: no such file, but .*train.txt lists its id"):
         VOCDataset(root, "train", EVALUATION)
 
 

@@ -10,9 +10,13 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
-from tests.devkits import VOC_TRAIN, VOC_VAL, write_list
+from deeplab_lightning.datamodules.folder import FolderDataModule
+from deeplab_lightning.datasets.images import DataError
+from tests.devkits import VOC_TRAIN, VOC_VAL, annotation, scene, square, write_coco, write_coco_stuff, write_list
 from tests.integration.conftest import ROOT
 
+COCO = str(ROOT / "experiments" / "data" / "coco91.yaml")
+STUFF = str(ROOT / "experiments" / "data" / "coco_stuff10k.yaml")
 FOLDER = str(ROOT / "experiments" / "data" / "folder.yaml")
 VOC = str(ROOT / "experiments" / "data" / "voc2012_aug.yaml")
 
@@ -38,26 +42,210 @@ def test_sound_data(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no faults" in capsys.readouterr().out
 
 
-def test_every_fault_is_listed(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    images, masks = tree / "JPEGImages", tree / "SegmentationClass"
-    (images / "train_00000.jpg").write_bytes(b"")
-    Image.fromarray(np.full((48, 64), 37, np.uint8)).save(masks / "train_00001.png")
-    Image.new("L", (10, 12)).save(masks / "train_00002.png")
-    Image.new("RGB", (64, 48)).save(masks / "val_00000.png")
-    (images / "val_00001.jpg").write_bytes((images / "train_00005.jpg").read_bytes())
-    write_list(tree / "ImageSets/Segmentation/test.txt", ["test_00000", "train_00007"])
+PLANTED = {
+    "JPEGImages/train_00000.jpg": "cannot be read as an image (image file is truncated",
+    "JPEGImages/train_00001.jpg": "cannot be read as an image",
+    "SegmentationClass/train_00002": "no such file, but",
+    "JPEGImages/train_00003": "no such file, but",
+    "SegmentationClass/train_00004.png": "is 10x12",
+    "SegmentationClass/train_00005.png": "mask value 37 is outside the 9 classes",
+    "SegmentationClass/train_00006.png": "the mask is in mode RGB",
+    "SegmentationClass/train_00007.png": "the mask is in mode I;16",
+    "SegmentationClass/train_00008.png": "void everywhere",
+    "JPEGImages/train_00010.jpg": "in the training split 'train' and in 'val'",
+    "JPEGImages/train_00011.png": "share one id",
+    "SegmentationClass/val_00000.png": "cannot be read as an image",
+    "JPEGImages/val_00001.jpg": "the same image as",
+    "JPEGImages/val_00002.jpg": "cannot be read as an image",
+    "ImageSets/Segmentation/train.txt": "line 13: the id 'train_00000' is there twice",
+    "ImageSets/Segmentation/train.txt ": "line 14: '../elsewhere' is no id",
+    "ImageSets/Segmentation/val.txt": "line 7: 'val_00004.jpg' has the ending of a file",
+    "ImageSets/Segmentation/test.txt": "it lists no ids",
+    "class_names.txt": "class 8 ([/red]unicorn) occurs in no mask of split 'train'",
+}
+
+
+def plant(root: Path) -> None:
+    images, masks, lists = root / "JPEGImages", root / "SegmentationClass", root / "ImageSets" / "Segmentation"
+    whole = (images / "train_00000.jpg").read_bytes()
+    (images / "train_00000.jpg").write_bytes(whole[: len(whole) // 2])
+    (images / "train_00001.jpg").write_bytes(b"")
+    (masks / "train_00002.png").unlink()
+    (images / "train_00003.jpg").unlink()
+    Image.new("L", (10, 12)).save(masks / "train_00004.png")
+    Image.new("L", (64, 48), 37).save(masks / "train_00005.png")
+    Image.new("RGB", (64, 48)).save(masks / "train_00006.png")
+    Image.fromarray(np.ones((48, 64), np.uint16)).save(masks / "train_00007.png")
+    Image.new("L", (64, 48), 255).save(masks / "train_00008.png")
+    Image.new("RGB", (64, 48)).save(images / "train_00011.png")
+    (masks / "val_00000.png").write_bytes(b"")
+    (images / "val_00001.jpg").write_bytes((images / "train_00009.jpg").read_bytes())
+    (images / "val_00002.jpg").write_text("<html>404")
+    train, val = ([f"{split}_{number:05d}" for number in range(count)] for split, count in (("train", 12), ("val", 5)))
+    write_list(lists / "train.txt", [*train, "train_00000", "../elsewhere"])
+    write_list(lists / "val.txt", [*val, "train_00010", "val_00004.jpg"])
+    write_list(lists / "test.txt", [])
+    with (root / "class_names.txt").open("a") as file:
+        file.write("[/red]unicorn\n")
+
+
+def test_every_fault_of_every_split_is_found_in_one_run(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plant(tree)
     status, found = check(capsys, "-c", FOLDER, "--root", tree)
     assert status == 1
-    by_file = {Path(each["file"]).name: each["fault"] for each in found["faults"]}
-    assert set(by_file) == {
-        "train_00000.jpg", "train_00001.png", "train_00002.png", "val_00000.png", "val_00001.jpg", "train_00007.jpg"
-    }  # fmt: skip
-    assert "the same image as" in by_file["val_00001.jpg"]
-    assert "in the training split 'train' and in 'test'" in by_file["train_00007.jpg"]
+    assert found["counts"] == {"train": 12, "val": 6}
+    for file, fault in PLANTED.items():
+        (said,) = [each["fault"] for each in found["faults"] if fault in each["fault"]
+                   and each["file"] == str(tree / file.rstrip())]  # fmt: skip
+        assert str(tree / file.rstrip()) in said or "share one id" in said
+    assert len(found["faults"]) == len(PLANTED)
+    assert check(capsys, "-c", FOLDER, "--root", tree) == (status, found)  # in the same order
+
+
+def test_faults_are_printed_one_a_line_and_counted(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plant(tree)
     assert main(["data", "check", "-c", FOLDER, "--root", str(tree)]) == 1
-    printed = capsys.readouterr().out
-    assert "6 faults" in printed
-    assert "mask value 37" in printed
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == f"{len(PLANTED)} faults"
+    assert any("│ [/red]unicorn " in line for line in lines)
+    assert f"{tree}/SegmentationClass/train_00005.png: mask value 37" in "\n".join(lines)
+    assert max(len(line) for line in lines if "/" not in line) <= 80
+
+
+def test_one_fault_is_one_fault(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tree / "ImageSets/Segmentation/val.txt").unlink()
+    assert main(["data", "check", "-c", FOLDER, "--root", str(tree)]) == 1
+    out = capsys.readouterr().out
+    assert "val.txt: no such file" in out
+    assert out.splitlines()[0].startswith("images: train 12 (")
+    assert out.splitlines()[-1] == "1 fault"
+
+
+def test_a_class_file_that_cannot_be_read_is_a_fault(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tree / "class_names.txt").unlink()
+    status, found = check(capsys, "-c", FOLDER, "--root", tree)
+    assert (status, found["counts"]) == (1, {})
+    assert [each["file"] for each in found["faults"]] == [str(tree / "class_names.txt")]
+    _, found = check(capsys, "-c", FOLDER, "--root", tree / "nowhere")
+    assert "nowhere' is not there" in found["faults"][0]["fault"]
+
+
+def test_splits_are_checked_without_a_training_split(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tree / "ImageSets/Segmentation/train.txt").unlink()
+    (tree / "JPEGImages/val_00001.jpg").write_bytes(b"")
+    _, found = check(capsys, "-c", FOLDER, "--root", tree)
+    assert [Path(each["file"]).name for each in found["faults"]] == ["train.txt", "val_00001.jpg"]
+
+
+def test_a_test_split_is_not_due_but_one_that_is_scored_is(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tree / "ImageSets/Segmentation/test.txt").unlink()
+    assert check(capsys, "-c", FOLDER, "--root", tree)[0] == 0
+    _, found = check(capsys, "-c", FOLDER, "--root", tree, "--data.val_split", "val2", "--data.test_split", "val2")
+    assert ["val2.txt: no such file" in each["fault"] for each in found["faults"]] == [True]
+
+
+def test_training_still_refuses_the_first_fault(tree: Path) -> None:
+    plant(tree)
+    with pytest.raises(DataError, match="the id 'train_00000' is there twice"):
+        FolderDataModule(str(tree)).train_dataloader()
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """Plain folders without lists: eight images whose masks hold 0 and, for the only class, 255."""
+    root = tmp_path / "plain"
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for number in range(8):
+        image, labels = scene(number)
+        image.save(root / "images" / f"{number}.jpg")
+        Image.fromarray(np.where(labels % 255 > 0, 255, 0).astype(np.uint8)).save(root / "masks" / f"{number}.png")
+    (root / "class_names.txt").write_text("background\ncrack\n")
+    return root
+
+
+RATIO = ("--data.split_ratio", "[0.5,0.5,0]")
+
+
+def test_masks_of_0_and_255_are_no_two_classes(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, found = check(capsys, "-c", FOLDER, "--root", plain, *RATIO)
+    assert (status, found["counts"]) == (1, {"train": 4, "val": 4})
+    (fault,) = found["faults"]
+    assert fault["file"] == str(plain / "class_names.txt")
+    assert "class 1 (crack) occurs in no mask of split 'train'; 255 is read as void" in fault["fault"]
+    (plain / "class_names.txt").write_text("background = 0\ncrack = 255\n")
+    status, found = check(capsys, "-c", FOLDER, "--root", plain, *RATIO)
+    assert (status, found["faults"]) == (0, [])
+    assert found["class_frequencies"]["crack"]["images"] == 4
+    assert found["void_shares"] == {"train": 0, "val": 0}
+
+
+def test_too_much_void_is_a_fault_unless_the_class_file_means_it(
+    plain: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = np.full((48, 64), 255, np.uint8)
+    labels[0, :20] = np.arange(20) % 2
+    for path in (plain / "masks").iterdir():
+        Image.fromarray(labels).save(path)
+    _, found = check(capsys, "-c", FOLDER, "--root", plain, *RATIO)
+    assert [each["fault"].partition("; 255 is read as void")[0] for each in found["faults"]] == [
+        f"{plain}/masks: 99.3% of the pixels of split '{split}' are void, more than 50%" for split in ("train", "val")
+    ]
+    (plain / "class_names.txt").write_text("background = 0\ncrack = 1\nvoid = 255\n")
+    assert check(capsys, "-c", FOLDER, "--root", plain, *RATIO)[0] == 0
+
+
+def test_plain_folders_with_a_ratio_are_shown(plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "grid.png"
+    assert main(["data", "show", "-c", FOLDER, "--root", str(plain), "--out", str(out), *RATIO]) == 0
+    assert out.is_file()
+    assert main(["data", "show", "-c", FOLDER, "--root", str(plain), "--out", str(out)]) == 1
+    assert "splits: no such folder; put lists of ids there" in capsys.readouterr().err
+
+
+def test_settings_that_are_none_of_the_data_are_refused(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in (["--split_ratio", "1"], ["stray"]):
+        with pytest.raises(SystemExit):
+            main(["data", "check", "-c", FOLDER, *options])
+        assert f"unrecognized arguments: {options[0]}" in capsys.readouterr().err
+    assert main(["data", "check", "-c", FOLDER, "--root", str(plain), "--data.split_ration", "1"]) == 1
+    assert "split_ration" in capsys.readouterr().err
+    assert main(["data", "check", "-c", FOLDER, "--root", str(plain), "--data.batch_size", "0"]) == 1
+    assert capsys.readouterr().err == "deeplab: error: batch sizes must be at least 1, got 0 and 1\n"
+
+
+def test_every_fault_of_coco(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = {"segmentation": [[1, 1, 5, 5]]}
+    person = [annotation(number, number, 1, [square(2, 2, 20)]) for number in (1, 2, 3)]
+    root = write_coco(tmp_path / "coco", {
+        "train2017": [*person, annotation(7, 77, 1, [square(2, 2, 20)]), annotation(8, 4, 1, **line)],
+        "val2017": person,
+    })  # fmt: skip
+    (root / "train2017" / "000000000002.jpg").unlink()
+    (root / "val2017" / "000000000003.jpg").write_bytes(b"")
+    status, found = check(capsys, "-c", COCO, "--root", root, "--data.classes", "coco91")
+    assert status == 1
+    faults = "\n".join(each["fault"] for each in found["faults"])
+    for fault in ("annotation 7 is of image 77", "train2017/000000000002: no such file", "has a polygon of 4 numbers",
+                  "val2017/000000000003.jpg: cannot be read", "has 4 images, published are 118287",
+                  "annotations: classes 2 (bicycle), 3 (car), 4 (motorcycle)"):  # fmt: skip
+        assert faults.count(fault) == 1, fault
+    assert "toothbrush" in faults
+    assert "street sign" not in faults  # COCO labels none
+
+
+def test_every_fault_of_coco_stuff(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_coco_stuff(tmp_path / "stuff")
+    (root / "annotations" / "a1.mat").unlink()
+    (root / "images" / "a2.jpg").write_bytes(b"")
+    (root / "annotations" / "b1.mat").write_bytes(b"")
+    _, found = check(capsys, "-c", STUFF, "--root", root)
+    b1 = "images/b1.jpg"  # the same image as a1
+    files = [each["file"].removeprefix(f"{root}/") for each in found["faults"]]
+    assert files == ["annotations/a1", str(root), "images/a2.jpg", "annotations", str(root), "annotations/b1.mat", b1]
+    absent = found["faults"][3]["fault"]
+    assert "book" in absent
+    assert "hair brush" not in absent  # has an id, but no label
 
 
 def test_a_list_that_cannot_be_read(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,6 +263,8 @@ def test_voc_with_sbd(voc_root: Path, sbd_root: Path, tmp_path: Path, capsys: py
     mask = Image.new("P", (64, 48))
     mask.putpalette([0, 0, 0])
     mask.save(bare)
+    taken = root / "SegmentationClass" / VOC_TRAIN[1]
+    taken.with_suffix(".png").unlink()
     (tmp_path / "sbd.yaml").write_text(f"data: {{init_args: {{sbd_root: {sbd_root}}}}}\n")
     status, found = check(capsys, "-c", VOC, "-c", tmp_path / "sbd.yaml", "--root", root)
     assert status == 1
@@ -84,7 +274,9 @@ def test_voc_with_sbd(voc_root: Path, sbd_root: Path, tmp_path: Path, capsys: py
     assert any("split 'val' has 5 images, published are 1449" in fault for fault in faults)
     assert any(f"{grey}: VOC's masks are palette PNGs (mode P), this is mode L" in fault for fault in faults)
     assert any(f"{bare}: no void border (255)" in fault for fault in faults)
-    assert len(faults) == 4
+    assert any(f"{taken}: no such file; SBD's mask is not taken for it" in fault for fault in faults)
+    assert any(f"{root}/SegmentationClass: classes 3 (bird), " in fault for fault in faults)
+    assert len(faults) == 6
 
 
 def test_real_street_scenes(real_data: Path, capsys: pytest.CaptureFixture[str]) -> None:

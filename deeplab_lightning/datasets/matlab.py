@@ -1,0 +1,155 @@
+"""Label maps in MATLAB files (MAT 5, the format of MATLAB 5 to 7.2), read without native code.
+
+scipy's reader trusts the sizes and types in a file and ends the process where they are damaged; here each is checked.
+"""
+
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deeplab_lightning.datasets.images import MAX_PIXELS, DataError
+
+HEADER_SIZE = 128
+MATRIX, COMPRESSED = 14, 15
+STORAGE = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+"""How the numbers of an element lie in the file, by the element's type."""
+STRUCT = 2
+NUMBERS = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
+"""What the numbers of an array are in MATLAB, by the array's class."""
+MAX_BYTES = 4 * MAX_PIXELS
+"""Of a variable once it is decompressed."""
+
+
+class _DamagedError(Exception):
+    """What is wrong with a file."""
+
+
+class _Array(NamedTuple):
+    """One array: its class, its size, its name, and the elements that hold what is in it."""
+
+    kind: int
+    shape: tuple[int, ...]
+    name: bytes
+    contents: Iterator[tuple[int, bytes]]
+
+
+def read_matlab_labels(path: Path, variable: str, field: str | None = None) -> Image.Image:
+    """A label map of a MATLAB file as an 8-bit grey image.
+
+    Args:
+        path: of the file.
+        variable: that holds the map.
+        field: of the variable, where that is a struct.
+
+    Raises:
+        DataError: it is missing, no MATLAB file, or holds no such label map of 8-bit values.
+    """
+    try:
+        content = path.read_bytes()
+        order = _byte_order(content)
+        array = _find(content, order, variable.encode())
+        if array is not None and field is not None:
+            array = _field(array, order, field.encode())
+        labels = None if array is None else _numbers(array, order)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (OSError, _DamagedError) as error:
+        raise DataError(f"{path}: cannot be read as a MATLAB file ({error})") from error
+    if labels is None:
+        raise DataError(f"{path}: it holds no {variable}{f'.{field}' if field else ''}")
+    if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "ui" or labels.min() < 0 or labels.max() > 255:
+        raise DataError(f"{path}: its label map is {labels.dtype} of shape {labels.shape}; 8-bit values (H, W) are due")
+    return Image.fromarray(labels.astype(np.uint8))
+
+
+def _byte_order(content: bytes) -> str:
+    if len(content) < HEADER_SIZE:
+        raise _DamagedError(f"it has {len(content)} bytes, fewer than a header")
+    if content.startswith(b"MATLAB 7.3"):
+        raise _DamagedError("it is of MATLAB 7.3, an HDF5 file; save it again with -v7")
+    if content[126:128] not in (b"IM", b"MI"):
+        raise _DamagedError("it does not begin as one of MATLAB 5 to 7.2")
+    return "<" if content[126:128] == b"IM" else ">"
+
+
+def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
+    """Type and content of each element that bytes are made of."""
+    start = 0
+    while start < len(content):
+        if start + 8 > len(content):
+            raise _DamagedError("it ends within an element")
+        kind, size = struct.unpack_from(f"{order}II", content, start)
+        if small := kind >> 16:  # the size is beside the type, and up to four bytes of content take its place
+            kind, size, begin, end = kind & 0xFFFF, small, start + 4, start + 8
+        else:
+            begin = start + 8
+            end = begin + size + (0 if kind == COMPRESSED else -size % 8)
+        if begin + size > (end if small else len(content)):
+            raise _DamagedError(f"an element of {size} bytes goes beyond the end")
+        yield kind, content[begin : begin + size]
+        start = end
+
+
+def _find(content: bytes, order: str, name: bytes) -> _Array | None:
+    """The variable of a name, if a file holds it."""
+    for kind, element in _elements(content[HEADER_SIZE:], order):
+        if kind == COMPRESSED:
+            kind, element = next(_elements(_decompressed(element), order), (0, b""))
+        if kind == MATRIX and element and (array := _array(element, order)).name == name:
+            return array
+    return None
+
+
+def _decompressed(element: bytes) -> bytes:
+    decompressor = zlib.decompressobj()
+    try:
+        content = decompressor.decompress(element, MAX_BYTES)
+    except zlib.error as error:
+        raise _DamagedError(str(error)) from error
+    if not decompressor.eof:
+        raise _DamagedError(f"a variable is cut off, or larger than {MAX_BYTES} bytes")
+    return content
+
+
+def _array(element: bytes, order: str) -> _Array:
+    contents = _elements(element, order)
+    (_, flags), (_, shape), (_, name) = (next(contents, (0, b"")) for _ in range(3))
+    if len(flags) != 8 or len(shape) % 4:
+        raise _DamagedError("an array does not begin as one")
+    kind = struct.unpack(f"{order}I", flags[:4])[0] & 0xFF
+    return _Array(kind, struct.unpack(f"{order}{len(shape) // 4}i", shape), name, contents)
+
+
+def _field(array: _Array, order: str, name: bytes) -> _Array | None:
+    """A field of a struct, of the first where there are several."""
+    if array.kind != STRUCT:
+        return None
+    (_, width), (_, names) = (next(array.contents, (0, b"")) for _ in range(2))
+    if len(width) != 4 or (step := struct.unpack(f"{order}i", width)[0]) < 1:
+        raise _DamagedError("a struct does not begin as one")
+    for start in range(0, len(names), step):
+        kind, element = next(array.contents, (0, b""))
+        if names[start : start + step].rstrip(b"\0") == name:
+            return _array(element, order) if kind == MATRIX and element else None
+    return None
+
+
+def _numbers(array: _Array, order: str) -> NDArray[np.generic] | None:
+    """The numbers of an array, or None where it holds something else."""
+    if array.kind not in NUMBERS:
+        return None
+    kind, content = next(array.contents, (0, b""))
+    if kind not in STORAGE or min(array.shape, default=0) < 0:
+        raise _DamagedError(f"an array of shape {array.shape} is stored as type {kind}")
+    storage = np.dtype(order + STORAGE[kind])
+    if math.prod(array.shape) * storage.itemsize != len(content):
+        raise _DamagedError(f"an array of shape {array.shape} has {len(content)} bytes")
+    values = np.frombuffer(content, storage).reshape(array.shape, order="F")
+    return values.astype(NUMBERS[array.kind])

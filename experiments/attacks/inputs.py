@@ -1,0 +1,226 @@
+"""Mutated inputs for every reader of the package, and a count of what comes of them.
+
+    python experiments/attacks/inputs.py [--minutes 1] [--seed 0] [--kinds image mask ...] [--out attacked]
+
+Images, masks, MATLAB files, annotations of COCO, id lists, class files, tables and checkpoints are damaged at random
+and read in a worker process, with a bound on its memory and on its time. The real ones come from the folder that
+DEEPLAB_DATA names, if there is one. A reader may accept an input, or refuse it in one line that names the file. All
+else is a fault: the worker dies or does not end, it takes more than a gibibyte, the error does not name the file, or it
+is warned of something. Prints a table; the first inputs at fault are kept in --out, and the exit status is 1.
+An input depends on the seed, its kind and its number alone, so that --count repeats a run input by input.
+"""
+
+import argparse
+import os
+import random
+import resource
+import shutil
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from mutations import damaged, damaged_image, damaged_json, damaged_yaml
+from samples import Sample, checkpoint, class_files, coco, files, images, lists, masks, matlab_files
+
+from deeplab_lightning.ablation.plan import plan_table
+from deeplab_lightning.ablation.table import read_table
+from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
+from deeplab_lightning.datasets.coco import COCODataset
+from deeplab_lightning.datasets.folder import read_class_names, read_color_map
+from deeplab_lightning.datasets.images import read_image, read_mask
+from deeplab_lightning.datasets.sbd import read_sbd_mask
+from deeplab_lightning.datasets.segmentation import read_ids
+from deeplab_lightning.datasets.transforms import EvaluationTransform
+
+EXPERIMENTS = Path(__file__).parents[1]
+FAULTS = ("crash", "hang", "memory", "no file's name", "warning")
+OUTCOMES = ("accepted", "refused", *FAULTS)
+SECONDS, MEMORY = 30, 1 << 30
+KEPT = 20
+"""Inputs of one kind and one fault."""
+
+
+class Kind(NamedTuple):
+    """One kind of input.
+
+    Args:
+        samples: sound ones.
+        mutate: makes a damaged one of one.
+        read: the package's reader of a file.
+    """
+
+    samples: list[Sample]
+    mutate: Callable[[random.Random, bytes], bytes]
+    read: Callable[[Path], object]
+
+
+def kinds(root: Path, real: Path) -> dict[str, Kind]:
+    """All kinds of inputs; their files are written in `root`, and `real` may hold real samples."""
+    shutil.copytree(EXPERIMENTS, root / "table", ignore=shutil.ignore_patterns("results", "*.py", "*.md"))
+    tables = sorted((EXPERIMENTS / "ablations").glob("*.yaml"))
+    photographs = files(real, "coco_samples/*/*1.jpg", "camvid/JPEGImages/*0.png")
+    return {
+        "image": Kind(images() + photographs, damaged_image, read_image),
+        "mask": Kind(masks() + files(real, "voc_aug_masks/*/*1.png"), damaged_image, lambda path: read_mask(path, 21)),
+        "MATLAB file": Kind(matlab_files(root), damaged, read_sbd_mask),
+        "COCO annotations": Kind([coco(root / "COCO annotations")], damaged_json, read_coco),
+        "id list": Kind(lists() + files(real, "voc_lists/val.txt"), damaged, lambda path: read_ids(path, "the ids")),
+        "class file": Kind(class_files(), damaged, read_classes),
+        "table": Kind([(f"ablations/{path.name}", path.read_bytes()) for path in tables], damaged_yaml, read_and_plan),
+        "checkpoint": Kind([checkpoint(root)], damaged, lambda path: AtomicCheckpointIO().load_checkpoint(path)),
+    }
+
+
+def read_coco(path: Path) -> None:
+    """Read annotations, and draw every mask that does not depend on the images."""
+    dataset = COCODataset(path.parents[1], "train2017", EvaluationTransform((0.5,) * 3, (0.5,) * 3))
+    for index in range(len(dataset)):
+        dataset.mask(index)
+
+
+def read_classes(path: Path) -> None:
+    """Read the names and the colours of classes."""
+    read_class_names(path.parent)
+    read_color_map(path.parent)
+
+
+def read_and_plan(path: Path) -> None:
+    """Read a table, and plan it at every scale as far as its settings allow."""
+    table = read_table(path)
+    for scale in ("paper", "smoke"):
+        for training in plan_table(table, scale).trainings:
+            assert training.cost
+
+
+def outcome(kind: Kind, path: Path) -> tuple[str, str]:
+    """What a reader does with a file, and what it says."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.simplefilter("ignore", DeprecationWarning)  # on code, not on the input
+        try:
+            kind.read(path)
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            result = "refused" if str(path) in str(error) and "\n" not in str(error) else "no file's name"
+        else:
+            said, result = "", "accepted"
+    return ("warning", str(caught[0].message)) if caught else (result, said)
+
+
+def work(connection: Connection, root: Path, all_kinds: dict[str, Kind], seed: int) -> None:
+    """Make and read the inputs that are asked for, within a bound of memory."""
+    start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + 4 * MEMORY, size + 4 * MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    while True:
+        name, number = connection.recv()
+        rng, kind = random.Random(f"{seed} {name} {number}"), all_kinds[name]
+        file, content = rng.choice(kind.samples)
+        path = root / name / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection.send(str(path))
+        path.write_bytes(kind.mutate(rng, content))
+        result, said = outcome(kind, path)
+        if (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - start > MEMORY:
+            result = "memory"
+        connection.send((result, said))
+
+
+class Reader:
+    """A worker that reads inputs one after the other, and is replaced when one is its last.
+
+    Args:
+        root: where inputs are written.
+        all_kinds: of inputs, by name.
+        seed: of the mutations.
+    """
+
+    def __init__(self, root: Path, all_kinds: dict[str, Kind], seed: int) -> None:
+        self._context, self._arguments = get_context("fork"), (root, all_kinds, seed)
+        self._start()
+
+    def _start(self) -> None:
+        self._connection, other = self._context.Pipe()
+        self._process = self._context.Process(target=work, args=(other, *self._arguments), daemon=True)
+        self._process.start()
+        other.close()
+
+    def read(self, name: str, number: int) -> tuple[str, str, Path]:
+        """What comes of an input, what is said of it, and its file."""
+        self._connection.send((name, number))
+        path = Path(self._connection.recv())
+        try:
+            result, said = self._connection.recv() if self._connection.poll(SECONDS) else ("hang", f"{SECONDS} seconds")
+        except EOFError:
+            self._process.join()
+            result, said = "crash", f"status {self._process.exitcode}"
+        if result in ("hang", "crash", "memory"):
+            self.close()
+            self._start()
+        return result, said, path
+
+    def close(self) -> None:
+        """End the worker."""
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Read mutated inputs for a time, and print what came of them."""
+    parser = argparse.ArgumentParser(description="Mutated inputs for every reader of the package.")
+    parser.add_argument("--minutes", type=float, default=1.0, help="how long; default: 1")
+    parser.add_argument("--count", type=int, help="inputs of each kind, in place of --minutes")
+    parser.add_argument("--seed", type=int, default=0, help="of the mutations; default: 0")
+    parser.add_argument("--kinds", nargs="+", help="some kinds only")
+    parser.add_argument("--out", type=Path, default=Path("attacked"), help="for inputs at fault; default: attacked")
+    options = parser.parse_args(arguments)
+    with TemporaryDirectory() as folder:
+        all_kinds = kinds(Path(folder), Path(os.environ.get("DEEPLAB_DATA", "data")))
+        names = options.kinds or list(all_kinds)
+        if unknown := set(names) - set(all_kinds):
+            parser.error(f"there is no kind {', '.join(sorted(unknown))}; the kinds are {', '.join(all_kinds)}")
+        results = attack(Reader(Path(folder), all_kinds, options.seed), names, options)
+    print_table(results, names)
+    return 1 if any(results[name, fault] for name in names for fault in FAULTS) else 0
+
+
+def attack(reader: Reader, names: list[str], options: argparse.Namespace) -> Counter[tuple[str, str]]:
+    """How often each kind of input came to each outcome; the first that were at fault are named and kept."""
+    results: Counter[tuple[str, str]] = Counter()
+    end = time.monotonic() + 60 * options.minutes
+    for number in count() if options.count is None else range(options.count):
+        for name in names:
+            result, said, path = reader.read(name, number)
+            results[name, result] += 1
+            if result in FAULTS and results[name, result] <= KEPT:
+                options.out.mkdir(parents=True, exist_ok=True)
+                kept = options.out / f"{name}_{number}_{path.name}".replace(" ", "_")
+                shutil.copy(path, kept)
+                print(f"{kept}: {result}: {' '.join(said.split())[:300]}", file=sys.stderr)
+        if options.count is None and time.monotonic() > end:
+            break
+    reader.close()
+    return results
+
+
+def print_table(results: Counter[tuple[str, str]], names: list[str]) -> None:
+    """Print the counts in Markdown."""
+    print("| input | " + " | ".join(("read", *OUTCOMES)) + " |")
+    print("|---|" + "---:|" * (len(OUTCOMES) + 1))
+    for name in names:
+        numbers = [results[name, each] for each in OUTCOMES]
+        print(f"| {name} | " + " | ".join(f"{number:,}" for number in (sum(numbers), *numbers)) + " |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

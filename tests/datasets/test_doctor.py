@@ -1,0 +1,77 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplab_lightning.datasets.doctor import Findings, examine
+from deeplab_lightning.datasets.faults import Fault, collecting, refuse
+from deeplab_lightning.datasets.folder import FolderDataset
+from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.datasets.segmentation import SegmentationDataset
+from deeplab_lightning.datasets.transforms import EvaluationTransform
+from tests.devkits import write_list
+
+EVALUATION = EvaluationTransform((0.5,) * 3, (0.25,) * 3)
+
+
+def examined(root: Path, splits: Sequence[str], train: str = "train") -> Findings:
+    """What the doctor finds in images of one colour each, whose masks hold both classes."""
+    read: dict[str, SegmentationDataset] = {name: FolderDataset(root, name, 2, EVALUATION) for name in splits}
+    return examine(read, train, ["one", "two"], {}, (), 0)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for number in range(4):
+        Image.new("RGB", (4, 6), (number, 0, 0)).save(tmp_path / "images" / f"{number}.png")
+        Image.fromarray(np.arange(24, dtype=np.uint8).reshape(6, 4) % 2).save(tmp_path / "masks" / f"{number}.png")
+    lists = {"train": "012", "val": "3", "trainval": "0123", "pretrain": "0123"}
+    for split, image_ids in lists.items():
+        write_list(tmp_path / "splits" / f"{split}.txt", list(image_ids))
+    return tmp_path
+
+
+def test_what_is_the_same_image(root: Path) -> None:
+    """Not the stored bytes decide, which a palette or a shape may give another meaning, but what is seen."""
+    assert examined(root, ("train", "val")).faults == []
+    for number, colors in enumerate(([9, 9, 9], [8, 8, 8])):
+        palette = Image.new("P", (4, 6))
+        palette.putpalette(colors)
+        palette.save(root / "images" / f"{number}.png")
+    Image.new("RGB", (6, 4), (9, 9, 9)).save(root / "images" / "2.png")
+    Image.new("L", (6, 4), 1).save(root / "masks" / "2.png")
+    assert examined(root, ("train", "val")).faults == []
+    Image.new("L", (4, 6), 9).save(root / "images" / "3.png")  # the grey of 0.png
+    (fault,) = examined(root, ("train", "val")).faults
+    assert fault.file == str(root / "images" / "3.png")
+    assert fault.fault.endswith("the same image as " + str(root / "images/0.png, that in split 'train', this in 'val'"))
+
+
+def test_only_trainval_holds_other_splits_on_purpose(root: Path) -> None:
+    assert examined(root, ("trainval", "val"), "trainval").faults == []
+    (fault,) = examined(root, ("pretrain", "val"), "pretrain").faults
+    assert "3.png: in the training split 'pretrain' and in 'val'" in fault.fault
+    assert len(examined(root, ("pretrain", "train"), "pretrain").faults) == 3
+
+
+def test_what_a_decoder_raises_does_not_end_the_check(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mask(dataset: FolderDataset, index: int) -> Image.Image:
+        raise OverflowError("beyond")
+
+    monkeypatch.setattr(FolderDataset, "mask", mask)
+    faults = examined(root, ("train", "val")).faults
+    assert faults[0] == Fault(f"{root}/masks/0.png", f"{root}/masks/0.png: cannot be read (OverflowError: beyond)")
+    assert len(faults) == 4 + 1  # and no class occurs
+
+
+def test_faults_are_collected_within_the_block_only(tmp_path: Path) -> None:
+    with collecting() as faults:
+        refuse(tmp_path, "one")
+        refuse(tmp_path / "a", "two")
+    assert faults == [Fault(str(tmp_path), "one"), Fault(f"{tmp_path}/a", "two")]
+    with pytest.raises(DataError, match="three"):
+        refuse(tmp_path, "three")
