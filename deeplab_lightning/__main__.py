@@ -64,8 +64,8 @@ def _sentence(error: Exception) -> str:
         return lines[-1].partition(": ")[2] or lines[-1]
     if lines[0].startswith("DataLoader worker"):
         return (
-            f"a loader worker was killed, most often for want of memory ({lines[0]}); lower data.num_workers or "
-            "data.batch_size: --ckpt_path last goes on"
+            f"a loader worker was killed, for want of memory or by a damaged image ({lines[0]}); lower "
+            "data.num_workers or data.batch_size, or see what `deeplab data check` says: --ckpt_path last goes on"
         )
     if "Connection closed by peer" in lines[0] or "Connection reset by peer" in lines[0]:
         return f"another process of this training has ended, its output says why: --ckpt_path last goes on ({lines[0]})"

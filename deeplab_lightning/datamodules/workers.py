@@ -1,16 +1,19 @@
 """What runs in the loader workers, how they come to be, and which signals they heed; Lightning is not imported."""
 
+import ctypes
 import os
+import re
 import signal
 import threading
 from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.context import ForkServerContext
+from multiprocessing.sharedctypes import RawArray
 from typing import TypedDict
 
 import torch
 from torch import Tensor
 
-from deeplab_lightning.datasets.images import DataError, Sample
+from deeplab_lightning.datasets.images import NOTE_SIZE, DataError, Note, Sample, note_what_is_read
 
 POLL_SECONDS = 1.0
 
@@ -57,7 +60,28 @@ def fork_server() -> ForkServerContext:
     return context
 
 
-def leave_signals_to_the_trainer(_: int) -> None:
+def new_notes(num_workers: int) -> list[Note]:
+    """Where each worker of a loader notes what it reads."""
+    return [RawArray(ctypes.c_char, NOTE_SIZE) for _ in range(num_workers)]
+
+
+def start_worker(notes: list[Note], worker_id: int) -> None:
+    """Prepare a worker: it notes what it reads, and leaves signals to the trainer."""
+    note_what_is_read(notes[worker_id])
+    leave_signals_to_the_trainer()
+
+
+def name_what_was_read(error: BaseException, notes: list[Note]) -> None:
+    """Add to the error of a loader whose worker died the image that this worker had opened last."""
+    said = str(error).strip()
+    if said.startswith("DataLoader worker"):
+        dead = re.findall(r"\d+", said.partition("(pid")[2].partition(")")[0])
+        opened = [path for pid, _, path in (note.value.decode().partition(" ") for note in notes) if pid in dead]
+        if opened:
+            error.args = (f"{said} The last image it opened is {' or '.join(opened)}",)
+
+
+def leave_signals_to_the_trainer() -> None:
     """A signal to the whole process group must not end a worker before the trainer has saved.
 
     Only the trainer's own SIGTERM does, and the trainer's death.
