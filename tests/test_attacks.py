@@ -30,7 +30,7 @@ def test_faults_are_counted_and_kept(
     """Readers that die, do not end, take too much, forget the name and are warned of something."""
     monkeypatch.syspath_prepend(ATTACKS)
     inputs = importlib.import_module("inputs")
-    monkeypatch.setattr(inputs, "SECONDS", 1)
+    monkeypatch.setattr(inputs, "MEMORY", 1 << 26)
 
     def forget(path: Path) -> None:
         raise ValueError("it is damaged")
@@ -41,7 +41,7 @@ def test_faults_are_counted_and_kept(
     readers = {
         "crash": lambda path: os.kill(os.getpid(), signal.SIGKILL),
         "hang": wait,
-        "memory": lambda path: bytearray(inputs.MEMORY + (1 << 26)),
+        "memory": lambda path: bytearray(3 << 26),
         "no file's name": forget,
         "warning": lambda path: warnings.warn("damaged", UserWarning, stacklevel=1),
     }
@@ -50,8 +50,13 @@ def test_faults_are_counted_and_kept(
         for name, read in readers.items()
     }
     monkeypatch.setattr(inputs, "kinds", lambda root, real: found)
-    assert inputs.main(["--count", "1", "--out", str(tmp_path / "kept")]) == 1
-    for row in capsys.readouterr().out.splitlines()[2:]:
-        name, *numbers = row.strip("| ").split(" | ")
+    options = ["--count", "1", "--out", str(tmp_path / "kept"), "--kinds"]
+    assert inputs.main([*options, *(readers.keys() - {"hang"})]) == 1
+    monkeypatch.setattr(inputs, "SECONDS", 0.1)
+    assert inputs.main([*options, "hang"]) == 1
+    printed = [row.strip("| ").split(" | ") for row in capsys.readouterr().out.splitlines()]
+    rows = [row for row in printed if row[0] in readers]
+    assert len(rows) == len(readers)
+    for name, *numbers in rows:
         assert numbers == ["1", *("1" if name == outcome else "0" for outcome in inputs.OUTCOMES)]
     assert len(list((tmp_path / "kept").iterdir())) == len(readers)
