@@ -74,11 +74,12 @@ def start_worker(notes: list[Note], worker_id: int) -> None:
 def name_what_was_read(error: BaseException, notes: list[Note]) -> None:
     """Add to the error of a loader whose worker died the image that this worker had opened last."""
     said = str(error).strip()
-    if said.startswith("DataLoader worker"):
-        dead = re.findall(r"\d+", said.partition("(pid")[2].partition(")")[0])
-        opened = [path for pid, _, path in (note.value.decode().partition(" ") for note in notes) if pid in dead]
-        if opened:
-            error.args = (f"{said} The last image it opened is {' or '.join(opened)}",)
+    if not (found := re.match(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", said)):
+        return
+    dead = found[1].split(", ")
+    opened = [path for pid, _, path in (note.value.decode().partition(" ") for note in notes) if pid in dead]
+    if opened:
+        error.args = (f"{said.rstrip('.')}; the last image that it opened is {' or '.join(opened)}",)
 
 
 def leave_signals_to_the_trainer() -> None:

@@ -33,7 +33,6 @@ TRANSPOSITIONS = {
 }
 """From pixels as stored to pixels as displayed, by EXIF orientation; any other value means upright."""
 
-
 Note = ctypes.Array[ctypes.c_char]
 """Memory that processes share, for the path of a file."""
 NOTE_SIZE = 4096
@@ -106,7 +105,7 @@ def read_image_of_mask(path: Path, mask: Image.Image, mask_path: Path) -> Image.
     orientation, stored = _orientation(image, path), _to_rgb(image)
     if orientation == 1 and stored.size == mask.size:
         return stored
-    fitting = [image for image in (stored, _displayed(stored, orientation)) if image.size == mask.size]
+    fitting = [each for each in (stored, _displayed(stored, orientation)) if each.size == mask.size]
     if orientation != 1 and len(fitting) == 1:
         return fitting[0]
     if fitting:
