@@ -11,9 +11,9 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from deeplab_lightning.datamodules.sampler import EpochSampler
-from deeplab_lightning.datamodules.workers import collate, fork_server, name_what_was_read, new_notes, start_worker
+from deeplab_lightning.datamodules.workers import collate, fork_server, new_notes, start_worker
 from deeplab_lightning.datasets.folder import ImageFiles
-from deeplab_lightning.datasets.images import DataError, Note, Sample
+from deeplab_lightning.datasets.images import DataError, Sample
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.datasets.transforms import (
     NORMALIZATIONS,
@@ -111,7 +111,6 @@ class SegmentationDataModule(LightningDataModule):
         )
         pad_to, self.size_policy = SIZE_POLICIES[evaluation_size]
         self.eval_transform = EvaluationTransform(mean, std, bgr, pad_to)
-        self._notes: list[Note] = []
         self.wrap_train_set: Callable[[SegmentationDataset], Dataset[Sample]] | None = None
 
     @property
@@ -181,16 +180,10 @@ class SegmentationDataModule(LightningDataModule):
             )
         return self._loader(dataset, self.eval_batch_size, range(rank, _length(dataset), world_size), drop_last=False)
 
-    def on_exception(self, exception: BaseException) -> None:
-        """Name the image that a loader's worker died of."""
-        name_what_was_read(exception, self._notes)
-
     def _loader(
         self, dataset: Dataset[Sample], batch_size: int, sampler: Iterable[int | tuple[int, int]], drop_last: bool
     ) -> DataLoader[Sample]:
         _, world_size = _rank_and_world_size()
-        notes = new_notes(self.num_workers)
-        self._notes += notes
         return DataLoader(
             dataset,
             batch_size=batch_size,
@@ -201,7 +194,7 @@ class SegmentationDataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             drop_last=drop_last,
             persistent_workers=self.num_workers > 0,
-            worker_init_fn=partial(start_worker, notes),
+            worker_init_fn=partial(start_worker, new_notes(self.num_workers)),
         )
 
 

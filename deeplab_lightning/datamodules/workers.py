@@ -60,9 +60,15 @@ def fork_server() -> ForkServerContext:
     return context
 
 
+_notes: list[Note] = []
+"""Of every worker that this process has asked for: what it opened last."""
+
+
 def new_notes(num_workers: int) -> list[Note]:
-    """Where each worker of a loader notes what it reads."""
-    return [RawArray(ctypes.c_char, NOTE_SIZE) for _ in range(num_workers)]
+    """Where each worker of a loader notes what it opens."""
+    notes: list[Note] = [RawArray(ctypes.c_char, NOTE_SIZE) for _ in range(num_workers)]
+    _notes.extend(notes)
+    return notes
 
 
 def start_worker(notes: list[Note], worker_id: int) -> None:
@@ -71,15 +77,11 @@ def start_worker(notes: list[Note], worker_id: int) -> None:
     leave_signals_to_the_trainer()
 
 
-def name_what_was_read(error: BaseException, notes: list[Note]) -> None:
-    """Add to the error of a loader whose worker died the image that this worker had opened last."""
-    said = str(error).strip()
-    if not (found := re.match(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", said)):
-        return
-    dead = found[1].split(", ")
-    opened = [path for pid, _, path in (note.value.decode().partition(" ") for note in notes) if pid in dead]
-    if opened:
-        error.args = (f"{said.rstrip('.')}; the last image that it opened is {' or '.join(opened)}",)
+def opened_last(error: str) -> list[str]:
+    """The images that the workers had opened last of whose death an error of torch's loader tells."""
+    found = re.match(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", error)
+    dead = found[1].split(", ") if found else []
+    return [path for pid, _, path in (note.value.decode().partition(" ") for note in _notes) if pid in dead]
 
 
 def leave_signals_to_the_trainer() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from deeplab_lightning.datamodules.workers import name_what_was_read, new_notes
+from deeplab_lightning.datamodules import workers
+from deeplab_lightning.datamodules.workers import new_notes, opened_last
 from deeplab_lightning.datasets import images
 
 
@@ -18,14 +19,11 @@ from deeplab_lightning.datasets import images
     ],
 )
 def test_the_image_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
-    idle, note = new_notes(2)
+    monkeypatch.setattr(workers, "_notes", [])
+    _, note = new_notes(2)
     monkeypatch.setattr(images, "_note", note)
     for name in ("long_name.png", "a.png"):
         Image.new("L", (4, 4)).save(tmp_path / name)
         images.load(tmp_path / name)
-    error = RuntimeError(said.format(os.getpid()))
-    name_what_was_read(error, [idle, note])
-    assert str(error).endswith(f"; the last image that it opened is {tmp_path / 'a.png'}")
-    other = RuntimeError("it is another error")
-    name_what_was_read(other, [idle, note])
-    assert str(other) == "it is another error"
+    assert opened_last(said.format(os.getpid())) == [str(tmp_path / "a.png")]
+    assert opened_last("it is another error") == []
