@@ -68,7 +68,7 @@ def _sentence(error: Exception) -> str:
         images = " or ".join(opened_last(lines[0])) or "unknown"
         return (
             f"a loader worker was killed, for want of memory or by a damaged image ({lines[0]}); the last that it "
-            f"opened is {images}; lower data.num_workers or data.batch_size, or see what `deeplab data check` says of it: "
+            f"opened is {images}; lower data.num_workers or data.batch_size, or see what `deeplab data check` says: "
             "--ckpt_path last goes on"
         )
     if "Connection closed by peer" in lines[0] or "Connection reset by peer" in lines[0]:
