@@ -63,9 +63,13 @@ def _sentence(error: Exception) -> str:
     if lines[0].startswith("Caught ") and "worker process" in lines[0]:
         return lines[-1].partition(": ")[2] or lines[-1]
     if lines[0].startswith("DataLoader worker"):
+        from deeplab_lightning.datamodules.workers import opened_last
+
+        images = " or ".join(opened_last(lines[0])) or "unknown"
         return (
-            f"a loader worker was killed, most often for want of memory ({lines[0]}); lower data.num_workers or "
-            "data.batch_size: --ckpt_path last goes on"
+            f"a loader worker was killed, for want of memory or by a damaged image ({lines[0]}); the last that it "
+            f"opened is {images}; lower data.num_workers or data.batch_size, or see what `deeplab data check` says: "
+            "--ckpt_path last goes on"
         )
     if "Connection closed by peer" in lines[0] or "Connection reset by peer" in lines[0]:
         return f"another process of this training has ended, its output says why: --ckpt_path last goes on ({lines[0]})"

@@ -1,6 +1,7 @@
 """What every datamodule shares: augmentation, loaders, and the data's part of the evaluation identity."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from deeplab_lightning.datamodules.sampler import EpochSampler
-from deeplab_lightning.datamodules.workers import collate, fork_server, leave_signals_to_the_trainer
+from deeplab_lightning.datamodules.workers import collate, fork_server, new_notes, start_worker
 from deeplab_lightning.datasets.folder import ImageFiles
 from deeplab_lightning.datasets.images import DataError, Sample
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
@@ -193,7 +194,7 @@ class SegmentationDataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             drop_last=drop_last,
             persistent_workers=self.num_workers > 0,
-            worker_init_fn=leave_signals_to_the_trainer,
+            worker_init_fn=partial(start_worker, new_notes(self.num_workers)),
         )
 
 

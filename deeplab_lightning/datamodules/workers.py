@@ -1,16 +1,19 @@
 """What runs in the loader workers, how they come to be, and which signals they heed; Lightning is not imported."""
 
+import ctypes
 import os
+import re
 import signal
 import threading
 from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.context import ForkServerContext
+from multiprocessing.sharedctypes import RawArray
 from typing import TypedDict
 
 import torch
 from torch import Tensor
 
-from deeplab_lightning.datasets.images import DataError, Sample
+from deeplab_lightning.datasets.images import NOTE_SIZE, DataError, Note, Sample, note_what_is_read
 
 POLL_SECONDS = 1.0
 
@@ -57,7 +60,31 @@ def fork_server() -> ForkServerContext:
     return context
 
 
-def leave_signals_to_the_trainer(_: int) -> None:
+_notes: list[Note] = []
+"""Of every worker that this process has asked for: what it opened last."""
+
+
+def new_notes(num_workers: int) -> list[Note]:
+    """Where each worker of a loader notes what it opens."""
+    notes: list[Note] = [RawArray(ctypes.c_char, NOTE_SIZE) for _ in range(num_workers)]
+    _notes.extend(notes)
+    return notes
+
+
+def start_worker(notes: list[Note], worker_id: int) -> None:
+    """Prepare a worker: it notes what it reads, and leaves signals to the trainer."""
+    note_what_is_read(notes[worker_id])
+    leave_signals_to_the_trainer()
+
+
+def opened_last(error: str) -> list[str]:
+    """The images that the workers had opened last of whose death an error of torch's loader tells."""
+    found = re.match(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", error)
+    dead = found[1].split(", ") if found else []
+    return [path for pid, _, path in (note.value.decode().partition(" ") for note in _notes) if pid in dead]
+
+
+def leave_signals_to_the_trainer() -> None:
     """A signal to the whole process group must not end a worker before the trainer has saved.
 
     Only the trainer's own SIGTERM does, and the trainer's death.

@@ -1,5 +1,7 @@
 """Reading images and masks. Every fault is one sentence that names the file."""
 
+import ctypes
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +32,11 @@ TRANSPOSITIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 """From pixels as stored to pixels as displayed, by EXIF orientation; any other value means upright."""
+
+Note = ctypes.Array[ctypes.c_char]
+"""Memory that processes share, for the path of a file."""
+NOTE_SIZE = 4096
+_note: Note | None = None
 
 
 class Sample(TypedDict):
@@ -98,7 +105,7 @@ def read_image_of_mask(path: Path, mask: Image.Image, mask_path: Path) -> Image.
     orientation, stored = _orientation(image, path), _to_rgb(image)
     if orientation == 1 and stored.size == mask.size:
         return stored
-    fitting = [image for image in (stored, _displayed(stored, orientation)) if image.size == mask.size]
+    fitting = [each for each in (stored, _displayed(stored, orientation)) if each.size == mask.size]
     if orientation != 1 and len(fitting) == 1:
         return fitting[0]
     if fitting:
@@ -117,6 +124,16 @@ def read_pair(image_path: Path, mask_path: Path, num_classes: int) -> tuple[Imag
     """
     mask = read_mask(mask_path, num_classes)
     return read_image_of_mask(image_path, mask, mask_path), mask
+
+
+def note_what_is_read(note: Note) -> None:
+    """Have this process leave the path of each image that it opens where another finds it should this one die of it.
+
+    Args:
+        note: of `NOTE_SIZE` bytes; the number of the process comes first, then the path.
+    """
+    global _note
+    _note = note
 
 
 def load(path: Path) -> Image.Image:
@@ -143,6 +160,8 @@ def size_of(path: Path) -> tuple[int, int]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """The image at a path, of which only the header is read; what then goes wrong is a fault of the file."""
+    if _note is not None:
+        _note.value = f"{os.getpid()} {path}".encode(errors="replace")[: NOTE_SIZE - 1]
     try:
         # Pillow's warnings name no file; the one of them that matters, on the size, is an error here
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:

@@ -18,7 +18,7 @@ IMAGES_AT_ONCE = 16
 POLL_SECONDS = 1.0
 
 
-def refuse(dataset: SegmentationDataset, index: int) -> NoReturn:
+def fail(dataset: SegmentationDataset, index: int) -> NoReturn:
     """Name the image that a process died of.
 
     Raises:
@@ -36,7 +36,7 @@ def scan(
     dataset: SegmentationDataset,
     look: Callable[[SegmentationDataset, int], T],
     num_workers: int,
-    lost: Callable[[SegmentationDataset, int], T] = refuse,
+    lost: Callable[[SegmentationDataset, int], T] = fail,
 ) -> Iterator[T]:
     """What `look` gives for each index of a data set, in order.
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -164,6 +165,7 @@ def test_a_loader_worker_that_dies(
     error = capsys.readouterr().err
     assert "Traceback" not in error
     assert "a loader worker was killed" in error
+    assert re.search(r"the last that it opened is \S+/train_\d+\.jpg;", error)
     assert "--ckpt_path last goes on" in error
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] >= 1
 

@@ -1,0 +1,29 @@
+"""What is left of a loader worker that died."""
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from deeplab_lightning.datamodules import workers
+from deeplab_lightning.datamodules.workers import new_notes, opened_last
+from deeplab_lightning.datasets import images
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "DataLoader worker (pid {}) is killed by signal: Segmentation fault. ",
+        "DataLoader worker (pid(s) 1, {}) exited unexpectedly",
+    ],
+)
+def test_the_image_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setattr(workers, "_notes", [])
+    _, note = new_notes(2)
+    monkeypatch.setattr(images, "_note", note)
+    for name in ("long_name.png", "a.png"):
+        Image.new("L", (4, 4)).save(tmp_path / name)
+        images.load(tmp_path / name)
+    assert opened_last(said.format(os.getpid())) == [str(tmp_path / "a.png")]
+    assert opened_last("it is another error") == []
