@@ -1,0 +1,292 @@
+"""Attacks on trainings: kills at any moment, disks that fill up, two trainings in one folder, folders that move.
+
+`python experiments/attacks/runs.py [KIND ...] [--kills 30] [--seed 0]` trains a small network on Shapes once without
+trouble, then attacks the same training and lets it go on. Held in every case: the process ends with a sentence and the
+status that belongs to it, what stands on the disk can be read, and the training that went on ends with the weights, the
+optimizer and the best score of the one that had no trouble, bit for bit. A table is printed; the exit status is 1 where
+something did not hold. The disks need Linux, and the right to mount (root, or user namespaces).
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+ROOT = Path(__file__).parents[2]
+NETWORK = """
+model:
+  class_path: DeepLabV3PlusModule
+  init_args: {backbone: resnet18, pretrained: false, dropout: 0.5, lr: 0.01}
+data: {class_path: ShapesDataModule, init_args: {root: %s, batch_size: 4, crop_size: [65, 65], num_workers: 0}}
+trainer: {accelerator: cpu, devices: 1, max_steps: %d, val_check_interval: 4, limit_val_batches: 4, logger: true}
+checkpoint: {every_n_steps: 1}
+"""
+STEPS = 12
+PATIENCE = 1200.0  # seconds that a process may take
+PAUSE = 0.005
+MEGABYTES = 2**20
+
+
+@dataclass
+class Tally:
+    """What an attack came to: how many processes were attacked, and what did not hold."""
+
+    attacked: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def hold(self, holds: bool, what: str) -> None:
+        """Note what does not hold."""
+        if not holds:
+            self.faults.append(what)
+
+
+class Laboratory:
+    """A training without trouble, and what it takes to run it with some.
+
+    Args:
+        folder: of everything.
+        seed: of the moments of the attacks.
+    """
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder, self.draw = folder, random.Random(seed)
+        self.config = folder / "attack.yaml"
+        self.config.write_text(NETWORK % (folder / "shapes", STEPS))
+        whole = folder / "whole"
+        process = self.start(whole)
+        self.seconds = _seconds_of_training(process, whole)
+        if process.returncode != 0:
+            raise SystemExit(f"the training without trouble failed: {self.log(whole).read_text()}")
+        self.whole = _result(whole)
+        self.checkpoint_size = (whole / "last.ckpt").stat().st_size
+
+    def start(self, run: Path, *options: str, prefix: tuple[str, ...] = ()) -> "subprocess.Popen[bytes]":
+        """Start the training in a folder, or let it go on."""
+        command = [*prefix, sys.executable, "-m", "deeplab_lightning", "fit", "-c", str(ROOT / "experiments/base.yaml")]
+        command += ["-c", str(self.config), "--trainer.default_root_dir", str(run), "--ckpt_path", "last", *options]
+        command += ["--wandb.mode", "disabled", "--trainer.enable_progress_bar", "false"]
+        with self.log(run).open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=ROOT)
+
+    def log(self, run: Path) -> Path:
+        """Where the processes of a run folder print."""
+        return self.folder / f"{run.name}.log"
+
+    def finish(self, run: Path, tally: Tally) -> None:
+        """Let a training go on to its end and compare it with the one that had no trouble."""
+        status = self.start(run).wait(PATIENCE)
+        tally.hold(status == 0, f"{run.name}: went on and ended with status {status}, see {self.log(run)}")
+        if status == 0:
+            for part, same in _compare(self.whole, _result(run)).items():
+                tally.hold(same, f"{run.name}: its {part} are not those of the training without trouble")
+
+    def check_sentence(self, run: Path, status: int, expected: int, words: str, tally: Tally) -> None:
+        """An end is of its status, and said in one sentence."""
+        text = self.log(run).read_text()
+        tally.hold(status == expected, f"{run.name}: ended with status {status}, not {expected}")
+        tally.hold("Traceback" not in text, f"{run.name}: a traceback, see {self.log(run)}")
+        tally.hold(words in text, f"{run.name}: it does not say {words!r}, see {self.log(run)}")
+
+
+def _seconds_of_training(process: "subprocess.Popen[bytes]", run: Path) -> float:
+    """From the first sign of a training's log folder to the end of its process."""
+    while process.poll() is None and not (run / "logs").exists():
+        time.sleep(PAUSE)
+    start = time.monotonic()
+    process.wait(PATIENCE)
+    return time.monotonic() - start
+
+
+def _result(run: Path) -> dict[str, Any]:
+    last, best = (torch.load(run / name, weights_only=True) for name in ("last.ckpt", "best.ckpt"))
+    scores = [state["best_model_score"] for state in last["callbacks"].values() if "best_model_score" in state]
+    return {
+        "weights": last["state_dict"],
+        "optimizer's states": last["optimizer_states"],
+        "steps": last["global_step"],
+        "best score": scores,
+        "best weights": best["state_dict"],
+    }
+
+
+def _compare(one: dict[str, Any], other: dict[str, Any]) -> dict[str, bool]:
+    return {part: _same(one[part], other[part]) for part in one}
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether every byte of a checkpoint is as it was written, by its checksums."""
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _check_disk(run: Path, tally: Tally) -> None:
+    for checkpoint in run.glob("*.ckpt"):
+        tally.hold(_is_whole(checkpoint), f"{run.name}: {checkpoint.name} cannot be read")
+
+
+def kills(laboratory: Laboratory, count: int) -> Iterator[Tally]:
+    """SIGKILL at random moments after the start of training; three in a row, then the training ends."""
+    tally = Tally()
+    run = laboratory.folder
+    for number in range(count):
+        if number % 3 == 0:
+            run = laboratory.folder / f"killed_{number // 3}"
+        before = len([*run.glob("logs/*")])
+        process = laboratory.start(run)
+        while process.poll() is None and len([*run.glob("logs/*")]) == before:
+            time.sleep(PAUSE)
+        time.sleep(laboratory.draw.uniform(0, laboratory.seconds))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        tally.attacked += 1
+        _check_disk(run, tally)
+        if number % 3 == 2 or number == count - 1:
+            laboratory.finish(run, tally)
+        yield tally
+
+
+def together(laboratory: Laboratory, _: int) -> Iterator[Tally]:
+    """Two trainings in one folder at once: one of them trains, the other says who does."""
+    tally, run = Tally(attacked=2), laboratory.folder / "together"
+    processes = [laboratory.start(run) for _ in range(2)]
+    looks = 0
+    while any(process.poll() is None for process in processes):
+        looks += 1
+        _check_disk(run, tally)
+        time.sleep(PAUSE)
+    statuses = sorted(process.returncode for process in processes)
+    tally.hold(statuses == [0, 1], f"{run.name}: ended with statuses {statuses}, not 0 and 1")
+    tally.hold(looks > 1, f"{run.name}: nothing was looked at")
+    laboratory.check_sentence(run, statuses[-1], 1, "deeplab: error: ", tally)
+    laboratory.finish(run, tally)
+    yield tally
+
+
+def moves(laboratory: Laboratory, _: int) -> Iterator[Tally]:
+    """SIGUSR1 after every step; the folder is moved before the training goes on."""
+    tally = Tally()
+    run = laboratory.folder / "moved_0"
+    for number in range(STEPS):
+        last, before = run / "last.ckpt", _step(run / "last.ckpt")
+        process = laboratory.start(run)
+        while process.poll() is None and _step(last) == before:
+            time.sleep(PAUSE)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGUSR1)
+        status = process.wait(PATIENCE)
+        tally.attacked += 1
+        tally.hold(status in (138, 0), f"{run.name}: ended with status {status}")
+        elsewhere = laboratory.folder / f"moved_{number + 1}"
+        run = run.rename(elsewhere)
+        yield tally
+        if status == 0:
+            break
+    laboratory.finish(run, tally)
+    yield tally
+
+
+def _step(checkpoint: Path) -> float:
+    return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+
+
+def disks(laboratory: Laboratory, _: int) -> Iterator[Tally]:
+    """Five kinds of full disks: no room, room for one checkpoint, no inodes, read-only on the way, files too large."""
+    tally = Tally()
+    size = laboratory.checkpoint_size
+    mounts = {
+        "no_room": "size=64k",
+        "room_for_one": f"size={int(1.6 * size)}",
+        "no_inodes": "nr_inodes=4",
+        "read_only": f"size={64 * size}",
+    }
+    for kind, options in mounts.items():
+        run = laboratory.folder / kind
+        run.mkdir()
+        (laboratory.folder / f"{kind}_kept").mkdir()
+        watch = f"(until [ -e {run}/last.ckpt ] && mount -o remount,ro {run} 2>&-; do sleep 0.01; done) & "
+        script = (
+            f"mount -t tmpfs -o {options} tmpfs {run} && {{ {watch if kind == 'read_only' else ''}"
+            f'"$@"; status=$?; cp -a {run}/. {laboratory.folder}/{kind}_kept/; exit $status; }}'
+        )
+        prefix = ("unshare", "--mount", "--map-root-user", "sh", "-c", script, "sh")
+        status = laboratory.start(run, prefix=prefix).wait(PATIENCE)
+        _check_full(laboratory, run, status, laboratory.folder / f"{kind}_kept", tally)
+        yield tally
+    run = laboratory.folder / "file_size"
+    limit = ("sh", "-c", f'ulimit -f {size // 2 // 512}; exec "$@"', "sh")
+    status = laboratory.start(run, prefix=limit).wait(PATIENCE)
+    _check_full(laboratory, run, status, run, tally)
+    yield tally
+
+
+def _check_full(laboratory: Laboratory, run: Path, status: int, kept: Path, tally: Tally) -> None:
+    """A disk that is full ends a training with a sentence that names a file; with room it goes on."""
+    tally.attacked += 1
+    laboratory.check_sentence(run, status, 1, "deeplab: error: ", tally)
+    tally.hold(str(run) in laboratory.log(run).read_text(), f"{run.name}: no file is named, see {laboratory.log(run)}")
+    _check_disk(kept, tally)
+    laboratory.finish(kept, tally)
+
+
+ATTACKS: dict[str, Callable[[Laboratory, int], Iterator[Tally]]] = {
+    "kills": kills,
+    "disks": disks,
+    "together": together,
+    "moves": moves,
+}
+
+
+def main() -> int:
+    """Attack, print, and count what did not hold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", nargs="*", help=f"some of {', '.join(ATTACKS)}; default: all")
+    parser.add_argument("--kills", type=int, default=30, help="trainings to kill; default: 30")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments; default: 0")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.kind) - ATTACKS.keys():
+        parser.error(f"there is no attack {', '.join(sorted(unknown))}; choose from {', '.join(ATTACKS)}")
+    folder = Path(tempfile.mkdtemp(prefix="attacks_"))
+    console = Console(stderr=True)
+    laboratory = Laboratory(folder, arguments.seed)
+    print("| attack | processes attacked | faults |\n|---|---|---|")
+    faults = []
+    for kind in arguments.kind or ATTACKS:
+        attack = ATTACKS[kind]
+        *_, tally = track(attack(laboratory, arguments.kills), kind, console=console)
+        print(f"| {attack.__doc__} | {tally.attacked} | {len(tally.faults)} |", flush=True)
+        faults += tally.faults
+    print("\n".join(faults), file=sys.stderr)
+    if not faults:
+        shutil.rmtree(folder)
+    return bool(faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
