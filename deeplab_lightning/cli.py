@@ -79,7 +79,7 @@ class DeepLabCLI(LightningCLI):
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             parser_kwargs={"prog": "deeplab", "exit_on_error": False, command: {"exit_on_error": False}},
-            args=[command, *options],
+            args=[command, *_at_home(options)],
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there; one parser is built, not four
@@ -172,6 +172,16 @@ class DeepLabCLI(LightningCLI):
                 f"{built.strategy.root_device.type}; leave it out, or set model.freeze_batch_norm"
             )
         return built
+
+
+def _at_home(options: list[str]) -> list[str]:
+    """Let a config that a run has left mean the folder that it lies in now, for a run may be moved or copied."""
+    placed: list[str] = []
+    for before, option in zip(["", *options], options, strict=False):
+        placed.append(option)
+        if before in ("-c", "--config") and Path(option).match("logs/*/config.yaml"):
+            placed += ["--trainer.default_root_dir", str(Path(option).parents[2])]
+    return placed
 
 
 def run(command: str, options: list[str]) -> int:

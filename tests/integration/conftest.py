@@ -31,11 +31,16 @@ Run = Callable[..., int]
 @pytest.fixture
 def experiment(tmp_path: Path, shapes_root: Path) -> list[str]:
     """The options of a small experiment on Shapes, with its run folder at <tmp_path>/run."""
-    (tmp_path / "tiny.yaml").write_text(TINY)
-    (tmp_path / "data.yaml").write_text(f"data: {{class_path: FolderDataModule, init_args: {{root: {shapes_root}}}}}\n")
-    configs = [ROOT / "experiments" / "base.yaml", tmp_path / "data.yaml", tmp_path / "tiny.yaml"]
+    return experiment_in(tmp_path, shapes_root)
+
+
+def experiment_in(folder: Path, shapes_root: Path) -> list[str]:
+    """The options of the small experiment, with its run folder at <folder>/run."""
+    (folder / "tiny.yaml").write_text(TINY)
+    (folder / "data.yaml").write_text(f"data: {{class_path: FolderDataModule, init_args: {{root: {shapes_root}}}}}\n")
+    configs = [ROOT / "experiments" / "base.yaml", folder / "data.yaml", folder / "tiny.yaml"]
     options = [option for config in configs for option in ("-c", str(config))]
-    return [*options, "--trainer.default_root_dir", str(tmp_path / "run")]
+    return [*options, "--trainer.default_root_dir", str(folder / "run")]
 
 
 @pytest.fixture
