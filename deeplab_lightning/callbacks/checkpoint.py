@@ -66,14 +66,14 @@ class Checkpoint(ModelCheckpoint):
         self._logged: list[str] = []  # by the sanity check
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let there be a validation, and so a best checkpoint."""
-        validate_at_least_once(trainer)
+        """Have the training's loader made anew where it goes on."""
         if trainer.ckpt_path is not None:  # a loader made for its length alone does not know the progress to come
             trainer.fit_loop._combined_loader = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse a score that nothing logs; listen to signals; take the resumed training up where it stopped."""
+        """Settle what decides on the best, and when; listen to signals; take the resumed training up where it stopped."""
         check_monitor(str(self.monitor), trainer, pl_module, self._logged)
+        validate_at_least_once(trainer)
         self._started, self._signal, self._validated = True, 0, False
         self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
         for number in SIGNALS:

@@ -1,6 +1,7 @@
 """Weights of another run: as the start of a training, or to go on with."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +56,17 @@ def check_fits(checkpoint: Mapping[str, Any], module: LightningModule) -> None:
         ValueError: it is of another number of classes or of another network.
     """
     theirs, own = checkpoint.get("hyper_parameters", {}), module.hparams
-    shapes = {key: value.shape for key, value in checkpoint["state_dict"].items()}
+    shapes = {key: value.shape for key, value in checkpoint.get("state_dict", {}).items()}
     own_shapes = {key: value.shape for key, value in module.state_dict().items()}
-    here = type(module).__name__
+    path, here = _path_of_checkpoint(module), type(module).__name__
     there = checkpoint.get("module", here)
     if there != here and shapes != own_shapes:
-        raise ValueError(f"the checkpoint holds a {there}, but a {here} was asked for; set model.class_path to {there}")
+        raise ValueError(f"{path} holds a {there}, but a {here} was asked for; set model.class_path to {there}")
     num_classes = theirs.get("num_classes", own["num_classes"])
     if num_classes != own["num_classes"]:
-        raise ValueError(f"the checkpoint was trained for {num_classes} classes, but the data has {own['num_classes']}")
+        raise ValueError(f"{path} was trained for {num_classes} classes, but the data has {own['num_classes']}")
     if differing := _rewired(theirs, own, WIRING):
-        raise ValueError(f"the checkpoint is of another network: {differing}; set them as it was trained")
+        raise ValueError(f"{path} is of another network: {differing}; set them as it was trained")
     if shapes != own_shapes:
         wrong = [key for key in own_shapes | shapes if shapes.get(key) != own_shapes.get(key)]
         settings = [
@@ -74,9 +75,16 @@ def check_fits(checkpoint: Mapping[str, Any], module: LightningModule) -> None:
             if own.get(key) != theirs.get(key) and key not in ("pretrained", "start_from")
         ]
         raise ValueError(
-            f"the checkpoint is of another network: {len(wrong)} tensors differ, the first is {wrong[0]}; "
+            f"{path} is of another network: {len(wrong)} tensors differ, the first is {wrong[0]}; "
             f"settings that differ: {'; '.join(settings) or 'none'}"
         )
+
+
+def _path_of_checkpoint(module: LightningModule) -> str:
+    """The file that a trainer loads, where there is one."""
+    with suppress(RuntimeError):  # a module that is not attached has no trainer
+        return str(module.trainer.ckpt_path or "the checkpoint")
+    return "the checkpoint"
 
 
 def _rewired(theirs: Mapping[str, Any] | None, own: Mapping[str, Any], names: Iterable[str]) -> str:

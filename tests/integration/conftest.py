@@ -26,6 +26,7 @@ trainer:
   enable_model_summary: false
 """
 Run = Callable[..., int]
+Failure = Callable[..., str]
 
 
 @pytest.fixture
@@ -48,6 +49,22 @@ def deeplab(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Call `deeplab` with these arguments; any failure is raised as it is."""
     monkeypatch.setenv("DEEPLAB_TRACEBACK", "1")
     return lambda *arguments: main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def failure(capsys: pytest.CaptureFixture[str]) -> Failure:
+    """Run `deeplab`, expect it to fail, and give the one line it prints."""
+
+    def fail(*arguments: object) -> str:
+        status = main([str(argument) for argument in arguments])
+        errors = capsys.readouterr().err
+        assert status in (1, 2), errors
+        assert "Traceback" not in errors
+        lines = [line for line in errors.splitlines() if line.startswith("deeplab: error: ")]
+        assert len(lines) == 1, errors
+        return lines[0]
+
+    return fail
 
 
 @pytest.fixture
