@@ -71,7 +71,7 @@ class Checkpoint(ModelCheckpoint):
             trainer.fit_loop._combined_loader = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Settle what decides on the best, and when; listen to signals; take the resumed training up where it stopped."""
+        """Settle what decides on the best, and when; listen to signals; go on from the step where it stopped."""
         check_monitor(str(self.monitor), trainer, pl_module, self._logged)
         validate_at_least_once(trainer)
         self._started, self._signal, self._validated = True, 0, False

@@ -44,7 +44,7 @@ class Recorder(Callback):
 def states(folder: Path, poisoned: int, max_skipped: int) -> list[dict[str, Any]]:
     """The states of six batches, two to a step; one of the batches holds a value that is no number."""
     batches = [{"image": torch.randn(4, 2), "image_id": [f"{index}"]} for index in range(6)]
-    batches[poisoned]["image"][0, 0] = float("nan")  # type: ignore[index, call-overload]
+    batches[poisoned]["image"][0, 0] = float("nan")  # type: ignore[index]
     recorder = Recorder()
     trainer = Trainer(
         max_epochs=1,

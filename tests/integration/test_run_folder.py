@@ -135,10 +135,7 @@ def test_the_base_class_loads_what_a_checkpoint_holds(run: Path) -> None:
 
 
 def test_a_training_that_ends_before_its_first_validation_is_validated_at_its_end(
-    trained: Path,
-    tmp_path: Path,
-    shapes_root: Path,
-    failure: Failure,
+    tmp_path: Path, shapes_root: Path, failure: Failure
 ) -> None:
     options = [*experiment_in(tmp_path, shapes_root), *THIN, "--trainer.max_steps", "2"]
     message = failure("fit", *options, "--checkpoint.monitor", "val/mIoU")
