@@ -35,15 +35,23 @@ class LockRun(Callback):
                     stack.enter_context(_alone_in(folder))
                     refuse_to_replace(folder, ckpt_path)
                 except (OSError, ValueError) as error:
-                    if trainer.world_size == 1 or trainer.strategy.launcher is not None:
+                    if not _is_awaited(trainer):
                         raise
-                    self._refusal = str(error)  # processes that were started elsewhere wait for this one
+                    self._refusal = str(error)
             yield
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """End every process where rank zero may not train."""
         if refusal := trainer.strategy.broadcast(self._refusal):
             raise ValueError(refusal)
+
+
+def _is_awaited(trainer: Trainer) -> bool:
+    """Whether other processes of the training have been started already, not by this one."""
+    if trainer.world_size == 1:
+        return False
+    environment = trainer.strategy.cluster_environment  # type: ignore[attr-defined]
+    return trainer.num_nodes > 1 or bool(environment.creates_processes_externally)
 
 
 @contextmanager

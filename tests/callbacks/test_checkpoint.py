@@ -52,7 +52,10 @@ def trainer_in(folder: Path, world_size: int = 1, is_global_zero: bool = True) -
         is_global_zero=is_global_zero,
         fast_dev_run=False,
         world_size=world_size,
-        strategy=SimpleNamespace(launcher=None, broadcast=lambda value: value),
+        num_nodes=1,
+        strategy=SimpleNamespace(
+            cluster_environment=SimpleNamespace(creates_processes_externally=True), broadcast=lambda value: value
+        ),
     )
 
 
