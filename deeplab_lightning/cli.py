@@ -5,17 +5,18 @@ import signal
 import warnings
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_warn
 
 from deeplab_lightning.callbacks.bootstrap_hard_images import BootstrapHardImages
 from deeplab_lightning.callbacks.checkpoint import Checkpoint
-from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
+from deeplab_lightning.callbacks.checkpoint_io import BEST, LAST, AtomicCheckpointIO
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.callbacks.finite_loss import FiniteLoss
+from deeplab_lightning.callbacks.lock_run import LockRun
 from deeplab_lightning.callbacks.log_predictions import LogPredictions
 from deeplab_lightning.callbacks.record_evaluation import RecordEvaluation
 from deeplab_lightning.callbacks.record_run import RecordRun
@@ -49,7 +50,6 @@ NOISE = (
     ".*does not have many workers",  # the number of workers is a setting
     "Checkpoint directory .* exists and is not empty",  # `Checkpoint` warns where something gets lost
     "Found .* in eval mode at the start of training",  # frozen batch norms are meant to be
-    "The dirpath has changed from",  # an evaluation may keep its records elsewhere than the training did
     "You're resuming from a checkpoint that ended before the epoch ended",  # `EpochSampler` goes on within the epoch
     "Precision .* is not supported by the model summary",  # sizes in float32 are what the summary should say
     "The .srun. command is available on your system but is not used",  # one process is what a login node is for
@@ -79,7 +79,7 @@ class DeepLabCLI(LightningCLI):
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             parser_kwargs={"prog": "deeplab", "exit_on_error": False, command: {"exit_on_error": False}},
-            args=[command, *options],
+            args=[command, *_at_home(options)],
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there; one parser is built, not four
@@ -88,8 +88,9 @@ class DeepLabCLI(LightningCLI):
         return {self.command: LightningCLI.subcommands()[self.command] | own}
 
     def fit(self, **kwargs: Any) -> None:
-        """Train. Here as below, nothing in a checkpoint is executed."""
-        self.trainer.fit(**kwargs, weights_only=True)
+        """Train, alone in the run folder. Here as below, nothing in a checkpoint is executed."""
+        with self._lock.held(self.trainer, kwargs.get("ckpt_path")):
+            self.trainer.fit(**kwargs, weights_only=True)
 
     def validate(self, **kwargs: Any) -> None:
         """Validate; `RecordEvaluation` prints the scores with their identity, so Lightning does not."""
@@ -127,14 +128,15 @@ class DeepLabCLI(LightningCLI):
         config = self.config[self.command]
         if not config.ckpt_path:
             return
-        last = Path(config.trainer.default_root_dir) / "last.ckpt"
-        checkpoint = last if config.ckpt_path == "last" else Path(config.ckpt_path)
+        folder = Path(config.trainer.default_root_dir)
+        checkpoint = folder / LAST if config.ckpt_path == "last" else Path(config.ckpt_path)
         if not checkpoint.is_file():
-            if checkpoint == last and self.command == "fit":
+            if checkpoint != folder / LAST or self.command != "fit":
+                raise FileNotFoundError(f"{checkpoint}: no such checkpoint")
+            if not (folder / BEST).is_file():
                 return  # Lightning says so and starts from step 0, as the first start of a job that resumes itself must
-            raise FileNotFoundError(f"{checkpoint}: no such checkpoint")
-        if not is_zipfile(checkpoint):
-            raise ValueError(f"{checkpoint}: it is not a checkpoint, or a truncated one")
+            config.ckpt_path = str(folder / BEST)  # a training that was killed between the two saves
+            rank_zero_warn(f"there is no {checkpoint}; the training goes on from {config.ckpt_path}")
         config.model.init_args.pretrained, config.model.init_args.start_from = False, None
 
     def after_instantiate_classes(self) -> None:
@@ -158,8 +160,11 @@ class DeepLabCLI(LightningCLI):
             kwargs["logger"] = build_loggers(Path(trainer.default_root_dir), self.command, wandb)
             callbacks.append(LearningRateMonitor("step"))
         callbacks += [RecordEvaluation(), WritePredictions(), SeedSteps()]
+        if self.command == "fit":
+            self._lock = LockRun()
+            callbacks.append(self._lock)
         callbacks.sort(key=lambda callback: not isinstance(callback, CRFEvaluation))
-        kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO()]
+        kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO(resumes=self.command == "fit")]
         built = super().instantiate_trainer(callbacks=callbacks, **kwargs)
         if trainer.sync_batchnorm and built.strategy.root_device.type != "cuda":
             raise ValueError(
@@ -167,6 +172,16 @@ class DeepLabCLI(LightningCLI):
                 f"{built.strategy.root_device.type}; leave it out, or set model.freeze_batch_norm"
             )
         return built
+
+
+def _at_home(options: list[str]) -> list[str]:
+    """Let a config that a run has left mean the folder that it lies in now, for a run may be moved or copied."""
+    placed: list[str] = []
+    for before, option in zip(["", *options], options, strict=False):
+        placed.append(option)
+        if before in ("-c", "--config") and Path(option).match("logs/*/config.yaml"):
+            placed += ["--trainer.default_root_dir", str(Path(option).parents[2])]
+    return placed
 
 
 def run(command: str, options: list[str]) -> int:

@@ -174,11 +174,14 @@ class SegmentationScores(nn.Module):
         """
         self.num_images = int(self.images.compute())
         matrix = self.whole.compute()
-        scores = {f"miou{self.suffix}": mean_iou(matrix), f"pixel_accuracy{self.suffix}": pixel_accuracy(matrix)}
-        scores[f"trimap_miou{self.suffix}/{self.trimap_width}"] = mean_iou(self.bands.compute()[-1])
-        for name, iou in zip(self.class_names, iou_per_class(matrix).tolist(), strict=True):
-            scores[f"iou{self.suffix}/{name}"] = iou
-        return scores
+        values = [mean_iou(matrix), pixel_accuracy(matrix), mean_iou(self.bands.compute()[-1])]
+        return dict(zip(self.names, [*values, *iou_per_class(matrix).tolist()], strict=True))
+
+    @property
+    def names(self) -> list[str]:
+        """By which the scores are reported."""
+        whole = [f"miou{self.suffix}", f"pixel_accuracy{self.suffix}", f"trimap_miou{self.suffix}/{self.trimap_width}"]
+        return whole + [f"iou{self.suffix}/{name}" for name in self.class_names]
 
     def reset(self) -> None:
         """Start anew."""

@@ -9,17 +9,17 @@ import deeplab_lightning
 
 PACKAGE = Path(deeplab_lightning.__file__).parent
 LEVELS = {
-    -1: {"atomic"},
-    0: {"models", "datasets", "crf", "losses", "metrics", "schedules", "inference", "identity"},
+    -1: {"atomic", "folder_lock"},
+    0: {"models", "datasets", "crf", "losses", "metrics", "schedules", "inference", "identity", "checkpoint_file"},
     1: {"modules", "datamodules", "callbacks", "loggers"},
     2: {"__main__", "cli", "commands", "ablation"},
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
 SIDEWAYS: dict[str, set[str]] = {"__main__": {"cli", "commands"}, "commands": {"ablation", "cli"}}
 MAY_USE = {
-    "modules": {"models", "crf", "losses", "metrics", "schedules", "inference", "identity"},
+    "modules": {"models", "crf", "losses", "metrics", "schedules", "inference", "identity", "checkpoint_file"},
     "datamodules": {"datasets"},
-    "callbacks": {"crf", "metrics", "datasets", "identity", "modules"},
+    "callbacks": {"crf", "metrics", "datasets", "identity", "checkpoint_file", "modules"},
     "loggers": set(),
 }
 FORBIDDEN_IN_LEVEL_0 = {"lightning", "pytorch_lightning", "wandb"}

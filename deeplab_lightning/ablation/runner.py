@@ -1,6 +1,5 @@
 """Run what plans need, each piece in a process of its own, and remember on disk what is done."""
 
-import fcntl
 import json
 import os
 import shlex
@@ -21,6 +20,7 @@ import yaml
 from deeplab_lightning.ablation.plan import Evaluation, Plan, Training, merge, nest
 from deeplab_lightning.ablation.records import describe_failure, read_done, read_results, write
 from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.folder_lock import hold
 
 RUNS = Path("runs/ablations")
 DONE, FAILED, LOG = "done.json", "failed.json", "log.txt"
@@ -243,14 +243,10 @@ def config_of(training: Training, root: Path) -> dict[str, Any]:
 
 def _lock(folder: Path) -> IO[str] | None:
     """Hold a folder for this process and the one that it starts, which may outlive it; None while another holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = (folder / "lock").open("w")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return hold(folder / "lock")
     except BlockingIOError:
-        file.close()
         return None
-    return file
 
 
 def log_tail(folder: Path) -> str:

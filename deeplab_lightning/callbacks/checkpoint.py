@@ -10,7 +10,11 @@ from typing import Any
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info
+
+from deeplab_lightning.callbacks.checkpoint_io import BEST, LAST, PREVIOUS
+from deeplab_lightning.callbacks.validation_plan import check_monitor, validate_at_least_once
+from deeplab_lightning.checkpoint_file import not_finite
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Each makes the training save `last.ckpt` and exit with status 128 plus the signal's number: 130, 143, 138."""
@@ -21,10 +25,12 @@ class Checkpoint(ModelCheckpoint):
 
     `last.ckpt` is written between two steps: after a validation, when it is due by steps or by time, on a signal (the
     exit status is then 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1) and at the end. A second signal ends the
-    training at once.
+    training at once. The one before it stays as `previous.ckpt` until the training is through. Weights or running
+    statistics that are not finite end the training before they are scored or saved.
 
     Args:
-        dirpath: where they are kept; from the command line `trainer.default_root_dir`.
+        dirpath: where they are kept; from the command line `trainer.default_root_dir`. It may be moved, copied or
+            renamed between two trainings.
         monitor: the score that decides which is best.
         mode: "max" when more is better.
         every_n_steps: save last.ckpt after so many steps too.
@@ -57,18 +63,17 @@ class Checkpoint(ModelCheckpoint):
         self._validated = False
         self._saved_step = 0
         self._saved_time = 0.0
+        self._logged: list[str] = []  # by the sanity check
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say so when this run will replace the checkpoints of another."""
-        if trainer.ckpt_path is None and self._last.exists():
-            rank_zero_warn(
-                f"{self._last} of an earlier run will be replaced; --ckpt_path last would have gone on with it"
-            )
+        """Have the training's loader made anew where it goes on."""
         if trainer.ckpt_path is not None:  # a loader made for its length alone does not know the progress to come
             trainer.fit_loop._combined_loader = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen to signals; take the resumed training up at the step where it stopped."""
+        """Settle what decides on the best, and when; listen to signals; go on from the step where it stopped."""
+        check_monitor(str(self.monitor), trainer, pl_module, self._logged)
+        validate_at_least_once(trainer)
         self._started, self._signal, self._validated = True, 0, False
         self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
         for number in SIGNALS:
@@ -89,7 +94,7 @@ class Checkpoint(ModelCheckpoint):
             return
         asked = self._max_over_ranks(trainer, max(self._signal, int(self._is_due(trainer))))
         if asked:
-            self._save(trainer)
+            self._save(trainer, pl_module)
         if asked > 1:
             self._exit(trainer, asked)
 
@@ -105,7 +110,8 @@ class Checkpoint(ModelCheckpoint):
             return value
         return int(trainer.strategy.reduce(torch.tensor(value, device=trainer.strategy.root_device), reduce_op="max"))
 
-    def _save(self, trainer: Trainer) -> None:
+    def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._check_finite(trainer, pl_module)
         for logger in trainer.loggers:
             logger.save()
         trainer.save_checkpoint(self._last, weights_only=False)
@@ -116,6 +122,21 @@ class Checkpoint(ModelCheckpoint):
         rank_zero_info(f"{name} at step {trainer.global_step}; saved {self._last}: --ckpt_path last goes on")
         raise SystemExit(128 + number)
 
+    def _check_finite(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        wrong = not_finite(pl_module.state_dict())
+        if self._max_over_ranks(trainer, len(wrong)):
+            kept = f"; {self._last} of step {self._saved_step} is kept" if self._saved_step else ""
+            raise FloatingPointError(
+                f"after step {trainer.global_step} the weights or running statistics are not finite "
+                f"({', '.join(wrong[:3]) or 'on another process'}){kept}. Lower model.lr, or check the data "
+                "(deeplab data check)"
+            )
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Score no weights that are not finite."""
+        if trainer.state.fn == "fit":
+            self._check_finite(trainer, pl_module)
+
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """A signal does not wait for the rest of a validation, which starts anew when the training goes on."""
         if self._signal and trainer.state.fn == "fit" and not trainer.sanity_checking:
@@ -125,11 +146,15 @@ class Checkpoint(ModelCheckpoint):
         """Save the best; the last is due before the next step."""
         super().on_validation_end(trainer, pl_module)
         self._validated = not trainer.sanity_checking
+        if trainer.sanity_checking:
+            self._logged = list(trainer.callback_metrics)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let the last checkpoint hold the last step."""
+        """Let the last checkpoint hold the last step; the one before it has served."""
         if trainer.global_step != self._saved_step and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self._save(trainer)
+            self._save(trainer, pl_module)
+        if trainer.is_global_zero:
+            self._last.with_name(PREVIOUS).unlink(missing_ok=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save what there is, unless it is saved, or a step is half done.
@@ -140,7 +165,7 @@ class Checkpoint(ModelCheckpoint):
             return
         progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
         whole = progress.started == progress.completed and progress.completed % trainer.accumulate_grad_batches == 0
-        if whole and trainer.global_step != self._saved_step:
+        if whole and trainer.global_step != self._saved_step and not not_finite(pl_module.state_dict()):
             for logger in trainer.loggers:
                 logger.save()
             with suppress(OSError):  # it would hide the first error, which may be that very one
@@ -175,6 +200,19 @@ class Checkpoint(ModelCheckpoint):
             rank_zero_info(f"best: {self.best_model_path} ({self.monitor} {self.best_model_score:.4f})")
         rank_zero_info(f"last: {self._last} (step {trainer.global_step})")
 
+    def state_dict(self) -> dict[str, Any]:
+        """The best score; where its checkpoint is follows from where the folder is now."""
+        return {"best_model_score": self.best_model_score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the best score, if its checkpoint is still there."""
+        best = self._last.with_name(BEST)
+        score = state_dict["best_model_score"]
+        if score is not None and best.is_file():
+            self.best_model_score = self.kth_value = score
+            self.best_model_path = self.kth_best_model_path = str(best)
+            self.best_k_models = {str(best): score}
+
     @property
     def _last(self) -> Path:
-        return Path(str(self.dirpath)) / "last.ckpt"
+        return Path(str(self.dirpath)) / LAST

@@ -1,17 +1,36 @@
 """Checkpoints that are either the old file or the new one, whenever the process or the machine dies."""
 
+import errno
 import io
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_warn
+
+from deeplab_lightning.atomic import replacing
+from deeplab_lightning.checkpoint_file import read_checkpoint, verify_checksums
+
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+OF_A_RUN = ("epoch", "global_step", "hyper_parameters", "pytorch-lightning_version")
+OF_A_TRAINING = ("callbacks", "loops", "lr_schedulers", "optimizer_states")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write beside the file that is to be replaced, have it on the disk, then rename it into place."""
+    """Write beside the file that is to be replaced, verify what the disk has, then rename it into place.
+
+    The last.ckpt that is replaced stays as previous.ckpt, which takes room on the disk for one more checkpoint, until
+    `Checkpoint` removes it at the end of the training.
+
+    Args:
+        resumes: checkpoints are read to go on with a training: in place of a last.ckpt that cannot be read,
+            previous.ckpt is, or else best.ckpt.
+    """
+
+    def __init__(self, resumes: bool = False) -> None:
+        self._resumes = resumes
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Replace the checkpoint at a path.
@@ -22,37 +41,75 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path = Path(path)
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        partial = path.with_name(".checkpoint.partial")  # one name: what a kill leaves behind, the next save replaces
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
+            with replacing(path) as draft:
+                with draft.open("wb") as file:
+                    file.write(content.getbuffer())
+                    file.flush()
+                    os.fsync(file.fileno())
+                    if hasattr(os, "posix_fadvise"):  # so that the disk is read, not the memory
+                        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                _verify_written(draft)
+                if path.name == LAST and path.exists():
+                    _keep(path)
             folder = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
             finally:
                 os.close(folder)
         except OSError as error:
-            if partial.is_file():
-                partial.unlink()
             kept = "the one before is kept" if path.exists() else "there was none before"
             raise OSError(
                 f"{path}: the checkpoint of {content.tell() / 2**20:.1f} MiB cannot be written "
                 f"({error.strerror}); {kept}. Make room or the folder writable, then go on with --ckpt_path last"
             ) from error
 
-    def load_checkpoint(self, path: str | Path, *arguments: Any, **keywords: Any) -> dict[str, Any]:
-        """Read the checkpoint at a path.
+    def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", weights_only: Any = True) -> dict[str, Any]:
+        """Read the checkpoint at a path; nothing in it is executed, whatever `weights_only` says.
 
         Raises:
-            ValueError: it holds what would have to be executed to be loaded.
+            OSError: it cannot be opened.
+            ValueError: it is damaged, or not what is needed, and there is no other to go on from.
         """
+        path = Path(path)
         try:
-            return super().load_checkpoint(path, *arguments, **keywords)
-        except pickle.UnpicklingError as error:
-            raise ValueError(
-                f"{path}: it holds more than tensors and plain values; loading it could execute anything"
-            ) from error
+            return self._load(path, map_location)
+        except ValueError as error:
+            others = [path.with_name(name) for name in (PREVIOUS, BEST)] if path.name == LAST else []
+            for other in filter(Path.is_file, others if self._resumes else []):
+                try:
+                    checkpoint = self._load(other, map_location)
+                except ValueError:
+                    continue
+                rank_zero_warn(
+                    f"{error}; the training goes on from {other} of step {checkpoint['global_step']} instead"
+                )
+                return checkpoint
+            raise
+
+    def _load(self, path: Path, map_location: Any) -> dict[str, Any]:
+        checkpoint = read_checkpoint(path, map_location)
+        needed = OF_A_RUN + OF_A_TRAINING if self._resumes else OF_A_RUN
+        if missing := [name for name in needed if name not in checkpoint]:
+            raise ValueError(f"{path}: it is not a checkpoint of `deeplab fit`, for it has no {', '.join(missing)}")
+        return checkpoint
+
+
+def _verify_written(draft: Path) -> None:
+    try:
+        verify_checksums(draft)
+    except ValueError as error:
+        raise OSError(errno.EIO, "what the disk gives back is not what was written") from error
+
+
+def _keep(last: Path) -> None:
+    """Leave a second name to what is about to be replaced, so that there is a last.ckpt at any moment."""
+    previous = last.with_name(PREVIOUS)
+    if previous.exists() and previous.samefile(last):  # a kill came right after this
+        return
+    try:
+        with replacing(previous) as draft:
+            os.link(last, draft)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise  # the others say that this file system has no second names

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
@@ -16,10 +17,12 @@ from deeplab_lightning.modules.ranks import mean_over_ranks
 class FiniteLoss(Callback):
     """Stop at a loss that is NaN or infinite on any rank, before the weights have it.
 
-    The ids of the batch's images are written to nan_batch_step_<n>_rank_<r>.json in the log folder.
+    The ids of the batch's images are written to nan_batch_step_<n>_rank_<r>.json in the log folder. A step that is left
+    out counts, so the learning rate falls; but for that it leaves nothing behind, neither of this batch nor of those
+    that are accumulated with it: weights, optimizer and running statistics are as before it.
 
     Args:
-        max_skipped: leave out the update of so many such batches in a run; the next one stops it.
+        max_skipped: the updates of so many such batches are left out in a run; the next such batch stops it.
     """
 
     def __init__(self, max_skipped: int = 0) -> None:
@@ -27,16 +30,26 @@ class FiniteLoss(Callback):
             raise ValueError(f"max_skipped must be at least 0, got {max_skipped}")
         self.max_skipped = max_skipped
         self._skipped = 0
-        self._is_finite = True
+        self._is_finite = True  # each loss since the last optimizer step
         self._image_ids: list[str] = []
+        self._buffers: list[Tensor] = []
+        self._kept: list[Tensor] = []  # what the buffers were after the last optimizer step
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Ask for the log folder while every rank does: the ranks agree on it by a broadcast."""
         self._folder = Path(trainer.log_dir or trainer.default_root_dir)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make room for the running statistics, where batches may be left out."""
+        self._buffers = list(pl_module.buffers()) if self.max_skipped else []
+        self._kept = [buffer.clone() for buffer in self._buffers]
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Remember the batch."""
+        """Remember the batch, and what the forward pass changes."""
         self._image_ids = batch["image_id"]
+        if self._kept and batch_idx % trainer.accumulate_grad_batches == 0:
+            self._is_finite = True
+            torch._foreach_copy_(self._kept, self._buffers)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Look at the loss.
@@ -44,9 +57,9 @@ class FiniteLoss(Callback):
         Raises:
             FloatingPointError: it is not finite, and no more batches may be skipped.
         """
-        self._is_finite = bool(mean_over_ranks(loss.detach()).isfinite())
-        if self._is_finite:
+        if mean_over_ranks(loss.detach()).isfinite():
             return
+        self._is_finite = False
         self._skipped += 1
         path = self._folder / f"nan_batch_step_{trainer.global_step}_rank_{trainer.global_rank}.json"
         write_atomically(path, json.dumps({"loss": str(loss.item()), "image_ids": self._image_ids}, indent=1))
@@ -59,11 +72,17 @@ class FiniteLoss(Callback):
         rank_zero_warn(f"{what}; it is left out")
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Leave the weights as they are where the loss was not finite."""
+        """Leave the weights as they are where a loss was not finite."""
+        if self._is_finite or getattr(trainer.precision_plugin, "scaler", None) is not None:
+            return  # a scaler of gradients leaves out the step itself, and must see why
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Take back what a forward pass left in the running statistics, before anything is validated or saved."""
         if not self._is_finite:
-            for group in optimizer.param_groups:
-                for parameter in group["params"]:
-                    parameter.grad = None
+            torch._foreach_copy_(self._buffers, self._kept)
 
     def state_dict(self) -> dict[str, int]:
         """How many batches were skipped."""

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Self, TypedDict
 
 import torch
-from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
@@ -22,6 +21,7 @@ from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.batch_norm_guard import warn_of_batch_norm
 from deeplab_lightning.modules.optimization import parameter_groups, rate_factor
 from deeplab_lightning.modules.ranks import mean_over_ranks
+from deeplab_lightning.modules.reloading import ReloadableModule
 from deeplab_lightning.modules.start_from import check_fits, start_from
 
 
@@ -32,7 +32,7 @@ class Outputs(TypedDict):
     logits: Tensor
 
 
-class SegmentationModule(LightningModule):
+class SegmentationModule(ReloadableModule):
     """Base of the DeepLab modules; a subclass calls `set_network` with its network.
 
     Args:
@@ -286,12 +286,13 @@ class SegmentationModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let a checkpoint reload without the weights that it replaces."""
+        """Let a checkpoint name this class, and reload without the weights that it replaces."""
+        checkpoint["module"] = type(self).__name__
         checkpoint["hyper_parameters"] |= {"pretrained": False, "start_from": None}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember where the weights come from; refuse those of other classes or another network with a ValueError."""
-        check_fits(checkpoint, self.hparams, self.state_dict())
+        check_fits(checkpoint, self)
         self.weights_origin = f"of step {checkpoint['global_step']}"
         if self.crf is not None:  # checkpoints from before this setting were trained with the symmetric one
             trained_with = checkpoint["hyper_parameters"].get("crf_normalization", "symmetric")

@@ -1,12 +1,15 @@
 """Weights of another run: as the start of a training, or to go on with."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
+from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor, nn
+from torch import nn
+
+from deeplab_lightning.checkpoint_file import read_checkpoint
 
 PREFIX = "network."
 WIRING = {"stride_unit": "first_1x1", "low_level_features": "block", "pool_size": 3, "pool5a": True}
@@ -22,11 +25,11 @@ def start_from(network: nn.Module, path: str, hparams: Mapping[str, Any]) -> Non
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is of another network.
+        ValueError: it is of another network, or damaged, or no checkpoint.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"start_from: {path}: no such checkpoint")
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint = read_checkpoint(path)
     if differing := _rewired(checkpoint.get("hyper_parameters"), hparams, ("stride_unit", "low_level_features")):
         raise ValueError(f"start_from: {path} is of another network: {differing}")
     tensors = {
@@ -46,27 +49,42 @@ def start_from(network: nn.Module, path: str, hparams: Mapping[str, Any]) -> Non
     rank_zero_info(f"Started from {path}: {len(fitting)} tensors; anew: {', '.join(new) or 'nothing'}")
 
 
-def check_fits(checkpoint: Mapping[str, Any], hparams: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> None:
-    """Refuse a checkpoint that a module with these hyperparameters and tensors cannot load.
+def check_fits(checkpoint: Mapping[str, Any], module: LightningModule) -> None:
+    """Refuse a checkpoint that a module cannot load.
 
     Raises:
         ValueError: it is of another number of classes or of another network.
     """
-    theirs, own = checkpoint.get("hyper_parameters", {}), hparams
+    theirs, own = checkpoint.get("hyper_parameters", {}), module.hparams
+    shapes = {key: value.shape for key, value in checkpoint.get("state_dict", {}).items()}
+    own_shapes = {key: value.shape for key, value in module.state_dict().items()}
+    path, here = _path_of_checkpoint(module), type(module).__name__
+    there = checkpoint.get("module", here)
+    if there != here and shapes != own_shapes:
+        raise ValueError(f"{path} holds a {there}, but a {here} was asked for; set model.class_path to {there}")
     num_classes = theirs.get("num_classes", own["num_classes"])
     if num_classes != own["num_classes"]:
-        raise ValueError(f"the checkpoint was trained for {num_classes} classes, but the data has {own['num_classes']}")
+        raise ValueError(f"{path} was trained for {num_classes} classes, but the data has {own['num_classes']}")
     if differing := _rewired(theirs, own, WIRING):
-        raise ValueError(f"the checkpoint is of another network: {differing}; set them as it was trained")
-    shapes = {key: value.shape for key, value in checkpoint.get("state_dict", {}).items()}
-    own_shapes = {key: value.shape for key, value in state_dict.items()}
+        raise ValueError(f"{path} is of another network: {differing}; set them as it was trained")
     if shapes != own_shapes:
         wrong = [key for key in own_shapes | shapes if shapes.get(key) != own_shapes.get(key)]
-        settings = [f"{key} {theirs[key]} there, {own[key]} here" for key in theirs if own.get(key) != theirs[key]]
+        settings = [
+            f"{key} {theirs.get(key, 'not set')} there, {own.get(key, 'not set')} here"
+            for key in dict(theirs) | dict(own)
+            if own.get(key) != theirs.get(key) and key not in ("pretrained", "start_from")
+        ]
         raise ValueError(
-            f"the checkpoint is of another network: {len(wrong)} tensors differ, the first is {wrong[0]}; "
+            f"{path} is of another network: {len(wrong)} tensors differ, the first is {wrong[0]}; "
             f"settings that differ: {'; '.join(settings) or 'none'}"
         )
+
+
+def _path_of_checkpoint(module: LightningModule) -> str:
+    """The file that a trainer loads, where there is one."""
+    with suppress(RuntimeError):  # a module that is not attached has no trainer
+        return str(module.trainer.ckpt_path or "the checkpoint")
+    return "the checkpoint"
 
 
 def _rewired(theirs: Mapping[str, Any] | None, own: Mapping[str, Any], names: Iterable[str]) -> str:

@@ -26,16 +26,22 @@ trainer:
   enable_model_summary: false
 """
 Run = Callable[..., int]
+Failure = Callable[..., str]
 
 
 @pytest.fixture
 def experiment(tmp_path: Path, shapes_root: Path) -> list[str]:
     """The options of a small experiment on Shapes, with its run folder at <tmp_path>/run."""
-    (tmp_path / "tiny.yaml").write_text(TINY)
-    (tmp_path / "data.yaml").write_text(f"data: {{class_path: FolderDataModule, init_args: {{root: {shapes_root}}}}}\n")
-    configs = [ROOT / "experiments" / "base.yaml", tmp_path / "data.yaml", tmp_path / "tiny.yaml"]
+    return experiment_in(tmp_path, shapes_root)
+
+
+def experiment_in(folder: Path, shapes_root: Path) -> list[str]:
+    """The options of the small experiment, with its run folder at <folder>/run."""
+    (folder / "tiny.yaml").write_text(TINY)
+    (folder / "data.yaml").write_text(f"data: {{class_path: FolderDataModule, init_args: {{root: {shapes_root}}}}}\n")
+    configs = [ROOT / "experiments" / "base.yaml", folder / "data.yaml", folder / "tiny.yaml"]
     options = [option for config in configs for option in ("-c", str(config))]
-    return [*options, "--trainer.default_root_dir", str(tmp_path / "run")]
+    return [*options, "--trainer.default_root_dir", str(folder / "run")]
 
 
 @pytest.fixture
@@ -43,6 +49,22 @@ def deeplab(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Call `deeplab` with these arguments; any failure is raised as it is."""
     monkeypatch.setenv("DEEPLAB_TRACEBACK", "1")
     return lambda *arguments: main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def failure(capsys: pytest.CaptureFixture[str]) -> Failure:
+    """Run `deeplab`, expect it to fail, and give the one line it prints."""
+
+    def fail(*arguments: object) -> str:
+        status = main([str(argument) for argument in arguments])
+        errors = capsys.readouterr().err
+        assert status in (1, 2), errors
+        assert "Traceback" not in errors
+        lines = [line for line in errors.splitlines() if line.startswith("deeplab: error: ")]
+        assert len(lines) == 1, errors
+        return lines[0]
+
+    return fail
 
 
 @pytest.fixture

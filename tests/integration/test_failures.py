@@ -1,6 +1,5 @@
 """Every failure of a command is one sentence on standard error, and exit status 1 or 2."""
 
-from collections.abc import Callable
 from pathlib import Path
 from shutil import copytree
 
@@ -8,26 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.__main__ import main
-from tests.integration.conftest import Run
-
-Failure = Callable[..., str]
-
-
-@pytest.fixture
-def failure(capsys: pytest.CaptureFixture[str]) -> Failure:
-    """Run `deeplab`, expect it to fail, and give the one line it prints."""
-
-    def fail(*arguments: object) -> str:
-        status = main([str(argument) for argument in arguments])
-        errors = capsys.readouterr().err
-        assert status in (1, 2), errors
-        assert "Traceback" not in errors
-        lines = [line for line in errors.splitlines() if line.startswith("deeplab: error: ")]
-        assert len(lines) == 1, errors
-        return lines[0]
-
-    return fail
+from tests.integration.conftest import Failure, Run
 
 
 @pytest.fixture
@@ -105,7 +85,7 @@ def test_checkpoint_of_another_class_count(
         patch.delenv("DEEPLAB_TRACEBACK", raising=False)
         for command in ("test", "fit"):
             message = failure(command, *experiment, "--data.root", data, "--ckpt_path", tmp_path / "run" / "last.ckpt")
-            assert "the checkpoint was trained for 8 classes, but the data has 9" in message
+            assert "last.ckpt was trained for 8 classes, but the data has 9" in message
 
 
 def test_missing_checkpoint(failure: Failure, experiment: list[str]) -> None:
@@ -115,7 +95,7 @@ def test_missing_checkpoint(failure: Failure, experiment: list[str]) -> None:
 def test_truncated_checkpoint(failure: Failure, experiment: list[str], tmp_path: Path) -> None:
     (tmp_path / "cut.ckpt").write_bytes(b"PK\x03\x04 and no more")
     message = failure("test", *experiment, "--ckpt_path", tmp_path / "cut.ckpt")
-    assert "cut.ckpt: it is not a checkpoint, or a truncated one" in message
+    assert "cut.ckpt: it is not a checkpoint, or a damaged or truncated one" in message
 
 
 def test_no_last_checkpoint_to_score(failure: Failure, experiment: list[str]) -> None:

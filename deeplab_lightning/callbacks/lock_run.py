@@ -1,0 +1,81 @@
+"""One training at a time in a run folder, and none in the place of another."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from lightning import Callback, LightningModule, Trainer
+
+from deeplab_lightning.folder_lock import hold
+
+FILE_NAME = ".fit.lock"
+
+
+class LockRun(Callback):
+    """Hold the folder of the checkpoints while a training runs; every process learns it when another one has it."""
+
+    def __init__(self) -> None:
+        self._refusal = ""
+
+    @contextmanager
+    def held(self, trainer: Trainer, ckpt_path: str | None) -> Iterator[None]:
+        """Hold the folder on rank zero, around `trainer.fit`.
+
+        Args:
+            trainer: of the training, with a `Checkpoint`.
+            ckpt_path: of the checkpoint that the training goes on from, if it does.
+
+        Raises:
+            ValueError: another process holds the folder, or it has checkpoints that the training would replace.
+        """
+        folder = Path(trainer.checkpoint_callback.dirpath)  # type: ignore[union-attr]
+        with ExitStack() as stack:
+            if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+                try:
+                    stack.enter_context(_alone_in(folder))
+                    refuse_to_replace(folder, ckpt_path)
+                except (OSError, ValueError) as error:
+                    if not _is_awaited(trainer):
+                        raise
+                    self._refusal = str(error)
+            yield
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """End every process where rank zero may not train."""
+        if refusal := trainer.strategy.broadcast(self._refusal):
+            raise ValueError(refusal)
+
+
+def _is_awaited(trainer: Trainer) -> bool:
+    """Whether other processes of the training have been started already, not by this one."""
+    if trainer.world_size == 1:
+        return False
+    environment = trainer.strategy.cluster_environment  # type: ignore[attr-defined]
+    return trainer.num_nodes > 1 or bool(environment.creates_processes_externally)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    try:
+        file = hold(folder / FILE_NAME)
+    except BlockingIOError as error:
+        raise ValueError(f"{error}; wait for its end, or set another trainer.default_root_dir") from None
+    with file:
+        for draft in folder.glob(".*.ckpt.*.draft"):  # what a killed training was writing
+            draft.unlink()
+        yield
+
+
+def refuse_to_replace(folder: Path, ckpt_path: str | None) -> None:
+    """Let a training begin in a folder without checkpoints, or go on from one of those that are there.
+
+    Raises:
+        ValueError: it would replace them.
+    """
+    there = [name for name in ("best.ckpt", "last.ckpt") if (folder / name).is_file()]
+    goes_on = ckpt_path == "last" or (ckpt_path is not None and Path(ckpt_path).resolve().parent == folder.resolve())
+    if there and not goes_on:
+        raise ValueError(
+            f"{folder} holds {' and '.join(there)} of an earlier training, which this one would replace: go on with it "
+            "by --ckpt_path last, or set another trainer.default_root_dir, or delete the checkpoints"
+        )
