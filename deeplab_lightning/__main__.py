@@ -5,6 +5,7 @@ import sys
 from importlib import import_module
 
 from deeplab_lightning import __version__
+from deeplab_lightning.usage import Ended, UsageError, expand_home, nearest
 
 COMMANDS = {
     "fit": ("cli", "train a model; saves best.ckpt and last.ckpt"),
@@ -40,19 +41,33 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(f"deeplab_lightning {__version__}")
         return 0
-    command, *options = arguments
+    command, *options = map(expand_home, arguments)
     if command not in COMMANDS:
-        return _fail(f"there is no command {command!r}; the commands are {', '.join(COMMANDS)}", 2)
+        return _fail(_no_command(command), 2)
+    if root := os.environ.get("DEEPLAB_DATA"):
+        os.environ["DEEPLAB_DATA"] = expand_home(root)
     try:
         run = import_module(f"deeplab_lightning.{COMMANDS[command][0]}").run
         status: int = run(command, options)
     except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+        return _fail("ended by SIGINT", 130)
+    except Ended as ended:
+        return _fail(f"ended by {ended.name}", ended.status)
+    except UsageError as error:
+        return _fail(str(error), 2)
     except Exception as error:
         if os.environ.get("DEEPLAB_TRACEBACK"):
             raise
         return _fail(_sentence(error))
     return status
+
+
+def _no_command(name: str) -> str:
+    there = f"the commands are {', '.join(COMMANDS)}"
+    if name.startswith("-"):
+        return f"{name} stands before the command; write deeplab COMMAND {name} ...; {there}"
+    alike = nearest(name, COMMANDS, 1) or [command for command, (_, text) in COMMANDS.items() if name in text.split()]
+    return f"there is no command {name!r}; {f'did you mean {alike[0]}? T' if alike else 't'}{there[1:]}"
 
 
 def _sentence(error: Exception) -> str:

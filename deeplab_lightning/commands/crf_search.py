@@ -2,7 +2,7 @@
 
 import json
 import os
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from dataclasses import fields
 from pathlib import Path
 from shutil import rmtree
@@ -15,6 +15,7 @@ from rich.table import Table
 from deeplab_lightning.ablation.crf_search import AXES, Grid, Search, draw_heat_map, fragment
 from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.crf.dense_crf import NORMALIZATION_WORDS, DenseCRF, Normalization
+from deeplab_lightning.usage import Parser
 
 ROWS = 10
 EPILOG = """All other options are those of `deeplab validate`: -c experiments/data/X.yaml is the data, --model.scales
@@ -48,17 +49,17 @@ def run(command: str, options: list[str]) -> int:
     write_atomically(output / "best.yaml", fragment(best, heading))
     draw_heat_map(search.scores, best, output / "heat_map.png")
     _print(console, search)
-    console.print(f"{heading}\nwrote best.yaml (for -c), heat_map.png and search.csv into {output}", highlight=False)
+    written = f"wrote best.yaml (for -c), heat_map.png and search.csv into {output}"
+    console.print(f"{heading}\n{written}", markup=False, highlight=False)
     return 0
 
 
 def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:
     """This command's own arguments, and those that go on to `validate`."""
-    parser = ArgumentParser(
+    parser = Parser(
         prog=f"deeplab {command}",
         description="Search the dense CRF's settings on validation images: a coarse grid, then refinement.",
         epilog=EPILOG,
-        allow_abbrev=False,
     )
     parser.add_argument("checkpoint", type=Path)
     for axis in fields(Grid):
@@ -98,7 +99,7 @@ def _save_logits(arguments: Namespace, rest: list[str], output: Path) -> list[Pa
     folder, key_file = output / "logits", output / "logits.json"
     if not key_file.is_file() or json.loads(key_file.read_text()) != key:
         rmtree(output, ignore_errors=True)  # scores of other logits are worth nothing
-        from deeplab_lightning.cli import DeepLabCLI
+        from deeplab_lightning.cli import run as run_lightning
 
         configs = sorted((arguments.checkpoint.parent / "logs").glob("fit_*/config.yaml"), key=_time)
         if not configs:
@@ -107,7 +108,7 @@ def _save_logits(arguments: Namespace, rest: list[str], output: Path) -> list[Pa
         options += ["--trainer.default_root_dir", str(output), "--wandb.mode", "disabled"]
         options += ["--trainer.limit_val_batches", str(arguments.images), "--data.eval_batch_size", "1"]
         options += ["--trainer.devices", "1", "--trainer.callbacks+", "SaveLogits"]
-        DeepLabCLI("validate", [*options, "--trainer.callbacks.folder", str(folder)])
+        run_lightning("validate", [*options, "--trainer.callbacks.folder", str(folder)])
         write_atomically(key_file, json.dumps(key))
     return sorted(folder.glob("*.npz"))
 
