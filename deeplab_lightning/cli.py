@@ -32,7 +32,7 @@ from deeplab_lightning.datamodules.folder import FolderDataModule
 from deeplab_lightning.datamodules.shapes import ShapesDataModule
 from deeplab_lightning.datamodules.voc import VOCDataModule
 from deeplab_lightning.loggers import WandbSettings, build_loggers
-from deeplab_lightning.modules.base import SegmentationModule
+from deeplab_lightning.modules.base import UNTRAINED, SegmentationModule
 from deeplab_lightning.modules.deeplab_v1 import DeepLabV1Module
 from deeplab_lightning.modules.deeplab_v2 import DeepLabV2Module
 from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
@@ -61,8 +61,7 @@ NOISE = (
 
 STRICT = {"exit_on_error": False, "allow_abbrev": False}  # of a parser: raise, and take no half names
 
-UNTRAINED = """Run without --ckpt_path, on the weights that the model starts with; without this, a command that would
-score or draw them is refused."""
+UNTRAINED_HELP = "Run without --ckpt_path on the weights that the model starts with, which is refused otherwise."
 EXAMPLES = ("-c experiments/model/deeplab_v3plus.yaml, for example", "-c experiments/data/shapes.yaml, for example")
 
 logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda line: "litlogger" not in line.getMessage())
@@ -117,7 +116,7 @@ class DeepLabCLI(LightningCLI):
         """Add checkpoints and W&B, and the links from the data to the model."""
         self._own_parser = parser
         if self.command != "fit":
-            parser.add_argument("--untrained", type=bool, default=False, help=UNTRAINED)
+            parser.add_argument("--untrained", type=bool, default=False, help=UNTRAINED_HELP)
         parser.add_lightning_class_args(Checkpoint, "checkpoint")
         parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath")
         parser.add_lightning_class_args(FiniteLoss, "finite_loss")
@@ -142,12 +141,10 @@ class DeepLabCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Look at the checkpoint first; leave ImageNet weights alone where it will replace them."""
         config = self.config[self.command]
+        self._untrained = config.pop("untrained", False)  # each time anew: a saved config serves `fit` as well
         if not config.ckpt_path:
-            if self.command != "fit" and not (config.pop("untrained") or config.model.init_args.start_from):
-                raise UsageError(
-                    f"{self.command} would run on untrained weights; give --ckpt_path, or --untrained true where "
-                    "that is meant"
-                )
+            if not config.model.init_args.start_from:
+                self._refuse_untrained()
             return
         last = Path(config.trainer.default_root_dir) / "last.ckpt"
         if config.ckpt_path == "best":
@@ -161,8 +158,15 @@ class DeepLabCLI(LightningCLI):
             raise ValueError(f"{checkpoint}: it is not a checkpoint, or a truncated one")
         config.model.init_args.pretrained, config.model.init_args.start_from = False, None
 
+    def _refuse_untrained(self) -> None:
+        if self.command != "fit" and not self._untrained:
+            way_out = "give --ckpt_path, or --untrained true where it is meant"
+            raise UsageError(f"{self.command} would run on untrained weights; {way_out}")
+
     def after_instantiate_classes(self) -> None:
-        """Refuse a number of classes, or names, set by hand that are not the data's; the data's would win silently."""
+        """Refuse what only the instances know: weights that are partly untrained, classes that are not the data's."""
+        if not self.config[self.command].ckpt_path and self.model.weights_origin == UNTRAINED:
+            self._refuse_untrained()
         for name in ("num_classes", "class_names"):
             given, own = self.config[self.command].model.init_args.get(name), getattr(self.datamodule, name)
             if given not in (None, own):

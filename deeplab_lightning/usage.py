@@ -38,8 +38,9 @@ class Parser(argparse.ArgumentParser):
         """Parse; an option that is not there is answered with the nearest."""
         arguments, rest = self.parse_known_args(args, namespace)
         if rest:
-            near = did_you_mean(rest[0], self.option_names())
-            self.error(f"there is no option {rest[0]}{near}" if rest[0].startswith("-") else f"what is {rest[0]!r}?")
+            word = rest[0].partition("=")[0]
+            kind = "option" if word.startswith("-") else "place for"
+            raise UsageError(f"{self.prog} has no {kind} {word}{did_you_mean(word, self.option_names())}")
         return arguments
 
     def option_names(self) -> list[str]:

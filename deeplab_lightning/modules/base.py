@@ -24,6 +24,9 @@ from deeplab_lightning.modules.optimization import parameter_groups, rate_factor
 from deeplab_lightning.modules.ranks import mean_over_ranks
 from deeplab_lightning.modules.start_from import check_fits, start_from
 
+UNTRAINED = "random, not trained"
+"""Origin of weights, in the words of the evaluation identity, of which a part at least was not trained."""
+
 
 class Outputs(TypedDict):
     """What an evaluation step returns: the loss, and logits (B, K, H, W) at the images' size."""
@@ -119,7 +122,7 @@ class SegmentationModule(LightningModule):
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
         self.scores = SegmentationScores(class_names, trimap_width)
-        self.weights_origin = "random, not trained"
+        self.weights_origin = UNTRAINED
 
     def set_network(self, network: SegmentationNetwork) -> None:
         """Take the network: its start, its batch norm momentum, and what of it is frozen.
@@ -135,7 +138,7 @@ class SegmentationModule(LightningModule):
         if unknown := sorted(set(self.frozen) - names):
             raise ValueError(f"frozen names {unknown}, but the network's parts are {[*dict(network.named_children())]}")
         if self.start_from is not None:
-            start_from(network, self.start_from, self.hparams)
+            self.weights_origin = start_from(network, self.start_from, self.hparams) or UNTRAINED
         for part in (*map(network.get_submodule, self.frozen), *self._frozen_norms()):
             part.requires_grad_(False)
         self.train(self.training)  # Lightning keeps the mode that it finds

@@ -184,6 +184,7 @@ def _from(file: str) -> Iterator[None]:
 
 
 def _subclasses(base: type) -> Iterator[type]:
-    for each in base.__subclasses__():
+    subclasses: list[type] = base.__subclasses__()
+    for each in subclasses:
         yield each
         yield from _subclasses(each)
