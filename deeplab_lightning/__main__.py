@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 
 from deeplab_lightning import __version__
@@ -18,6 +19,13 @@ COMMANDS = {
     "ablate": ("commands.ablate", "train and score the tables of the papers, one file a table"),
     "report": ("commands.report", "put what runs left behind into one table and one HTML page"),
 }
+NO_MEMORY = (
+    "Cannot allocate memory",  # the system, and torch on a processor
+    "failed to map segment",  # the dynamic linker, while torch is imported
+    "can't start new thread",
+    "std::bad_alloc",
+)
+"""Words of errors for want of memory that are no MemoryError."""
 HELP = """usage: deeplab COMMAND [OPTIONS]
 
 DeepLab v1, v2, v3 and v3+ in PyTorch Lightning.
@@ -74,7 +82,9 @@ def _sentence(error: Exception) -> str:
     """The message of an error; of one that jsonargparse or a loader worker wraps, the message inside."""
     if str(error).startswith("Does not validate against any of the Union") and isinstance(error.__cause__, Exception):
         return _sentence(error.__cause__)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    lines = _lines(error)
+    if of_memory := next((each for each in _chain(error) if _is_of_memory(each)), None):
+        return f"out of memory ({_lines(of_memory)[0]}); lower data.batch_size, data.crop_size or data.num_workers"
     if lines[0].startswith("Caught ") and "worker process" in lines[0]:
         return lines[-1].partition(": ")[2] or lines[-1]
     if lines[0].startswith("DataLoader worker"):
@@ -84,9 +94,23 @@ def _sentence(error: Exception) -> str:
         )
     if "Connection closed by peer" in lines[0] or "Connection reset by peer" in lines[0]:
         return f"another process of this training has ended, its output says why: --ckpt_path last goes on ({lines[0]})"
-    if type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in lines[0]:
-        return f"out of memory ({lines[0]}); lower data.batch_size or data.crop_size: --ckpt_path last goes on"
     return " ".join(lines)
+
+
+def _lines(error: BaseException) -> list[str]:
+    return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it hides: to clean up after an error can fail too."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or any(words in str(error) for words in NO_MEMORY)
 
 
 def _fail(message: str, status: int = 1) -> int:

@@ -284,9 +284,10 @@ def test_home_is_one_place(
     deeplab("validate", "-c", config, "--ckpt_path=~/runs/last.ckpt")
     (tmp_path / "best.yaml").write_text("ckpt_path: best\n")
     deeplab("test", "-c", config, "-c", "best.yaml")
-    deeplab("fit", "-c", home / "runs" / "logs" / "validate_0" / "config.yaml", "--ckpt_path", "null")
-    logs = {path.name for path in (home / "runs" / "logs").iterdir()}
-    assert logs == {"fit_0", "validate_0", "test_0", "fit_1"}
+    assert {path.name for path in (home / "runs" / "logs").iterdir()} == {"fit_0", "validate_0", "test_0"}
+    again = ("--ckpt_path", "null", "--trainer.default_root_dir=~/again")
+    deeplab("fit", "-c", home / "runs" / "logs" / "validate_0" / "config.yaml", *again)
+    assert (home / "again" / "last.ckpt").is_file()
 
 
 def test_crf_search_says_what_is_missing(deeplab: Run, tmp_path: Path) -> None:

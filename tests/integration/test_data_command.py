@@ -11,7 +11,7 @@ from PIL import Image
 
 from deeplab_lightning.__main__ import main
 from tests.devkits import VOC_TRAIN, VOC_VAL, write_list
-from tests.integration.conftest import ROOT
+from tests.integration.conftest import ROOT, Run
 
 FOLDER = str(ROOT / "experiments" / "data" / "folder.yaml")
 VOC = str(ROOT / "experiments" / "data" / "voc2012_aug.yaml")
@@ -103,3 +103,15 @@ def test_show_writes_a_grid(tree: Path, tmp_path: Path, capsys: pytest.CaptureFi
         assert abs(tile - np.asarray(image)).max() == 0
     assert main([*options, "--image-id", "nobody"]) == 1
     assert "the training split has no image nobody" in capsys.readouterr().err
+
+
+def test_class_names_are_no_markup(
+    deeplab: Run, shapes_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(copytree(shapes_root, tmp_path / "data"))
+    names = ["[/red]x", "[bold]y", "z\\", *(root / "class_names.txt").read_text().splitlines()[3:]]
+    (root / "class_names.txt").write_text("\n".join(names))
+    (tmp_path / "data.yaml").write_text(f"data: {{class_path: FolderDataModule, init_args: {{root: {root}}}}}\n")
+    assert deeplab("data", "check", "-c", tmp_path / "data.yaml", "--num-workers", "1") == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in names)
