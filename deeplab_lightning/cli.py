@@ -32,12 +32,13 @@ from deeplab_lightning.datamodules.folder import FolderDataModule
 from deeplab_lightning.datamodules.shapes import ShapesDataModule
 from deeplab_lightning.datamodules.voc import VOCDataModule
 from deeplab_lightning.loggers import WandbSettings, build_loggers
-from deeplab_lightning.modules.base import UNTRAINED, SegmentationModule
+from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.deeplab_v1 import DeepLabV1Module
 from deeplab_lightning.modules.deeplab_v2 import DeepLabV2Module
 from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
 from deeplab_lightning.modules.deeplab_v3_cascade import DeepLabV3CascadeModule
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
+from deeplab_lightning.modules.start_from import UNTRAINED
 from deeplab_lightning.settings.given import check_models, expand_homes, given_by
 from deeplab_lightning.settings.known import Known, Slot, types_of
 from deeplab_lightning.usage import Ended, UsageError

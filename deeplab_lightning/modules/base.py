@@ -22,10 +22,7 @@ from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.batch_norm_guard import warn_of_batch_norm
 from deeplab_lightning.modules.optimization import parameter_groups, rate_factor
 from deeplab_lightning.modules.ranks import mean_over_ranks
-from deeplab_lightning.modules.start_from import check_fits, start_from
-
-UNTRAINED = "random, not trained"
-"""Origin of weights, in the words of the evaluation identity, of which a part at least was not trained."""
+from deeplab_lightning.modules.start_from import UNTRAINED, check_fits, start_from
 
 
 class Outputs(TypedDict):
@@ -138,7 +135,7 @@ class SegmentationModule(LightningModule):
         if unknown := sorted(set(self.frozen) - names):
             raise ValueError(f"frozen names {unknown}, but the network's parts are {[*dict(network.named_children())]}")
         if self.start_from is not None:
-            self.weights_origin = start_from(network, self.start_from, self.hparams) or UNTRAINED
+            self.weights_origin = start_from(network, self.start_from, self.hparams)
         for part in (*map(network.get_submodule, self.frozen), *self._frozen_norms()):
             part.requires_grad_(False)
         self.train(self.training)  # Lightning keeps the mode that it finds
