@@ -2,9 +2,11 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 
 from deeplab_lightning import __version__
+from deeplab_lightning.usage import Ended, UsageError, expand_home, nearest
 
 COMMANDS = {
     "fit": ("cli", "train a model; saves best.ckpt and last.ckpt"),
@@ -17,6 +19,13 @@ COMMANDS = {
     "ablate": ("commands.ablate", "train and score the tables of the papers, one file a table"),
     "report": ("commands.report", "put what runs left behind into one table and one HTML page"),
 }
+NO_MEMORY = (
+    "Cannot allocate memory",  # the system, and torch on a processor
+    "failed to map segment",  # the dynamic linker, while torch is imported
+    "can't start new thread",
+    "std::bad_alloc",
+)
+"""Words of errors for want of memory that are no MemoryError."""
 HELP = """usage: deeplab COMMAND [OPTIONS]
 
 DeepLab v1, v2, v3 and v3+ in PyTorch Lightning.
@@ -40,14 +49,20 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(f"deeplab_lightning {__version__}")
         return 0
-    command, *options = arguments
+    command, *options = map(expand_home, arguments)
     if command not in COMMANDS:
-        return _fail(f"there is no command {command!r}; the commands are {', '.join(COMMANDS)}", 2)
+        return _fail(_no_command(command), 2)
+    if root := os.environ.get("DEEPLAB_DATA"):
+        os.environ["DEEPLAB_DATA"] = expand_home(root)
     try:
         run = import_module(f"deeplab_lightning.{COMMANDS[command][0]}").run
         status: int = run(command, options)
     except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+        return _fail("ended by SIGINT", 130)
+    except Ended as ended:
+        return _fail(f"ended by {ended.name}", ended.status)
+    except UsageError as error:
+        return _fail(str(error), 2)
     except Exception as error:
         if os.environ.get("DEEPLAB_TRACEBACK"):
             raise
@@ -55,11 +70,21 @@ def main(arguments: list[str] | None = None) -> int:
     return status
 
 
+def _no_command(name: str) -> str:
+    there = f"the commands are {', '.join(COMMANDS)}"
+    if name.startswith("-"):
+        return f"{name} stands before the command; write deeplab COMMAND {name} ...; {there}"
+    alike = nearest(name, COMMANDS, 1) or [command for command, (_, text) in COMMANDS.items() if name in text.split()]
+    return f"there is no command {name!r}; {f'did you mean {alike[0]}? T' if alike else 't'}{there[1:]}"
+
+
 def _sentence(error: Exception) -> str:
     """The message of an error; of one that jsonargparse or a loader worker wraps, the message inside."""
     if str(error).startswith("Does not validate against any of the Union") and isinstance(error.__cause__, Exception):
         return _sentence(error.__cause__)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    lines = _lines(error)
+    if of_memory := next((each for each in _chain(error) if _is_of_memory(each)), None):
+        return f"out of memory ({_lines(of_memory)[0]}); lower data.batch_size, data.crop_size or data.num_workers"
     if lines[0].startswith("Caught ") and "worker process" in lines[0]:
         return lines[-1].partition(": ")[2] or lines[-1]
     if lines[0].startswith("DataLoader worker"):
@@ -73,9 +98,23 @@ def _sentence(error: Exception) -> str:
         )
     if "Connection closed by peer" in lines[0] or "Connection reset by peer" in lines[0]:
         return f"another process of this training has ended, its output says why: --ckpt_path last goes on ({lines[0]})"
-    if type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in lines[0]:
-        return f"out of memory ({lines[0]}); lower data.batch_size or data.crop_size: --ckpt_path last goes on"
     return " ".join(lines)
+
+
+def _lines(error: BaseException) -> list[str]:
+    return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it hides: to clean up after an error can fail too."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or any(words in str(error) for words in NO_MEMORY)
 
 
 def _fail(message: str, status: int = 1) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_warn
@@ -38,6 +39,10 @@ from deeplab_lightning.modules.deeplab_v2 import DeepLabV2Module
 from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
 from deeplab_lightning.modules.deeplab_v3_cascade import DeepLabV3CascadeModule
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
+from deeplab_lightning.modules.start_from import UNTRAINED
+from deeplab_lightning.settings.given import check_models, expand_homes, given_by
+from deeplab_lightning.settings.known import Known, Slot, types_of
+from deeplab_lightning.usage import Ended, UsageError
 
 # Imported so that their short names work in a config and on the command line.
 CALLBACKS = (BootstrapHardImages, CRFEvaluation, LogPredictions, SaveLogits, TrimapEvaluation, WriteSubmission)
@@ -54,6 +59,11 @@ NOISE = (
     "Precision .* is not supported by the model summary",  # sizes in float32 are what the summary should say
     "The .srun. command is available on your system but is not used",  # one process is what a login node is for
 )
+
+STRICT = {"exit_on_error": False, "allow_abbrev": False}  # of a parser: raise, and take no half names
+
+UNTRAINED_HELP = "Run without --ckpt_path on the weights that the model starts with, which is refused otherwise."
+EXAMPLES = ("-c experiments/model/deeplab_v3plus.yaml, for example", "-c experiments/data/shapes.yaml, for example")
 
 logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda line: "litlogger" not in line.getMessage())
 
@@ -78,7 +88,7 @@ class DeepLabCLI(LightningCLI):
             trainer_defaults={"default_root_dir": "runs/default", "use_distributed_sampler": False},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            parser_kwargs={"prog": "deeplab", "exit_on_error": False, command: {"exit_on_error": False}},
+            parser_kwargs={"prog": "deeplab", **STRICT, command: STRICT},
             args=[command, *_at_home(options)],
         )
 
@@ -106,6 +116,9 @@ class DeepLabCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add checkpoints and W&B, and the links from the data to the model."""
+        self._own_parser = parser
+        if self.command != "fit":
+            parser.add_argument("--untrained", type=bool, default=False, help=UNTRAINED_HELP)
         parser.add_lightning_class_args(Checkpoint, "checkpoint")
         parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath")
         parser.add_lightning_class_args(FiniteLoss, "finite_loss")
@@ -118,7 +131,11 @@ class DeepLabCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, without Lightning's warning about arguments given from Python."""
         assert isinstance(args, list)
-        self.config = parser.parse_args(args)
+        given = given_by(args[1:])
+        check_models(given)
+        with Known(types_of(self._own_parser), slots()).explain(given):
+            self.config = parser.parse_args(args)
+        expand_homes(self.config)
 
     def _parse_ckpt_path(self) -> None:
         """Keep the settings that were given: Lightning would put the checkpoint's in their place."""
@@ -126,9 +143,14 @@ class DeepLabCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Look at the checkpoint first; leave ImageNet weights alone where it will replace them."""
         config = self.config[self.command]
+        self._untrained = config.pop("untrained", False)  # each time anew: a saved config serves `fit` as well
         if not config.ckpt_path:
+            if not config.model.init_args.start_from:
+                self._refuse_untrained()
             return
         folder = Path(config.trainer.default_root_dir)
+        if config.ckpt_path == "best":
+            config.ckpt_path = str(folder / BEST)
         checkpoint = folder / LAST if config.ckpt_path == "last" else Path(config.ckpt_path)
         if not checkpoint.is_file():
             if checkpoint != folder / LAST or self.command != "fit":
@@ -139,8 +161,15 @@ class DeepLabCLI(LightningCLI):
             rank_zero_warn(f"there is no {checkpoint}; the training goes on from {config.ckpt_path}")
         config.model.init_args.pretrained, config.model.init_args.start_from = False, None
 
+    def _refuse_untrained(self) -> None:
+        if self.command != "fit" and not self._untrained:
+            way_out = "give --ckpt_path, or --untrained true where it is meant"
+            raise UsageError(f"{self.command} would run on untrained weights; {way_out}")
+
     def after_instantiate_classes(self) -> None:
-        """Refuse a number of classes, or names, set by hand that are not the data's; the data's would win silently."""
+        """Refuse what only the instances know: weights that are partly untrained, classes that are not the data's."""
+        if not self.config[self.command].ckpt_path and self.model.weights_origin == UNTRAINED:
+            self._refuse_untrained()
         for name in ("num_classes", "class_names"):
             given, own = self.config[self.command].model.init_args.get(name), getattr(self.datamodule, name)
             if given not in (None, own):
@@ -165,7 +194,11 @@ class DeepLabCLI(LightningCLI):
             callbacks.append(self._lock)
         callbacks.sort(key=lambda callback: not isinstance(callback, CRFEvaluation))
         kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO(resumes=self.command == "fit")]
-        built = super().instantiate_trainer(callbacks=callbacks, **kwargs)
+        try:
+            built = super().instantiate_trainer(callbacks=callbacks, **kwargs)
+        except (MisconfigurationException, TypeError, ValueError) as error:
+            given = (f"{name} {getattr(trainer, name)}" for name in ("accelerator", "devices", "strategy"))
+            raise UsageError(f"no trainer has {', '.join(given)}: {str(error).partition('. ')[0]}") from error
         if trainer.sync_batchnorm and built.strategy.root_device.type != "cuda":
             raise ValueError(
                 "trainer.sync_batchnorm shares statistics between CUDA devices alone, and this training is on "
@@ -184,16 +217,26 @@ def _at_home(options: list[str]) -> list[str]:
     return placed
 
 
+def slots() -> dict[str, Slot]:
+    """The settings that hold instances of classes."""
+    return {
+        "model": Slot(SegmentationModule, "model", EXAMPLES[0], ("num_classes", "class_names")),
+        "data": Slot(SegmentationDataModule, "datamodule", EXAMPLES[1], ("seed", "normalization")),
+        "trainer.callbacks": Slot(Callback, "callback"),
+    }
+
+
 def run(command: str, options: list[str]) -> int:
     """Run one of the four commands; SIGTERM ends it with status 143, a training that has begun once it has saved."""
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before = {number: signal.signal(number, _end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         DeepLabCLI(command, options)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return 0
 
 
-def _terminate(number: int, *_: object) -> None:
-    """Lightning by itself would end with status 0, and of a prediction not before its end."""
-    raise SystemExit(128 + number)
+def _end(number: int, *_: object) -> None:
+    """Lightning by itself would end with status 1 or 0, and of a prediction not before its end."""
+    raise Ended(number)

@@ -9,13 +9,17 @@ import deeplab_lightning
 
 PACKAGE = Path(deeplab_lightning.__file__).parent
 LEVELS = {
-    -1: {"atomic", "folder_lock"},
+    -1: {"atomic", "folder_lock", "usage"},
     0: {"models", "datasets", "crf", "losses", "metrics", "schedules", "inference", "identity", "checkpoint_file"},
     1: {"modules", "datamodules", "callbacks", "loggers"},
-    2: {"__main__", "cli", "commands", "ablation"},
+    2: {"__main__", "cli", "settings", "commands", "ablation"},
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
-SIDEWAYS: dict[str, set[str]] = {"__main__": {"cli", "commands"}, "commands": {"ablation", "cli"}}
+SIDEWAYS: dict[str, set[str]] = {
+    "__main__": {"cli", "commands"},
+    "cli": {"settings"},
+    "commands": {"ablation", "cli", "settings"},
+}
 MAY_USE = {
     "modules": {"models", "crf", "losses", "metrics", "schedules", "inference", "identity", "checkpoint_file"},
     "datamodules": {"datasets"},

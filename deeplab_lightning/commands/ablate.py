@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from deeplab_lightning.ablation.devices import split_devices
 from deeplab_lightning.ablation.plan import SCALES, Plan, check_scale, plan_table
 from deeplab_lightning.ablation.runner import RUNS, Share, Work, is_done, run_works, work_of
 from deeplab_lightning.ablation.table import Table, TableError, read_table, table_files
+from deeplab_lightning.usage import Parser
 
 EPILOG = """Rows that train alike share one training, also across tables; rows that differ in how they are scored share
 its checkpoint. What is done is found again by the hash of its settings, so the same command goes on after an interrupt,
@@ -58,7 +59,7 @@ def run(command: str, options: list[str]) -> int:
 
 
 def _parse(command: str, options: list[str]) -> Namespace:
-    parser = ArgumentParser(
+    parser = Parser(
         prog=f"deeplab {command}",
         description="Train and score the rows of tables of the papers, one file a table.",
         epilog=EPILOG,
@@ -99,7 +100,7 @@ def _parse(command: str, options: list[str]) -> Namespace:
     return arguments
 
 
-def _add_launchers(parser: ArgumentParser) -> None:
+def _add_launchers(parser: Parser) -> None:
     parser.add_argument(
         "--launcher",
         choices=("local", "slurm", "wandb"),

@@ -2,7 +2,7 @@
 
 import json
 import os
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
@@ -16,6 +16,7 @@ from deeplab_lightning.ablation.crf_search import AXES, Grid, Search, draw_heat_
 from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.commands.brought_settings import read_brought_settings
 from deeplab_lightning.crf.dense_crf import NORMALIZATION_WORDS, DenseCRF, Normalization
+from deeplab_lightning.usage import Parser
 
 ROWS = 10
 FILES = ("logits.json", "search.csv", "best.yaml", "heat_map.png")
@@ -44,7 +45,7 @@ def run(command: str, options: list[str]) -> int:
 
         search.run(grid, arguments.iterations, arguments.rounds, advance)
     _print(console, search)
-    console.print(write(search, output), highlight=False)
+    console.print(write(search, output), markup=False, highlight=False)
     return 0
 
 
@@ -68,11 +69,10 @@ def write(search: Search, output: Path) -> str:
 
 def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:
     """This command's own arguments, and those that go on to `validate`."""
-    parser = ArgumentParser(
+    parser = Parser(
         prog=f"deeplab {command}",
         description="Search the dense CRF's settings on validation images: a coarse grid, then refinement.",
         epilog=EPILOG,
-        allow_abbrev=False,
     )
     parser.add_argument("checkpoint", type=Path)
     for axis in fields(Grid):
@@ -111,27 +111,29 @@ def _save_logits(arguments: Namespace, rest: list[str], output: Path) -> list[Pa
     }
     folder, key_file = output / "logits", output / "logits.json"
     if not key_file.is_file() or json.loads(key_file.read_text()) != key:
-        from deeplab_lightning.cli import DeepLabCLI
+        from deeplab_lightning.cli import run as run_lightning
 
-        options = [*_own_settings(arguments.checkpoint, rest), *rest, "--ckpt_path", str(arguments.checkpoint)]
+        own = _own_settings(arguments.checkpoint, rest, output / "settings.yaml")
+        options = [*own, *rest, "--ckpt_path", str(arguments.checkpoint)]
         for path in [*folder.glob("*.npz"), *(output / name for name in FILES)]:
             path.unlink(missing_ok=True)  # scores of other logits are worth nothing
         options += ["--trainer.default_root_dir", str(output), "--wandb.mode", "disabled"]
         options += ["--trainer.limit_val_batches", str(arguments.images), "--data.eval_batch_size", "1"]
         options += ["--trainer.devices", "1", "--trainer.callbacks+", "SaveLogits"]
-        DeepLabCLI("validate", [*options, "--trainer.callbacks.folder", str(folder)])
+        run_lightning("validate", [*options, "--trainer.callbacks.folder", str(folder)])
         write_atomically(key_file, json.dumps(key))
     return sorted(folder.glob("*.npz"))
 
 
-def _own_settings(checkpoint: Path, rest: list[str]) -> list[str]:
-    """The settings that lie beside the checkpoint, unless their file is given by hand and so is trusted."""
+def _own_settings(checkpoint: Path, rest: list[str], copy: Path) -> list[str]:
+    """What is taken of the settings beside the checkpoint, in a file; nothing if theirs is given by hand, so trusted."""
     configs = sorted((checkpoint.parent / "logs").glob("fit_*/config.yaml"), key=_time)
     if not configs:
         raise FileNotFoundError(f"{checkpoint.parent}: no logs/fit_*/config.yaml beside the checkpoint")
     if configs[-1].resolve() in (Path(option.rpartition("=")[2]).resolve() for option in rest):
         return []
-    return ["-c", yaml.safe_dump(read_brought_settings(configs[-1]))]
+    write_atomically(copy, yaml.safe_dump(read_brought_settings(configs[-1])))
+    return ["-c", str(copy)]
 
 
 def _time(path: Path) -> float:

@@ -3,12 +3,11 @@
 import json
 import os
 import re
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -25,12 +24,13 @@ from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.prepare import SOURCES, prepare
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.datasets.show import grid
+from deeplab_lightning.usage import Parser, UsageError
 
 
 def run(command: str, options: list[str]) -> int:
     """Run `deeplab data prepare`, `check` or `show`."""
-    parser = ArgumentParser(prog=f"deeplab {command}", description="Fetch data sets, check them, look at samples.")
-    actions = parser.add_subparsers(dest="action", required=True)
+    parser = Parser(prog=f"deeplab {command}", description="Fetch data sets, check them, look at samples.")
+    actions = parser.add_subparsers(dest="action", metavar="prepare|check|show", required=True)
     fetch = actions.add_parser("prepare", help="download, verify and unpack a data set", description=prepare.__doc__)
     fetch.add_argument("name", choices=sorted(SOURCES), help="the data set")
     fetch.add_argument("--root", type=Path, help="where to; default: the folder that DEEPLAB_DATA names, or data")
@@ -73,27 +73,30 @@ def read_datamodule(configs: list[str], root: str | None, settings: Sequence[str
         settings: "--data.KEY", "VALUE" and so on, in place of the configs'.
 
     Raises:
-        DataError: a config is missing or no YAML, or the data are not there.
+        UsageError: a config cannot be read, a setting in it is wrong, or none names a datamodule.
+        DataError: the data are not there.
     """
     from jsonargparse import ArgumentParser as ConfigParser
 
-    from deeplab_lightning.cli import DATAMODULES
+    from deeplab_lightning.cli import slots
+    from deeplab_lightning.settings.given import Given, expand_homes, given_by, read_settings
+    from deeplab_lightning.settings.known import Known
 
-    assert DATAMODULES  # imported so that short names of classes work
     section: dict[str, Any] = {}
+    given = []
     for config in configs:
-        try:
-            content = yaml.safe_load(Path(config).read_text()) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise DataError(f"{config}: cannot be read as YAML ({' '.join(str(error).split())})") from error
-        section = _merge(section, content.get("data") or {})
+        own = read_settings(config).get("data") or {}
+        given.append(Given(config, "data", own))
+        section = _merge(section, own)
     if root is not None:
         section = _merge(section, {"init_args": {"root": root}})
+        given.append(Given("", "data.root", root))
     if "class_path" not in section:
-        raise DataError(f"{', '.join(configs)}: no data.class_path in it")
+        raise UsageError(f"{', '.join(configs)}: no data.class_path in it")
     parser = ConfigParser(exit_on_error=False)
     parser.add_subclass_arguments(SegmentationDataModule, "data", required=True)
-    described = parser.parse_args(list(settings), namespace=parser.parse_object({"data": section}))
+    with Known({}, {"data": slots()["data"]}).explain([*given, *given_by(settings)]):
+        described = parser.parse_args(list(settings), namespace=parser.parse_object({"data": expand_homes(section)}))
     try:
         datamodule: SegmentationDataModule = parser.instantiate(described).data
     except ValueError as error:

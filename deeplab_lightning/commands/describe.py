@@ -1,21 +1,24 @@
 """`deeplab describe`: what a network costs and sees, without running it."""
 
-import argparse
 import json
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import ArgumentParser
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from deeplab_lightning.cli import MODULES  # noqa: F401  (imported so that their short names work)
+from deeplab_lightning.cli import slots
 from deeplab_lightning.models.anatomy import Anatomy, dissect
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.base import SegmentationModule
+from deeplab_lightning.settings.given import Given, given_by, read_settings
+from deeplab_lightning.settings.known import Known
+from deeplab_lightning.usage import Parser, UsageError
 
 FAMILY = Path("experiments/model")
 FAMILY_WIDTH = 130  # columns that the table of the family needs
@@ -23,7 +26,7 @@ FAMILY_WIDTH = 130  # columns that the table of the family needs
 
 def run(command: str, options: list[str]) -> int:
     """Print one network, or the family in one table."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"deeplab {command}",
         description="Count parameters and multiply-adds of a network (v1: its training net), and what its logits see.",
         epilog="Settings follow as for the other commands: --model.output_stride 8 --model.atrous_rates [12,24,36]",
@@ -53,7 +56,7 @@ def run(command: str, options: list[str]) -> int:
 
 
 def _describe(
-    name: str, configs: list[Path], settings: list[str], arguments: argparse.Namespace
+    name: str, configs: list[Path], settings: list[str], arguments: Namespace
 ) -> tuple[dict[str, Any], Anatomy]:
     network = build(configs, settings, arguments.num_classes)
     anatomy = dissect(network, arguments.crop, arguments.crop)
@@ -74,29 +77,31 @@ def _describe(
 def build(configs: list[Path], settings: list[str], num_classes: int) -> SegmentationNetwork:
     """The network of the model in these files, later ones over earlier ones, on the meta device."""
     model: dict[str, Any] = {"init_args": {}}
+    given = []
     for path in configs:
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file")
-        given = (yaml.safe_load(path.read_text()) or {}).get("model", {})
-        model |= {key: value for key, value in given.items() if key != "init_args"}
-        model["init_args"] |= given.get("init_args") or {}
+        own = read_settings(path).get("model") or {}
+        given.append(Given(str(path), "model", own))
+        model |= {key: value for key, value in own.items() if key != "init_args"}
+        model["init_args"] |= own.get("init_args") or {}
     if "class_path" not in model:
-        raise ValueError(f"{configs[-1]}: it names no model.class_path; give the file of a model first")
+        raise UsageError(f"{configs[-1]}: it names no model.class_path; give the file of a model first")
     model["init_args"] |= {"num_classes": num_classes, "pretrained": False, "start_from": None}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(SegmentationModule, "model")
-    parser.set_defaults({"model": model})
+    with Known({}, {"model": slots()["model"]}).explain([*given, *given_by(settings)]):
+        parser.set_defaults({"model": model})
+        parsed = parser.parse_args(settings)
     with torch.device("meta"):
-        built = parser.instantiate(parser.parse_args(settings)).model
+        built = parser.instantiate(parsed).model
     network: SegmentationNetwork = built.network
     return network
 
 
-def _print_network(row: dict[str, Any], anatomy: Anatomy, arguments: argparse.Namespace) -> None:
+def _print_network(row: dict[str, Any], anatomy: Anatomy, arguments: Namespace) -> None:
     console = Console()
     crop = arguments.crop
     parts = ", ".join(f"{part} {count:,}" for part, count in anatomy.parameters_by_part.items())
-    table = Table(title=f"{row['name']}, {arguments.num_classes} classes, {crop}x{crop}", show_header=False)
+    table = Table(title=f"{escape(row['name'])}, {arguments.num_classes} classes, {crop}x{crop}", show_header=False)
     table.add_row("parameters", f"{row['parameters']:,}")
     table.add_row("", parts)
     table.add_row("multiply-adds", _billions(row["multiply_adds"]))
@@ -124,7 +129,7 @@ def _print_family(rows: list[dict[str, Any]]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
-            row["name"],
+            escape(row["name"]),
             f"{row['parameters']:,}",
             _billions(row["multiply_adds"]),
             _billions(row["multiply_adds_published_convention"]),

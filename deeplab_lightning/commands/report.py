@@ -1,7 +1,7 @@
 """`deeplab report`: runs, and tables of the papers with what was measured for them, in the terminal and on pages."""
 
 import json
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 
 from rich.console import Console
@@ -16,11 +16,12 @@ from deeplab_lightning.ablation.report import Run, read_run, tabulate
 from deeplab_lightning.ablation.runner import RUNS
 from deeplab_lightning.ablation.table import read_table, table_files
 from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.usage import Parser
 
 
 def run(command: str, options: list[str]) -> int:
     """Read the run folders or tables, print, and write the pages."""
-    parser = ArgumentParser(
+    parser = Parser(
         prog=f"deeplab {command}",
         description="What runs left behind, or tables of the papers beside what `deeplab ablate` measured for them: in "
         "the terminal and on one HTML page; every number with how it was measured.",

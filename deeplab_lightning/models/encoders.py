@@ -9,6 +9,7 @@ from deeplab_lightning.models.imagenet import offline_message
 from deeplab_lightning.models.mobilenet import MobileNet
 from deeplab_lightning.models.resnet import UNITS, LowLevelFeatures, ResNet, Stem, StrideUnit
 from deeplab_lightning.models.xception import FLOWS, Xception
+from deeplab_lightning.usage import did_you_mean
 
 Backbone: TypeAlias = "ResNet | Xception | MobileNet | Encoder"
 
@@ -29,10 +30,12 @@ class Encoder(nn.Module):
 
     def __init__(self, name: str, output_stride: int = 16, pretrained: bool = False) -> None:
         super().__init__()
-        from segmentation_models_pytorch.encoders import get_encoder
+        from segmentation_models_pytorch.encoders import encoders, get_encoder
 
         if output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
+        if not name.startswith("tu-") and name.removeprefix("smp-") not in encoders:
+            raise ValueError(f"there is no backbone {name!r}{did_you_mean(name, encoders)}")
         weights = (name.startswith("tu-") or "imagenet") if pretrained else None
         try:
             self.encoder = get_encoder(name.removeprefix("smp-"), depth=5, weights=weights, output_stride=output_stride)

@@ -22,7 +22,7 @@ from deeplab_lightning.modules.batch_norm_guard import warn_of_batch_norm
 from deeplab_lightning.modules.optimization import parameter_groups, rate_factor
 from deeplab_lightning.modules.ranks import mean_over_ranks
 from deeplab_lightning.modules.reloading import ReloadableModule
-from deeplab_lightning.modules.start_from import check_fits, start_from
+from deeplab_lightning.modules.start_from import UNTRAINED, check_fits, start_from
 
 
 class Outputs(TypedDict):
@@ -119,7 +119,7 @@ class SegmentationModule(ReloadableModule):
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
         self.scores = SegmentationScores(class_names, trimap_width)
-        self.weights_origin = "random, not trained"
+        self.weights_origin = UNTRAINED
 
     def set_network(self, network: SegmentationNetwork) -> None:
         """Take the network: its start, its batch norm momentum, and what of it is frozen.
@@ -135,7 +135,7 @@ class SegmentationModule(ReloadableModule):
         if unknown := sorted(set(self.frozen) - names):
             raise ValueError(f"frozen names {unknown}, but the network's parts are {[*dict(network.named_children())]}")
         if self.start_from is not None:
-            start_from(network, self.start_from, self.hparams)
+            self.weights_origin = start_from(network, self.start_from, self.hparams)
         for part in (*map(network.get_submodule, self.frozen), *self._frozen_norms()):
             part.requires_grad_(False)
         self.train(self.training)  # Lightning keeps the mode that it finds

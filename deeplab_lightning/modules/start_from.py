@@ -12,16 +12,21 @@ from torch import nn
 from deeplab_lightning.checkpoint_file import read_checkpoint
 
 PREFIX = "network."
+UNTRAINED = "random, not trained"
+"""Origin of weights, in the words of the evaluation identity, of which a part at least was not trained."""
 WIRING = {"stride_unit": "first_1x1", "low_level_features": "block", "pool_size": 3, "pool5a": True}
 """Settings that change what weights mean and no shape of theirs, with what a checkpoint means that lacks them."""
 
 
-def start_from(network: nn.Module, path: str, hparams: Mapping[str, Any]) -> None:
+def start_from(network: nn.Module, path: str, hparams: Mapping[str, Any]) -> str:
     """Load the weights of a run's checkpoint into a network that may have parts which that run did not have.
 
     Every tensor of the checkpoint must fit, but for a classifier of another number of classes, which starts anew; every
     tensor of the backbone must be there. What starts anew is logged. Poolings may differ, as those of MSc do from
     the model that it starts from; where a ResNet strides may not.
+
+    Returns:
+        Where the weights come from, in the words of the evaluation identity; UNTRAINED where a part starts anew.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -47,6 +52,7 @@ def start_from(network: nn.Module, path: str, hparams: Mapping[str, Any]) -> Non
     network.load_state_dict(fitting, strict=False)
     new = sorted({key.rpartition(".")[0] for key in own if key not in fitting})
     rank_zero_info(f"Started from {path}: {len(fitting)} tensors; anew: {', '.join(new) or 'nothing'}")
+    return UNTRAINED if new else f"of step {checkpoint['global_step']}"
 
 
 def check_fits(checkpoint: Mapping[str, Any], module: LightningModule) -> None:

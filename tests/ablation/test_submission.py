@@ -63,7 +63,7 @@ def options(folder: Path, voc_root: Path, *more: str) -> list[str]:
     for name, text in files.items():
         (folder / name).write_text(text)
     configs = [option for name in files for option in ("-c", str(folder / name))]
-    return [*configs, "--trainer.default_root_dir", str(folder / "run"), *more]
+    return [*configs, "--untrained", "true", "--trainer.default_root_dir", str(folder / "run"), *more]
 
 
 def test_a_prediction_of_the_test_split_is_packed_as_the_server_takes_it(

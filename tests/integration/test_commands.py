@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import yaml
 from lightning import Trainer
 from PIL import Image
 
+from deeplab_lightning.__main__ import main
 from deeplab_lightning.ablation.crf_search import Search, fragment
 from deeplab_lightning.datasets.folder import FolderDataset
 from deeplab_lightning.datasets.images import Sample
@@ -44,7 +46,7 @@ def test_fit_leaves_checkpoints_and_records(deeplab: Run, experiment: list[str],
 def test_an_unused_srun_is_not_worth_a_warning(deeplab: Run, experiment: list[str]) -> None:
     with pytest.raises(UserWarning, match="srun"):
         Trainer(logger=False)  # Lightning by itself
-    assert deeplab("validate", *experiment) == 0
+    assert deeplab("validate", *experiment, "--untrained", "true") == 0
 
 
 @pytest.mark.usefixtures("srun")
@@ -122,7 +124,7 @@ def test_the_crf_refines_what_predict_writes(
     maps = {}
     for name, crf in (("plain", []), ("refined", ["-c", tmp_path / "crf.yaml"])):
         folder = ("--trainer.default_root_dir", tmp_path / name, "--data.predict_images", tmp_path / "images")
-        deeplab("predict", *experiment, *crf, *folder)
+        deeplab("predict", *experiment, *crf, *folder, "--untrained", "true")
         paths = sorted((tmp_path / name).glob("logs/predict_0/predictions/*.png"))
         assert [path.stem for path in paths] == [image.stem for image in images]
         maps[name] = [np.asarray(Image.open(path)) for path in paths]
@@ -133,7 +135,7 @@ def test_the_crf_refines_what_predict_writes(
 
 def test_callbacks_see_images_without_the_padding(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
     crf = ROOT / "experiments" / "crf" / "shapes.yaml"
-    deeplab("validate", *experiment, "-c", crf, "--data.evaluation_size", "pad_to_513")
+    deeplab("validate", *experiment, "-c", crf, "--data.evaluation_size", "pad_to_513", "--untrained", "true")
     log = tmp_path / "run" / "logs" / "validate_0"
     assert "padded with the mean to 513x513" in str(records(log)["val/miou_crf"]["identity"])
     with Image.open(log / "panels" / "val" / "val_00000.png") as panel:
@@ -252,6 +254,50 @@ def test_crf_search_finds_a_setting_that_a_validation_can_use(
     )
     assert all(f"val/trimap_accuracy{suffix}/{width}" in scores for suffix in ("", "_crf") for width in (1, 20, 40))
     assert (run / "logs" / "validate_0" / "panels" / "val" / "trimap.png").is_file()
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_nothing_is_scored_or_drawn_with_untrained_weights_by_accident(
+    command: str, experiment: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, *experiment]) == 2
+    assert f"{command} would run on untrained weights; give --ckpt_path" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_to_start_from_is_enough_unless_a_part_starts_anew(
+    deeplab: Run, experiment: list[str], tmp_path: Path, shapes_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deeplab("fit", *experiment, "--trainer.max_steps", "3")
+    start = ("--model.start_from", str(tmp_path / "run" / "last.ckpt"))
+    assert deeplab("validate", *experiment, *start) == 0
+    assert records(tmp_path / "run" / "logs" / "validate_0")["val/miou"]["identity"]["weights"] == "of step 3"  # type: ignore[index]
+    data = Path(copytree(shapes_root, tmp_path / "data"))
+    (data / "class_names.txt").write_text((data / "class_names.txt").read_text() + "ninth\n")
+    assert main(["validate", *experiment, *start, "--data.root", str(data)]) == 2
+    assert "validate would run on untrained weights" in capsys.readouterr().err
+
+
+def test_home_is_one_place(
+    deeplab: Run, experiment: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    (home / "mine.yaml").write_text("trainer: {default_root_dir: ~/runs, max_steps: 3}\n")
+    options = experiment[: experiment.index("--trainer.default_root_dir")]
+    deeplab("fit", *options, "--config=~/mine.yaml")
+    assert {path.name for path in (home / "runs").iterdir()} == {"best.ckpt", "last.ckpt", "logs"}
+    assert not (tmp_path / "~").exists()
+    config = home / "runs" / "logs" / "fit_0" / "config.yaml"
+    deeplab("validate", "-c", config, "--ckpt_path=~/runs/last.ckpt")
+    (tmp_path / "best.yaml").write_text("ckpt_path: best\n")
+    deeplab("test", "-c", config, "-c", "best.yaml")
+    assert {path.name for path in (home / "runs" / "logs").iterdir()} == {"fit_0", "validate_0", "test_0"}
+    again = ("--ckpt_path", "null", "--trainer.default_root_dir=~/again")
+    deeplab("fit", "-c", home / "runs" / "logs" / "validate_0" / "config.yaml", *again)
+    assert (home / "again" / "last.ckpt").is_file()
 
 
 def test_crf_search_says_what_is_missing(deeplab: Run, tmp_path: Path) -> None:

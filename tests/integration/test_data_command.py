@@ -13,7 +13,7 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.datamodules.folder import FolderDataModule
 from deeplab_lightning.datasets.images import DataError
 from tests.devkits import VOC_TRAIN, VOC_VAL, annotation, scene, square, write_coco, write_coco_stuff, write_list
-from tests.integration.conftest import ROOT
+from tests.integration.conftest import ROOT, Run
 
 COCO = str(ROOT / "experiments" / "data" / "coco91.yaml")
 STUFF = str(ROOT / "experiments" / "data" / "coco_stuff10k.yaml")
@@ -295,3 +295,15 @@ def test_show_writes_a_grid(tree: Path, tmp_path: Path, capsys: pytest.CaptureFi
         assert abs(tile - np.asarray(image)).max() == 0
     assert main([*options, "--image-id", "nobody"]) == 1
     assert "the training split has no image nobody" in capsys.readouterr().err
+
+
+def test_class_names_are_no_markup(
+    deeplab: Run, shapes_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(copytree(shapes_root, tmp_path / "data"))
+    names = ["[/red]x", "[bold]y", "z\\", *(root / "class_names.txt").read_text().splitlines()[3:]]
+    (root / "class_names.txt").write_text("\n".join(names))
+    (tmp_path / "data.yaml").write_text(f"data: {{class_path: FolderDataModule, init_args: {{root: {root}}}}}\n")
+    assert deeplab("data", "check", "-c", tmp_path / "data.yaml", "--num-workers", "1") == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in names)

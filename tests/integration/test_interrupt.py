@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -87,22 +88,47 @@ def test_an_interrupted_validation_is_not_scored_by_halves(
     assert {record["identity"]["weights"] for record in records} == {"of step 6"}
 
 
-@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
-def test_sigterm_is_a_status_and_its_seconds_count(
-    command: str, experiment: list[str], shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+EVALUATIONS = ("validate", "test", "predict")
+
+
+@pytest.mark.parametrize(
+    ("command", "number"), [("fit", signal.SIGTERM), *product(EVALUATIONS, (signal.SIGINT, signal.SIGTERM))]
+)
+def test_a_signal_is_a_status_and_its_seconds_count(
+    command: str,
+    number: signal.Signals,
+    experiment: list[str],
+    shapes_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     name = {"fit": "training", "validate": "validation"}.get(command, command) + "_step"
     step = getattr(SegmentationModule, name)
 
-    def terminated(self: SegmentationModule, *arguments: Any) -> Any:
-        os.kill(os.getpid(), signal.SIGTERM)
+    def ended(self: SegmentationModule, *arguments: Any) -> Any:
+        os.kill(os.getpid(), number)
         return step(self, *arguments)
 
-    monkeypatch.setattr(SegmentationModule, name, terminated)
+    monkeypatch.setattr(SegmentationModule, name, ended)
     images = ["--data.predict_images", str(shapes_root / "JPEGImages")] if command == "predict" else []
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as ended:
-        main([command, *experiment, *images])
-    assert ended.value.code == 128 + signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) is before
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    if command == "fit":  # which says what it has saved
+        with pytest.raises(SystemExit, match=str(128 + number)):
+            main([command, *experiment])
+    else:
+        assert main([command, *experiment, "--untrained", "true", *images]) == 128 + number
+        assert f"deeplab: error: ended by {number.name}\n" in capsys.readouterr().err
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
     assert json.loads((tmp_path / "run" / "logs" / f"{command}_0" / "run.json").read_text())["seconds"] > 0
+
+
+def test_ctrl_c_before_the_training_begins_is_a_status(
+    experiment: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(self: SegmentationModule, stage: str) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(SegmentationModule, "setup", interrupted)
+    assert main(["fit", *experiment]) == 130
+    assert "deeplab: error: ended by SIGINT\n" in capsys.readouterr().err

@@ -49,7 +49,8 @@ def test_any_number_of_processes_counts_the_same_pixels(
     counts = {}
     for number in (1, *several):
         out = tmp_path / f"{number}.json"
-        options = [*experiment, *CALLBACKS, *settings, "--trainer.devices", str(number), "--trainer.strategy", "ddp"]
+        options = [*experiment, "--untrained", "true", *CALLBACKS, *settings, "--trainer.devices", str(number)]
+        options += ["--trainer.strategy", "ddp"]
         command = [sys.executable, "-m", "tests.integration.counted", str(out), "validate", *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,1 @@
+"""Settings as they are given, and what is wrong with them."""

@@ -1,0 +1,127 @@
+"""Settings as somebody wrote them: on the command line and in its files."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from jsonargparse import Namespace, get_loader
+
+from deeplab_lightning.usage import UsageError, did_you_mean
+
+
+class Given(NamedTuple):
+    """A setting as somebody wrote it: the file it stands in, or nothing for the command line; its name; its value."""
+
+    file: str
+    name: str
+    value: Any
+
+
+def given_by(options: Sequence[str]) -> list[Given]:
+    """The settings of a command line and of its files, in order.
+
+    Raises:
+        UsageError: a file cannot be read, a word belongs to no option, or an option lacks its value.
+    """
+    given: list[Given] = []
+    words = iter(options)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name.startswith("-"):
+            raise UsageError(
+                f"{word!r} belongs to no option: a setting is --model.lr 0.1, a file -c FILE, and a list is one value: "
+                '--data.crop_size "[128, 128]"'
+            )
+        if _is_flag(name):
+            continue
+        if not equals:
+            value = next(words, "--")
+            if value.startswith("-") and not _is_number(value):
+                raise UsageError(f"{name} lacks its value")
+        if name in ("-c", "--config"):
+            given += [Given(value, key, each) for key, each in read_settings(value).items()]
+        elif not name.startswith("--"):
+            raise UsageError(f"there is no option {name}; --help lists them")
+        else:
+            given.append(Given("", name.removeprefix("--"), value))
+    return given
+
+
+def check_models(given: Iterable[Given]) -> None:
+    """Refuse the models of two files: settings of the first that the second knows as well would stay.
+
+    Raises:
+        UsageError: two files name different models.
+    """
+    first: tuple[str, str] | None = None
+    for file, name, value in given:
+        if file and name == "model" and isinstance(value, Mapping) and isinstance(value.get("class_path"), str):
+            own = value["class_path"].rpartition(".")[2]
+            if first is not None and first[1] != own:
+                raise UsageError(f"{first[0]} is for a {first[1]} and {file} for a {own}; give one of them")
+            first = file, own
+
+
+def expand_homes(config: Any) -> Any:
+    """Settings in which the `~` of a path stands for the home folder, as it does on the command line."""
+    if isinstance(config, str):
+        return os.path.expanduser(config)
+    if isinstance(config, (list, tuple)):
+        return type(config)(map(expand_homes, config))
+    if isinstance(config, Mapping):
+        return {key: expand_homes(value) for key, value in config.items()}
+    if isinstance(config, Namespace):
+        for key, value in vars(config).items():
+            setattr(config, key, expand_homes(value))
+    return config
+
+
+def _is_flag(name: str) -> bool:
+    return name in ("-h", "--help", "--print_config") or name.endswith(".help")
+
+
+def _is_number(text: str) -> bool:
+    with suppress(ValueError):
+        float(text)
+        return True
+    return False
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """The settings in a YAML file.
+
+    Raises:
+        UsageError: there is no such file, or it holds no settings.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UsageError(f"{path}: it is a folder; -c takes a YAML file")
+    if not path.is_file():
+        near = did_you_mean(path.stem, (file.stem for file in path.parent.glob("*.yaml")))
+        raise UsageError(f"{path}: no such file{near}")
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = get_loader("yaml")(text)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: it is not a text file in UTF-8") from error
+    except yaml.MarkedYAMLError as error:
+        raise UsageError(f"{path}{_fault(text, error)}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        found = "it is empty" if content is None else "it holds no settings"
+        raise UsageError(f"{path}: {found}; settings are written as in `trainer: {{max_steps: 100}}`")
+    return content
+
+
+def _fault(text: str, error: Any) -> str:
+    mark = error.problem_mark
+    if mark is None:
+        return f": {error.problem}"
+    line = (*text.splitlines(), "")[mark.line][mark.column :]
+    tab = "a tab; YAML is indented with spaces"
+    problem = tab if line.startswith("\t") else f"{error.problem}; look at indentation, colons and brackets"
+    return f", line {mark.line + 1}, column {mark.column + 1}: {problem}"

@@ -1,0 +1,77 @@
+"""Whether a value fits a setting's type, and in words what would."""
+
+from argparse import ArgumentError
+from collections.abc import Iterable, Mapping
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from jsonargparse import ArgumentParser
+
+from deeplab_lightning.usage import UsageError, nearest
+
+WORDS = {
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("a text", "texts"),
+    bool: ("true or false", "true or false"),
+    NoneType: ("null", "null"),
+}
+"""Types in words: of one value, of several."""
+
+
+def check_value(name: str, hint: Any, value: Any) -> None:
+    """Look at a value: a text as from the command line, others as from a file.
+
+    Raises:
+        UsageError: it does not fit the type; the nearest that would is named.
+    """
+    if hint is None or _accepts(hint, value):
+        return
+    text = str(value)
+    choices = [str(choice) for choice in _choices(hint)]
+    others = [*nearest(text, choices, 1), text.strip("'\""), text.lower(), f"[{text}]", f"[{text}, {text}]"]
+    fitting = next((other for other in others if other != text and _accepts(hint, other)), None)
+    choice = "" if fitting is None else f"; did you mean {fitting}?"
+    raise UsageError(f"{name} takes {_takes(hint)}, got {value!r}{choice}")
+
+
+def _accepts(hint: Any, value: Any) -> bool:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=hint)
+    try:
+        if isinstance(value, str):
+            parser.parse_args([f"--value={value}"])
+        else:
+            parser.parse_object({"value": value})
+    except ArgumentError:
+        return False
+    return True
+
+
+def _choices(hint: Any) -> Iterable[Any]:
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    return [choice for part in get_args(hint) if get_origin(hint) in (Union, UnionType) for choice in _choices(part)]
+
+
+def _takes(hint: Any, plural: bool = False) -> str:
+    """What the values of a type are, in words."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if hint in WORDS:
+        return WORDS[hint][plural]
+    if choices := list(_choices(hint)):
+        return f"one of {', '.join(dict.fromkeys(map(str, choices)))}"
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(_takes(part) for part in sorted(parts, key=lambda part: part is NoneType)))
+    if origin is tuple:
+        return f"{len(parts)} {_takes(parts[0], plural=True)} in brackets"
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return f"names with {_takes(parts[1], plural=True)}"
+    return f"a list of {_takes(parts[0], plural=True)}" if parts else getattr(hint, "__name__", str(hint))
+
+
+def item_type(hint: Any) -> Any:
+    """The type of the values of a mapping; None of what is none."""
+    if isinstance(get_origin(hint), type) and issubclass(get_origin(hint), Mapping):
+        return get_args(hint)[1]
+    return next((own for part in get_args(hint) if (own := item_type(part)) is not None), None)

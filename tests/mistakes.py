@@ -1,0 +1,84 @@
+"""What somebody types who errs, and what is printed: the list in mistakes.yaml.
+
+After a change of the sentences, `python -m tests.mistakes` writes the list anew; read every line of the difference.
+A new mistake is a new item with its command alone.
+"""
+
+import os
+import shlex
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from deeplab_lightning.__main__ import main
+
+ROOT = Path(__file__).parents[1]
+LIST = Path(__file__).with_suffix(".yaml")
+HEADER = f"# {__doc__.splitlines()[0]}\n# {__doc__.splitlines()[2]}\n"
+SMOKE = (
+    "-c experiments/base.yaml -c experiments/data/shapes.yaml "
+    "-c experiments/model/deeplab_v3plus.yaml -c experiments/scale/smoke.yaml"
+)
+FILES = {
+    "tab.yaml": "trainer:\n\tmax_steps: 3\n",
+    "indent.yaml": "trainer:\n  max_steps: 3\n    log_every_n_steps: 3\n",
+    "bracket.yaml": "data:\n  init_args: {crop_size: [128, 128}\n",
+    "setting.yaml": "trainer:\n  max_stepps: 3\n",
+    "section.yaml": "trainr:\n  max_steps: 3\n",
+    "argument.yaml": "model:\n  init_args:\n    backbon: resnet18\n",
+    "value.yaml": "data:\n  init_args:\n    batch_size: sixteen\n",
+    "list.yaml": "- trainer\n- model\n",
+    "empty.yaml": "",
+    "callback.yaml": "trainer:\n  callbacks+:\n    - class_path: CRFEvalution\n",
+    "iterations.yaml": "trainer:\n  callbacks+:\n    - {class_path: CRFEvaluation, init_args: {iteration: 5}}\n",
+    "own.yaml": "data: {class_path: FolderDataModule}\n",
+    "table.yaml": "table: mine\nrow: []\n",
+}
+
+
+def prepare(folder: Path) -> None:
+    """Fill the folder in which the commands are run."""
+    (folder / "experiments").symlink_to(ROOT / "experiments")
+    (folder / "picture.yaml").write_bytes(b"\x89PNG\r\n\x1a\n\x00\xff\xfe")
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+
+
+def options(command: str) -> list[str]:
+    """The words of a command; SMOKE stands for the files of the first run."""
+    return shlex.split(command.removeprefix("deeplab ").replace("SMOKE", SMOKE))
+
+
+def error_lines(printed: str) -> list[str]:
+    """The lines of standard error that are an error's."""
+    return [line for line in printed.splitlines() if "error" in line.lower()]
+
+
+def mistakes() -> list[dict[str, Any]]:
+    """Items of {command, status, prints}."""
+    items: list[dict[str, Any]] = yaml.safe_load(LIST.read_text())
+    return items
+
+
+def _make() -> None:
+    items = mistakes()
+    with TemporaryDirectory() as folder:
+        prepare(Path(folder))
+        os.chdir(folder)
+        os.environ.pop("DEEPLAB_DATA", None)
+        os.environ["WANDB_MODE"] = "disabled"
+        for item in items:
+            with redirect_stderr(StringIO()) as errors, redirect_stdout(StringIO()):
+                item["status"] = main(options(item["command"]))
+            item["prints"] = "\n".join(error_lines(errors.getvalue()))
+            print(f"$ {item['command']}\n{item['status']} {item['prints']}\n", file=sys.__stdout__)
+    LIST.write_text(HEADER + yaml.safe_dump(items, sort_keys=False, width=10**6, allow_unicode=True))
+
+
+if __name__ == "__main__":
+    _make()

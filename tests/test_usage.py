@@ -1,0 +1,71 @@
+"""One sentence on standard error, whatever goes wrong."""
+
+import pytest
+
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.usage import Parser, UsageError, expand_home, nearest
+
+
+def hidden_error() -> Exception:
+    """An error that came up while a loader's own was handled."""
+    try:
+        try:
+            raise OSError(12, "Cannot allocate memory")
+        except OSError:
+            raise RuntimeError("call iter first")  # noqa: B904
+    except RuntimeError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), "out of memory (MemoryError); lower data.batch_size"),
+        (RuntimeError("DefaultCPUAllocator: Cannot allocate memory\nmore"), "(DefaultCPUAllocator: Cannot allocate"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "out of memory (libtorch_cpu.so"),
+        (RuntimeError("can't start new thread"), "out of memory (can't start new thread)"),
+        (hidden_error(), "out of memory ([Errno 12] Cannot allocate memory)"),
+        (ValueError("no\n  memory"), "deeplab: error: no memory\n"),
+    ],
+)
+def test_want_of_memory_is_said_as_such(
+    error: Exception, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("deeplab_lightning.commands.report.run", fail)
+    assert main(["report", "x"]) == 1
+    printed = capsys.readouterr().err
+    assert expected in printed
+    assert printed.count("\n") == 1
+
+
+def test_the_nearest_names_are_those_of_the_same_meaning_or_of_a_slip() -> None:
+    names = ["model.lr", "model.lr_multipliers", "data.batch_size", "ckpt_path", "trainer.max_steps"]
+    assert nearest("model.learning_rate", names) == ["model.lr"]
+    assert nearest("bs", names) == ["data.batch_size"]
+    assert nearest("ckpt", names) == ["ckpt_path"]
+    assert nearest("trainer.max_stepps", names) == ["trainer.max_steps"]
+    assert nearest("nothing_like_it", names) == []
+
+
+def test_home_is_expanded_behind_an_equals_sign_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    options = ["--data.root=~/data", "~/x.yaml", "--wandb.name", "a~b", "[~]"]
+    assert [expand_home(each) for each in options] == [
+        "--data.root=/home/me/data",
+        "/home/me/x.yaml",
+        "--wandb.name",
+        "a~b",
+        "[~]",
+    ]
+
+
+def test_options_are_written_out() -> None:
+    parser = Parser(prog="deeplab some")
+    parser.add_subparsers().add_parser("check").add_argument("--num-workers", type=int)
+    with pytest.raises(UsageError, match="deeplab some has no option --num-worker; did you mean --num-workers?"):
+        parser.parse_args(["check", "--num-worker", "3"])
+    with pytest.raises(UsageError, match="invalid int value: 'x'; see `deeplab some check --help`"):
+        parser.parse_args(["check", "--num-workers", "x"])
