@@ -8,6 +8,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from deeplab_lightning.metrics import (
     ConfusionMatrix,
+    ImageMean,
     SegmentationScores,
     TrimapBands,
     iou_per_class,
@@ -127,3 +128,20 @@ def test_what_cannot_be_scored() -> None:
         ConfusionMatrix(2).update(torch.zeros(1, 4, 4), torch.full((1, 4, 4), 2))
     with pytest.raises(ValueError, match="width of a trimap band"):
         SegmentationScores(["a", "b"], 0)
+
+
+def test_the_mean_over_the_images_of_ranks_that_have_unequally_many() -> None:
+    losses = [0.1, 0.7, 0.2, 2.5, 0.3, 0.9, 4.0]
+    mean = ImageMean()
+    mean.update(torch.tensor(losses[:3]))
+    mean.update(losses[3])
+    mean.distributed_available_fn = lambda: True
+    others = iter([torch.tensor(sum(losses[4:]), dtype=torch.float64), torch.tensor(3.0, dtype=torch.float64)])
+    mean.dist_sync_fn = lambda own, **_: [own, next(others)]
+    assert float(mean.compute()) == pytest.approx(sum(losses) / 7, abs=1e-7)
+
+
+def test_a_loss_that_is_no_number_makes_the_mean_none() -> None:
+    mean = ImageMean()
+    mean.update(torch.tensor([1.0, math.nan]))
+    assert mean.compute().isnan()

@@ -16,7 +16,7 @@ from deeplab_lightning.crf.dense_crf import NORMALIZATION_WORDS, Normalization
 from deeplab_lightning.identity import EvaluationIdentity
 from deeplab_lightning.inference import multi_scale_logits
 from deeplab_lightning.losses import cross_entropy, decimate
-from deeplab_lightning.metrics import SegmentationScores
+from deeplab_lightning.metrics import ImageMean, SegmentationScores
 from deeplab_lightning.models.batch_norm import batch_norms, set_momentum
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.batch_norm_guard import warn_of_batch_norm
@@ -119,6 +119,7 @@ class SegmentationModule(LightningModule):
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
         self.scores = SegmentationScores(class_names, trimap_width)
+        self.image_loss, self.image_seconds = ImageMean(), ImageMean()
         self.weights_origin = "random, not trained"
 
     def set_network(self, network: SegmentationNetwork) -> None:
@@ -193,11 +194,11 @@ class SegmentationModule(LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Outputs:
         """Score one batch of whole images of the validation split."""
-        return self._evaluation_step(batch, "val")
+        return self._evaluation_step(batch)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> Outputs:
         """Score one batch of whole images of the test split."""
-        return self._evaluation_step(batch, "test")
+        return self._evaluation_step(batch)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """The logits (B, K, H, W) of one batch of whole images."""
@@ -214,15 +215,17 @@ class SegmentationModule(LightningModule):
         height, width = size or images.shape[-2:]
         return self.refine(logits[..., :height, :width], images[..., :height, :width])
 
-    def _evaluation_step(self, batch: dict[str, Any], split: str) -> Outputs:
+    def _evaluation_step(self, batch: dict[str, Any]) -> Outputs:
+        """Score one batch; a split's loss is the mean over its images of the loss of each, whatever the batches are."""
         start = self._clock()
         logits = self.evaluation_logits(batch["image"], batch["mask"].shape[-2:])
-        self._seconds += self._clock() - start
-        self._own_images += len(logits)
-        loss = cross_entropy(logits, batch["mask"])
+        self.image_seconds.update((self._clock() - start) / len(logits), len(logits))
+        losses = torch.stack(
+            [cross_entropy(*pair) for pair in zip(logits.split(1), batch["mask"].split(1), strict=True)]
+        )
+        self.image_loss.update(losses)
         self.scores.update(logits.argmax(1), batch["mask"])
-        self.log(f"{split}/loss", loss, batch_size=len(logits), on_epoch=True, sync_dist=True)
-        return {"loss": loss, "logits": logits}
+        return {"loss": losses.mean(), "logits": logits}
 
     def _clock(self) -> float:
         if self.device.type == "cuda":
@@ -246,13 +249,14 @@ class SegmentationModule(LightningModule):
         self._log_scores("test")
 
     def _start_scores(self) -> None:
-        self.scores.reset()
-        self._seconds, self._own_images = 0.0, 0
+        for metric in (self.scores, self.image_loss, self.image_seconds):
+            metric.reset()
 
     def _log_scores(self, split: str) -> None:
-        for name, value in self.scores.compute().items():
+        scores = self.scores.compute()
+        scores |= {"loss": float(self.image_loss.compute()), "seconds_per_image": float(self.image_seconds.compute())}
+        for name, value in scores.items():
             self.log(f"{split}/{name}", value, prog_bar=name == "miou", sync_dist=True)
-        self.log(f"{split}/seconds_per_image", self._seconds / max(1, self._own_images), sync_dist=True)
 
     def evaluation_identity(self, split: str) -> EvaluationIdentity:
         """How the scores last logged for "val" or "test" were measured."""
