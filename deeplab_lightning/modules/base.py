@@ -220,9 +220,8 @@ class SegmentationModule(LightningModule):
         start = self._clock()
         logits = self.evaluation_logits(batch["image"], batch["mask"].shape[-2:])
         self.image_seconds.update((self._clock() - start) / len(logits), len(logits))
-        losses = torch.stack(
-            [cross_entropy(*pair) for pair in zip(logits.split(1), batch["mask"].split(1), strict=True)]
-        )
+        images = zip(logits.split(1), batch["mask"].split(1), strict=True)
+        losses = torch.stack([cross_entropy(*image) for image in images])
         self.image_loss.update(losses)
         self.scores.update(logits.argmax(1), batch["mask"])
         return {"loss": losses.mean(), "logits": logits}
