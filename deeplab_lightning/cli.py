@@ -155,7 +155,8 @@ class DeepLabCLI(LightningCLI):
             callbacks.append(RichProgressBar())
         if trainer.logger in (None, True):
             wandb = self._get(self.config_init, "wandb")
-            kwargs["logger"] = build_loggers(Path(trainer.default_root_dir), self.command, wandb)
+            submits = any(isinstance(callback, WriteSubmission) for callback in callbacks)
+            kwargs["logger"] = build_loggers(Path(trainer.default_root_dir), self.command, wandb, submits)
             callbacks.append(LearningRateMonitor("step"))
         callbacks += [RecordEvaluation(), WritePredictions(), SeedSteps()]
         callbacks.sort(key=lambda callback: not isinstance(callback, CRFEvaluation))
