@@ -8,7 +8,7 @@ from typing import Any
 from zipfile import is_zipfile
 
 from lightning import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from deeplab_lightning.callbacks.bootstrap_hard_images import BootstrapHardImages
@@ -17,8 +17,10 @@ from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.callbacks.finite_loss import FiniteLoss
 from deeplab_lightning.callbacks.log_predictions import LogPredictions
+from deeplab_lightning.callbacks.parameter_summary import ParameterSummary
 from deeplab_lightning.callbacks.record_evaluation import RecordEvaluation
 from deeplab_lightning.callbacks.record_run import RecordRun
+from deeplab_lightning.callbacks.run_progress import RunProgress
 from deeplab_lightning.callbacks.save_logits import SaveLogits
 from deeplab_lightning.callbacks.seed_steps import SeedSteps
 from deeplab_lightning.callbacks.trimap_evaluation import TrimapEvaluation
@@ -152,7 +154,10 @@ class DeepLabCLI(LightningCLI):
         trainer = self._get(self.config_init, "trainer")
         callbacks: list[Callback] = list(trainer.callbacks or [])
         if trainer.enable_progress_bar is not False:
-            callbacks.append(RichProgressBar())
+            callbacks.append(RunProgress())
+        if trainer.enable_model_summary is not False:
+            callbacks.append(ParameterSummary())
+            kwargs["enable_model_summary"] = False  # Lightning's own
         if trainer.logger in (None, True):
             wandb = self._get(self.config_init, "wandb")
             submits = any(isinstance(callback, WriteSubmission) for callback in callbacks)

@@ -189,7 +189,7 @@ class SegmentationModule(LightningModule):
             loss = self.training_loss(images, target)
         else:
             loss = cross_entropy(self.refine(self(images), images), target, self.class_weights, mean_over_ranks)
-        self.log("train/loss", mean_over_ranks(loss.detach()), prog_bar=True)
+        self.log("train/loss", mean_over_ranks(loss.detach()))
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Outputs:
@@ -255,7 +255,7 @@ class SegmentationModule(LightningModule):
         scores = self.scores.compute()
         scores |= {"loss": float(self.image_loss.compute()), "seconds_per_image": float(self.image_seconds.compute())}
         for name, value in scores.items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "miou", sync_dist=True)
+            self.log(f"{split}/{name}", value, sync_dist=True)
 
     def evaluation_identity(self, split: str) -> EvaluationIdentity:
         """How the scores last logged for "val" or "test" were measured."""
