@@ -16,6 +16,7 @@ from deeplab_lightning.callbacks.checkpoint import Checkpoint
 from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.callbacks.finite_loss import FiniteLoss
+from deeplab_lightning.callbacks.heartbeat import Heartbeat
 from deeplab_lightning.callbacks.log_predictions import LogPredictions
 from deeplab_lightning.callbacks.parameter_summary import ParameterSummary
 from deeplab_lightning.callbacks.record_evaluation import RecordEvaluation
@@ -110,6 +111,7 @@ class DeepLabCLI(LightningCLI):
         parser.add_lightning_class_args(Checkpoint, "checkpoint")
         parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath")
         parser.add_lightning_class_args(FiniteLoss, "finite_loss")
+        parser.add_lightning_class_args(Heartbeat, "heartbeat")
         parser.add_class_arguments(WandbSettings, "wandb")
         parser.link_arguments("model.init_args.normalization", "data.init_args.normalization")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
