@@ -168,7 +168,7 @@ class RunProgress(ProgressBar):
         self._images = None
         if self._training is None:
             self._stop()
-        elif self._bars is not None and not trainer.sanity_checking:
+        elif self._bars is not None:
             self._bars.remove_task(self._tasks.pop("validation"))
             self._training.notes = notes(trainer)
             self._draw()

@@ -193,12 +193,19 @@ class SegmentationModule(LightningModule):
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Outputs:
-        """Score one batch of whole images of the validation split."""
-        return self._evaluation_step(batch)
+        """Score one batch of whole images; a split's loss is the mean over its images of the loss of each."""
+        start = self._clock()
+        logits = self.evaluation_logits(batch["image"], batch["mask"].shape[-2:])
+        self.image_seconds.update((self._clock() - start) / len(logits), len(logits))
+        images = zip(logits.split(1), batch["mask"].split(1), strict=True)
+        losses = torch.stack([cross_entropy(*image) for image in images])
+        self.image_loss.update(losses)
+        self.scores.update(logits.argmax(1), batch["mask"])
+        return {"loss": losses.mean(), "logits": logits}
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> Outputs:
         """Score one batch of whole images of the test split."""
-        return self._evaluation_step(batch)
+        return self.validation_step(batch, batch_idx)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """The logits (B, K, H, W) of one batch of whole images."""
@@ -214,17 +221,6 @@ class SegmentationModule(LightningModule):
         logits = multi_scale_logits(self.network, images, self.scales, self.flip, self.network.align_corners)
         height, width = size or images.shape[-2:]
         return self.refine(logits[..., :height, :width], images[..., :height, :width])
-
-    def _evaluation_step(self, batch: dict[str, Any]) -> Outputs:
-        """Score one batch; a split's loss is the mean over its images of the loss of each, whatever the batches are."""
-        start = self._clock()
-        logits = self.evaluation_logits(batch["image"], batch["mask"].shape[-2:])
-        self.image_seconds.update((self._clock() - start) / len(logits), len(logits))
-        images = zip(logits.split(1), batch["mask"].split(1), strict=True)
-        losses = torch.stack([cross_entropy(*image) for image in images])
-        self.image_loss.update(losses)
-        self.scores.update(logits.argmax(1), batch["mask"])
-        return {"loss": losses.mean(), "logits": logits}
 
     def _clock(self) -> float:
         if self.device.type == "cuda":

@@ -26,8 +26,10 @@ def test_a_stopped_process_ends_the_run_with_a_sentence(experiment: list[str], t
     with log.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
     try:
-        started = lambda: metrics.exists() and metrics.read_text().count("\n") > 3  # noqa: E731
-        wait_until(lambda: started() or process.poll() is not None, log.read_text)
+        wait_until(
+            lambda: (metrics.exists() and metrics.read_text().count("\n") > 3) or process.poll() is not None,
+            log.read_text,
+        )
         assert process.poll() is None, log.read_text()
         (other,) = launched(process.pid)
         os.kill((process.pid, other)[stopped], signal.SIGSTOP)
