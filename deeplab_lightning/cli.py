@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_warn
 
@@ -17,10 +17,13 @@ from deeplab_lightning.callbacks.checkpoint import Checkpoint
 from deeplab_lightning.callbacks.checkpoint_io import BEST, LAST, AtomicCheckpointIO
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.callbacks.finite_loss import FiniteLoss
+from deeplab_lightning.callbacks.heartbeat import Heartbeat
 from deeplab_lightning.callbacks.lock_run import LockRun
 from deeplab_lightning.callbacks.log_predictions import LogPredictions
+from deeplab_lightning.callbacks.parameter_summary import ParameterSummary
 from deeplab_lightning.callbacks.record_evaluation import RecordEvaluation
 from deeplab_lightning.callbacks.record_run import RecordRun
+from deeplab_lightning.callbacks.run_progress import RunProgress
 from deeplab_lightning.callbacks.save_logits import SaveLogits
 from deeplab_lightning.callbacks.seed_steps import SeedSteps
 from deeplab_lightning.callbacks.trimap_evaluation import TrimapEvaluation
@@ -122,6 +125,7 @@ class DeepLabCLI(LightningCLI):
         parser.add_lightning_class_args(Checkpoint, "checkpoint")
         parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath")
         parser.add_lightning_class_args(FiniteLoss, "finite_loss")
+        parser.add_lightning_class_args(Heartbeat, "heartbeat")
         parser.add_class_arguments(WandbSettings, "wandb")
         parser.link_arguments("model.init_args.normalization", "data.init_args.normalization")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
@@ -183,10 +187,14 @@ class DeepLabCLI(LightningCLI):
         trainer = self._get(self.config_init, "trainer")
         callbacks: list[Callback] = list(trainer.callbacks or [])
         if trainer.enable_progress_bar is not False:
-            callbacks.append(RichProgressBar())
+            callbacks.append(RunProgress())
+        if trainer.enable_model_summary is not False:
+            callbacks.append(ParameterSummary())
+            kwargs["enable_model_summary"] = False  # Lightning's own
         if trainer.logger in (None, True):
             wandb = self._get(self.config_init, "wandb")
-            kwargs["logger"] = build_loggers(Path(trainer.default_root_dir), self.command, wandb)
+            submits = any(isinstance(callback, WriteSubmission) for callback in callbacks)
+            kwargs["logger"] = build_loggers(Path(trainer.default_root_dir), self.command, wandb, submits)
             callbacks.append(LearningRateMonitor("step"))
         callbacks += [RecordEvaluation(), WritePredictions(), SeedSteps()]
         if self.command == "fit":

@@ -20,8 +20,8 @@ class WandbSettings:
         mode: "auto" is online with an API key and offline without one; "disabled" leaves W&B out.
         project: of the run.
         entity: user or team; the key's own when not given.
-        group: of runs that belong together.
-        name: of the run; the run folder's name when not given.
+        group: of runs that belong together; when not given, those of one run folder.
+        name: of the run; when not given, the run folder's name, behind which stands the command if it is not fit.
         tags: of the run.
         work: the piece of a table that the run is; by it `deeplab report --wandb` finds the run.
         paper: the numbers that a paper prints for what the run scores, in percent, by logged name and by row.
@@ -43,25 +43,32 @@ class WandbSettings:
             raise ValueError("wandb.log_model keeps checkpoints in W&B, which wandb.mode disabled leaves out")
 
 
-def build_loggers(root: Path, command: str, settings: WandbSettings) -> list[Logger]:
+def build_loggers(root: Path, command: str, settings: WandbSettings, submits: bool = False) -> list[Logger]:
     """The CSV logger of `<root>/logs/<command>_<number>`, and the W&B logger behind it.
 
-    Lightning puts the resolved config into the folder of the first logger.
+    Lightning puts the resolved config into the folder of the first logger. A prediction has nothing to tell W&B.
+
+    Args:
+        root: the run folder.
+        command: "fit", "validate", "test" or "predict".
+        settings: of W&B.
+        submits: the prediction is packed for a server, which W&B keeps the path of.
     """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # wandb would send reports of its own, even offline
     number = next(number for number in count() if not (root / "logs" / f"{command}_{number}").exists())
     loggers: list[Logger] = [CSVLogger(root, "logs", f"{command}_{number}")]
-    mode = wandb_mode(settings)
+    mode = "disabled" if command == "predict" and not submits else wandb_mode(settings)
     if mode != "disabled":
         root.mkdir(parents=True, exist_ok=True)
+        folder = root.resolve().name
         of_table = settings.work is not None and command == "fit"
         wandb_logger = (LastCheckpointLogger if of_table else partial(PaperLogger, settings.paper))(
-            name=settings.name or root.resolve().name,
+            name=settings.name or (folder if command == "fit" else f"{folder} {command}"),
             save_dir=root,
             mode=mode,
             project=settings.project,
             entity=settings.entity,
-            group=settings.group,
+            group=settings.group or folder,
             tags=settings.tags,
             job_type=command,
             id=_earlier_run(root) if of_table and mode == "online" else None,

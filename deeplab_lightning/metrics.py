@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric, SumMetric
+from torchmetrics import MeanMetric, Metric, SumMetric
 
 from deeplab_lightning import IGNORE_INDEX
 
@@ -142,6 +142,14 @@ class TrimapBands(Metric):
     def compute(self) -> Tensor:
         """The matrices (max_width, K, K), the narrowest band first."""
         return self.rings.cumsum(0)
+
+
+class ImageMean(MeanMetric):
+    """Mean of a value over the images of all ranks: summed in float64, and divided once; NaN counts as NaN."""
+
+    def __init__(self) -> None:
+        super().__init__(nan_strategy="disable")
+        self.set_dtype(torch.float64)
 
 
 class SegmentationScores(nn.Module):

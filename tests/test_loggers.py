@@ -57,3 +57,21 @@ def test_csv_comes_first(tmp_path: Path) -> None:
     first, second = build_loggers(tmp_path, "fit", WandbSettings(mode="offline"))
     assert isinstance(first, CSVLogger)
     assert isinstance(second, WandbLogger)
+
+
+def in_wandb(tmp_path: Path, command: str, submits: bool = False, **settings: str) -> tuple[object, object] | None:
+    """The name and the group in W&B of a run in the folder "voc"; None where it does not go there."""
+    _, *loggers = build_loggers(tmp_path / "voc", command, WandbSettings(mode="offline", **settings), submits)  # type: ignore[arg-type]
+    return (loggers[0]._wandb_init["name"], loggers[0]._wandb_init["group"]) if loggers else None  # type: ignore[attr-defined]
+
+
+def test_the_runs_of_one_folder_are_a_group_with_a_name_each(tmp_path: Path) -> None:
+    assert in_wandb(tmp_path, "fit") == ("voc", "voc")
+    assert in_wandb(tmp_path, "validate") == ("voc validate", "voc")
+    assert in_wandb(tmp_path, "test") == ("voc test", "voc")
+    assert in_wandb(tmp_path, "test", name="mine", group="ours") == ("mine", "ours")
+
+
+def test_a_prediction_leaves_no_run_unless_it_is_submitted(tmp_path: Path) -> None:
+    assert in_wandb(tmp_path, "predict") is None
+    assert in_wandb(tmp_path, "predict", submits=True) == ("voc predict", "voc")

@@ -8,6 +8,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from deeplab_lightning.metrics import (
     ConfusionMatrix,
+    ImageMean,
     SegmentationScores,
     TrimapBands,
     iou_per_class,
@@ -148,3 +149,20 @@ def test_unsigned_labels_and_batches_without_images_are_counted() -> None:
         metric.update(target.clamp(max=254), target)
         metric.update(target[:0], target[:0])
     assert int(metric.compute().sum()) == 1
+
+
+def test_the_mean_over_the_images_of_ranks_that_have_unequally_many() -> None:
+    losses = [0.1, 0.7, 0.2, 2.5, 0.3, 0.9, 4.0]
+    mean = ImageMean()
+    mean.update(torch.tensor(losses[:3]))
+    mean.update(losses[3])
+    mean.distributed_available_fn = lambda: True
+    others = iter([torch.tensor(sum(losses[4:]), dtype=torch.float64), torch.tensor(3.0, dtype=torch.float64)])
+    mean.dist_sync_fn = lambda own, **_: [own, next(others)]
+    assert float(mean.compute()) == pytest.approx(sum(losses) / 7, abs=1e-7)
+
+
+def test_a_loss_that_is_no_number_makes_the_mean_none() -> None:
+    mean = ImageMean()
+    mean.update(torch.tensor([1.0, math.nan]))
+    assert mean.compute().isnan()

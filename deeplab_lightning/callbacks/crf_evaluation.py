@@ -12,7 +12,7 @@ from torch import Tensor
 
 from deeplab_lightning.crf.dense_crf import DenseCRF, Engine, Normalization
 from deeplab_lightning.crf.pool import CRFPool, Refined
-from deeplab_lightning.metrics import SegmentationScores
+from deeplab_lightning.metrics import ImageMean, SegmentationScores
 
 
 class CRFEvaluation(Callback):
@@ -115,7 +115,7 @@ class CRFEvaluation(Callback):
         assert isinstance(scores, SegmentationScores)
         self._plain = scores
         self._scores = SegmentationScores(scores.class_names, scores.trimap_width, "_crf").to(pl_module.device)
-        self._seconds, self._own_images = 0.0, 0
+        self._seconds = ImageMean().to(pl_module.device)
         self._waiting: deque[tuple[Future[Refined], Tensor]] = deque()
         self._start_workers(trainer)
 
@@ -146,8 +146,7 @@ class CRFEvaluation(Callback):
     def _collect(self) -> None:
         future, target = self._waiting.popleft()
         prediction, seconds = future.result() if self._pool is None else self._pool.result(future)
-        self._seconds += seconds
-        self._own_images += 1
+        self._seconds.update(seconds)
         self._scores.update(torch.from_numpy(prediction).to(target.device)[None], target[None])
 
     def _finish(self, pl_module: LightningModule, split: str) -> None:
@@ -158,9 +157,9 @@ class CRFEvaluation(Callback):
         self._stop_workers()
         refined, plain = self._scores.compute(), self._plain.compute()
         refined["miou_gain_crf"] = refined["miou_crf"] - plain["miou"]
+        refined["seconds_per_image_crf"] = float(self._seconds.compute())
         for name, value in refined.items():
             pl_module.log(f"{split}/{name}", value, sync_dist=True)
-        pl_module.log(f"{split}/seconds_per_image_crf", self._seconds / max(1, self._own_images), sync_dist=True)
 
     def _stop_workers(self) -> None:
         if self._pool is not None:

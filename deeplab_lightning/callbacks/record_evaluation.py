@@ -7,12 +7,13 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
+from rich import get_console
 from rich.markup import escape
 from rich.table import Table
 
 from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
+from deeplab_lightning.callbacks.run_progress import say
 from deeplab_lightning.identity import Record, describe_identity, group_records
 
 FILE_NAME = "evaluation.json"
@@ -22,9 +23,13 @@ PRINTED_BANDS = (1, 3, 5, 10, 20, 40)
 class RecordEvaluation(Callback):
     """After each evaluation write `evaluation.json` into the run's log folder and print the scores.
 
+    Of the validations of a training the first one's identity is printed; but for the step all have the same.
     The file holds a list of {split, metric, value, identity}. A training run rewrites it at every validation. In W&B
     the same is `evaluations` of the run's summary, and the classes' IoUs are a table.
     """
+
+    def __init__(self) -> None:
+        self._is_described = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Ask for the log folder while every rank does: the ranks agree on it by a broadcast."""
@@ -60,9 +65,9 @@ class RecordEvaluation(Callback):
                 logger.experiment.summary["evaluations"] = group_records(records)
                 logger.log_table(f"{stage}/per_class_iou", *per_class(records, names))
         if trainer.state.fn == "fit":
-            score = trainer.callback_metrics[f"{stage}/miou"]
-            line = f"step {trainer.global_step}: {stage}/miou {score:.4f} ({describe_identity(identity)})"
-            Console().print(line, highlight=False, soft_wrap=True)
+            score = f"step {trainer.global_step}: {stage}/miou {trainer.callback_metrics[f'{stage}/miou']:.4f}"
+            say(score if self._is_described else f"{score} ({describe_identity(identity)})")
+            self._is_described = True
         else:
             _print(records)
 
@@ -99,7 +104,6 @@ def _print(records: list[Record]) -> None:
     for record in (record for record in records if _is_printed(record["metric"])):
         number = identities.index(describe_identity(record["identity"])) + 1
         table.add_row(escape(record["metric"]), f"{record['value']:.4f}", f"[{number}]")
-    console = Console()
-    console.print(table)
+    get_console().print(table)
     for number, identity in enumerate(identities, 1):
-        console.print(f"[{number}] {identity}", markup=False, highlight=False, soft_wrap=True)
+        say(f"[{number}] {identity}")

@@ -126,7 +126,7 @@ def _save_logits(arguments: Namespace, rest: list[str], output: Path) -> list[Pa
 
 
 def _own_settings(checkpoint: Path, rest: list[str], copy: Path) -> list[str]:
-    """What is taken of the settings beside the checkpoint, in a file; nothing if theirs is given by hand, so trusted."""
+    """A copy of what is taken of the settings beside the checkpoint; nothing where their file is given by hand."""
     configs = sorted((checkpoint.parent / "logs").glob("fit_*/config.yaml"), key=_time)
     if not configs:
         raise FileNotFoundError(f"{checkpoint.parent}: no logs/fit_*/config.yaml beside the checkpoint")

@@ -12,10 +12,14 @@ from deeplab_lightning.models.xception import FLOWS, Xception
 from deeplab_lightning.usage import did_you_mean
 
 Backbone: TypeAlias = "ResNet | Xception | MobileNet | Encoder"
+CLASSIFIER_HEADS = (("_conv_head", "_bn1"), ("conv_head", "bn2"))
+"""What smp leaves in its EfficientNets of the classifiers that they were; no feature passes through it."""
 
 
 class Encoder(nn.Module):
     """An encoder of segmentation-models-pytorch as a backbone: low-level and last features.
+
+    Layers that no feature passes through are kept, for checkpoints hold them, and do not train.
 
     Args:
         name: an smp name ("efficientnet-b0"; with or without "smp-" before it) or "tu-" and a timm name
@@ -39,13 +43,17 @@ class Encoder(nn.Module):
         weights = (name.startswith("tu-") or "imagenet") if pretrained else None
         try:
             self.encoder = get_encoder(name.removeprefix("smp-"), depth=5, weights=weights, output_stride=output_stride)
-        except (KeyError, ValueError, TypeError, NotImplementedError) as error:
+        except (AssertionError, KeyError, ValueError, TypeError, NotImplementedError) as error:
             reason = str(error.args[0] if error.args else type(error).__name__).partition(", supported encoders")[0]
             raise ValueError(f"backbone {name!r} cannot run at output_stride {output_stride}: {reason}") from error
         except RuntimeError as error:
             raise ValueError(f"backbone {name!r}: {error}") from error
         except OSError as error:
             raise ConnectionError(offline_message(name, error)) from error
+        for head in CLASSIFIER_HEADS:
+            if hasattr(self.encoder, head[0]):  # several processes would wait for its gradients
+                for name in head:
+                    self.encoder.get_submodule(name).requires_grad_(False)
         channels = self.encoder.out_channels
         if len(channels) != 6 or channels[2] == 0:
             raise ValueError(f"backbone {name!r} has no features at stride 4 (channels by stage: {channels})")

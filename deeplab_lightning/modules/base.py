@@ -15,7 +15,7 @@ from deeplab_lightning.crf.dense_crf import NORMALIZATION_WORDS, Normalization
 from deeplab_lightning.identity import EvaluationIdentity
 from deeplab_lightning.inference import multi_scale_logits
 from deeplab_lightning.losses import cross_entropy, decimate
-from deeplab_lightning.metrics import SegmentationScores
+from deeplab_lightning.metrics import ImageMean, SegmentationScores
 from deeplab_lightning.models.batch_norm import batch_norms, set_momentum
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.batch_norm_guard import warn_of_batch_norm
@@ -119,6 +119,7 @@ class SegmentationModule(ReloadableModule):
         weights = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
         self.scores = SegmentationScores(class_names, trimap_width)
+        self.image_loss, self.image_seconds = ImageMean(), ImageMean()
         self.weights_origin = UNTRAINED
 
     def set_network(self, network: SegmentationNetwork) -> None:
@@ -188,16 +189,23 @@ class SegmentationModule(ReloadableModule):
             loss = self.training_loss(images, target)
         else:
             loss = cross_entropy(self.refine(self(images), images), target, self.class_weights, mean_over_ranks)
-        self.log("train/loss", mean_over_ranks(loss.detach()), prog_bar=True)
+        self.log("train/loss", mean_over_ranks(loss.detach()))
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Outputs:
-        """Score one batch of whole images of the validation split."""
-        return self._evaluation_step(batch, "val")
+        """Score one batch of whole images; a split's loss is the mean over its images of the loss of each."""
+        start = self._clock()
+        logits = self.evaluation_logits(batch["image"], batch["mask"].shape[-2:])
+        self.image_seconds.update((self._clock() - start) / len(logits), len(logits))
+        images = zip(logits.split(1), batch["mask"].split(1), strict=True)
+        losses = torch.stack([cross_entropy(*image) for image in images])
+        self.image_loss.update(losses)
+        self.scores.update(logits.argmax(1), batch["mask"])
+        return {"loss": losses.mean(), "logits": logits}
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> Outputs:
         """Score one batch of whole images of the test split."""
-        return self._evaluation_step(batch, "test")
+        return self.validation_step(batch, batch_idx)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """The logits (B, K, H, W) of one batch of whole images."""
@@ -213,16 +221,6 @@ class SegmentationModule(ReloadableModule):
         logits = multi_scale_logits(self.network, images, self.scales, self.flip, self.network.align_corners)
         height, width = size or images.shape[-2:]
         return self.refine(logits[..., :height, :width], images[..., :height, :width])
-
-    def _evaluation_step(self, batch: dict[str, Any], split: str) -> Outputs:
-        start = self._clock()
-        logits = self.evaluation_logits(batch["image"], batch["mask"].shape[-2:])
-        self._seconds += self._clock() - start
-        self._own_images += len(logits)
-        loss = cross_entropy(logits, batch["mask"])
-        self.scores.update(logits.argmax(1), batch["mask"])
-        self.log(f"{split}/loss", loss, batch_size=len(logits), on_epoch=True, sync_dist=True)
-        return {"loss": loss, "logits": logits}
 
     def _clock(self) -> float:
         if self.device.type == "cuda":
@@ -246,13 +244,14 @@ class SegmentationModule(ReloadableModule):
         self._log_scores("test")
 
     def _start_scores(self) -> None:
-        self.scores.reset()
-        self._seconds, self._own_images = 0.0, 0
+        for metric in (self.scores, self.image_loss, self.image_seconds):
+            metric.reset()
 
     def _log_scores(self, split: str) -> None:
-        for name, value in self.scores.compute().items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "miou", sync_dist=True)
-        self.log(f"{split}/seconds_per_image", self._seconds / max(1, self._own_images), sync_dist=True)
+        scores = self.scores.compute()
+        scores |= {"loss": float(self.image_loss.compute()), "seconds_per_image": float(self.image_seconds.compute())}
+        for name, value in scores.items():
+            self.log(f"{split}/{name}", value, sync_dist=True)
 
     def evaluation_identity(self, split: str) -> EvaluationIdentity:
         """How the scores last logged for "val" or "test" were measured."""

@@ -1,6 +1,7 @@
 """Several processes on one machine: they train, and score every image exactly once."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,11 @@ def test_two_processes_score_each_image_once(deeplab: Run, experiment: list[str]
     for name in ("CRFEvaluation", "TrimapEvaluation"):
         experiment += ["--trainer.callbacks+", name, "--trainer.callbacks.during_fit", "true"]
     two = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
-    command = [sys.executable, "-m", "deeplab_lightning", "fit", *experiment, *two]
+    shown = ["--trainer.enable_progress_bar", "true", "--trainer.enable_model_summary", "true"]
+    command = [sys.executable, "-m", "deeplab_lightning", "fit", *experiment, *two, *shown]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
+    check_lines_in_a_file(done.stdout, done.stderr)
     deeplab("validate", *experiment, "--ckpt_path", tmp_path / "run" / "last.ckpt")
     logs = tmp_path / "run" / "logs"
     assert {path.name for path in logs.iterdir()} == {"fit_0", "validate_0"}
@@ -27,11 +30,21 @@ def test_two_processes_score_each_image_once(deeplab: Run, experiment: list[str]
         for name in ("fit_0", "validate_0")
     )
     for metric, record in alone.items():
-        if "iou" in metric or "accuracy" in metric:
+        if "seconds" not in metric:
             assert record["value"] == trained[metric]["value"], metric
             assert record["identity"] == trained[metric]["identity"]
     assert {"val/miou_crf", "val/trimap_miou_crf/40"} < set(alone)
     assert trained["val/miou"]["identity"]["num_images"] == 5  # an odd number, on two processes
+
+
+def check_lines_in_a_file(stdout: str, stderr: str) -> None:
+    """What is no terminal gets plain lines, from one process: a score each, and its identity with the first."""
+    assert not {"\x1b", "\r", "━"} & set(stdout + stderr)
+    assert stdout.count("DeepLabV3Plus: 11.4 M parameters (backbone 11.2 M, aspp") == 1
+    assert "FLOPs" not in stdout
+    first, second = (line for line in stdout.splitlines() if "val/miou" in line)
+    assert re.fullmatch(r"step 3: val/miou 0\.\d{4} \(.*, 5 images, .*\)", first)
+    assert re.fullmatch(r"step 6: val/miou 0\.\d{4}", second)
 
 
 SCALES_AND_FLIP = ["--model.scales", "[0.75, 1.0]", "--model.flip", "true"]

@@ -10,6 +10,7 @@ from deeplab_lightning.models.deeplab_v2 import DeepLabV2
 from deeplab_lightning.models.deeplab_v3 import DeepLabV3
 from deeplab_lightning.models.deeplab_v3_cascade import DeepLabV3Cascade
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
+from deeplab_lightning.models.encoders import CLASSIFIER_HEADS
 from deeplab_lightning.models.layers import SegmentationNetwork
 
 Builder = Callable[[], SegmentationNetwork]
@@ -39,6 +40,8 @@ NETWORKS: dict[str, Builder] = {
     "v3+ xception71": lambda: DeepLabV3Plus(5, "xception71", 8, (12, 24, 36), separable=True),
     "v3+ mobilenet_v2": lambda: DeepLabV3Plus(5, "mobilenet_v2"),
     "v3+ mobilenet_v3": lambda: DeepLabV3Plus(5, "mobilenet_v3_large", stride_unit="first_dilated"),
+    "v3 smp's EfficientNet": lambda: DeepLabV3(5, "efficientnet-b0"),
+    "v3+ timm's RegNet": lambda: DeepLabV3Plus(5, "tu-regnety_002", aspp_channels=64),
     "v3+ timm": lambda: DeepLabV3Plus(5, "tu-mobilenetv3_small_050", aspp_channels=64),
 }
 
@@ -61,19 +64,25 @@ def test_any_size(network: SegmentationNetwork) -> None:
 
 
 def test_training_reaches_every_parameter_in_a_batch_of_one(network: SegmentationNetwork) -> None:
-    """The image pooling branch has one value per channel then, which batch norm alone refuses."""
+    """The image pooling branch has one value per channel then, which batch norm alone refuses.
+
+    Several processes wait for the gradient of each that trains.
+    """
     network.train()
-    for parameter in network.parameters():
-        if (
-            parameter.ndim > 1 and not parameter.any()
-        ):  # MSc's classifier on pool3, through which nothing passes at first
+    for name, parameter in network.named_parameters():
+        if name.endswith("weight") and not parameter.any():  # through which nothing passes at first: MSc, RegNet
             torch.nn.init.normal_(parameter)
+    for layer in network.modules():
+        if hasattr(layer, "_drop_connect_rate"):  # of EfficientNet: a batch of one often misses a unit
+            layer._drop_connect_rate = 0.0  # type: ignore[assignment]
     network(torch.randn(1, 3, 65, 65)).square().mean().backward()
     for name, parameter in network.named_parameters():
+        if any(name.startswith(f"backbone.encoder.{head}.") for pair in CLASSIFIER_HEADS for head in pair):
+            assert not parameter.requires_grad, name
+            continue
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
-    reached = sum(bool(parameter.grad is not None and parameter.grad.any()) for parameter in network.parameters())
-    assert reached == sum(1 for _ in network.parameters())
+        assert parameter.grad.any(), name
 
 
 def test_parts_have_the_agreed_names(network: SegmentationNetwork) -> None:

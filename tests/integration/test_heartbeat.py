@@ -1,0 +1,44 @@
+"""A process of two that is stopped, and would keep the other waiting."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.patience import PATIENCE, wait_until
+
+
+def launched(pid: int) -> list[int]:
+    """The processes of the training that a process has started."""
+    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return [child for child in children if b"deeplab_lightning" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+@pytest.mark.parametrize("stopped", [1, pytest.param(0, marks=pytest.mark.slow)])
+def test_a_stopped_process_ends_the_run_with_a_sentence(experiment: list[str], tmp_path: Path, stopped: int) -> None:
+    endless = ["--trainer.max_steps", "100000", "--trainer.val_check_interval", "100000"]
+    two = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--heartbeat.minutes", "0.15"]
+    log, metrics = tmp_path / "log", tmp_path / "run" / "logs" / "fit_0" / "metrics.csv"
+    command = [sys.executable, "-m", "deeplab_lightning", "fit", *experiment, *endless, *two]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+    try:
+        wait_until(
+            lambda: (metrics.exists() and metrics.read_text().count("\n") > 3) or process.poll() is not None,
+            log.read_text,
+        )
+        assert process.poll() is None, log.read_text()
+        (other,) = launched(process.pid)
+        os.kill((process.pid, other)[stopped], signal.SIGSTOP)
+        status = process.wait(PATIENCE)
+        wait_until(lambda: not Path(f"/proc/{other}").exists(), log.read_text)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert status == (1 if stopped else -signal.SIGKILL), log.read_text()
+    sentence = f"deeplab: error: rank {stopped} has given no sign of life for 0.15 minutes"
+    assert log.read_text().count(sentence) == 1
+    assert not any("draft" in path.name for path in tmp_path.rglob("*"))
