@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import torch.distributed
 from lightning import Callback, LightningModule, Trainer
 from rich import get_console
-from torch.distributed import PrefixStore, TCPStore
+from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 LOOKS = 20
 """How often each process looks at the others within the time that they may be silent."""

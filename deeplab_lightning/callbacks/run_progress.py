@@ -208,10 +208,10 @@ class RunProgress(ProgressBar):
         stages = self._stages()
         room = bars.console.width - max(len(stage.head()) for stage in stages) - SHORTEST_BAR - 2  # two blanks
         for stage in stages:
-            words = {"head": stage.head(), "tail": stage.tail(monotonic(), room)}
             if stage.name not in self._tasks:
-                self._tasks[stage.name] = bars.add_task("", total=stage.total, **words)
-            bars.update(self._tasks[stage.name], completed=stage.done, **words)
+                self._tasks[stage.name] = bars.add_task("", total=stage.total, head="", tail="")
+            tail = stage.tail(monotonic(), room)
+            bars.update(self._tasks[stage.name], completed=stage.done, head=stage.head(), tail=tail, refresh=False)
         bars.refresh()
 
     def _start(self) -> Progress:

@@ -197,8 +197,8 @@ class SegmentationModule(ReloadableModule):
         start = self._clock()
         logits = self.evaluation_logits(batch["image"], batch["mask"].shape[-2:])
         self.image_seconds.update((self._clock() - start) / len(logits), len(logits))
-        images = zip(logits.split(1), batch["mask"].split(1), strict=True)
-        losses = torch.stack([cross_entropy(*image) for image in images])
+        images = zip(logits, batch["mask"], strict=True)
+        losses = torch.stack([cross_entropy(own[None], target[None]) for own, target in images])
         self.image_loss.update(losses)
         self.scores.update(logits.argmax(1), batch["mask"])
         return {"loss": losses.mean(), "logits": logits}
