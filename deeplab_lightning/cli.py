@@ -16,6 +16,7 @@ from deeplab_lightning.callbacks.checkpoint import Checkpoint
 from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.callbacks.finite_loss import FiniteLoss
+from deeplab_lightning.callbacks.global_batch import GlobalBatch
 from deeplab_lightning.callbacks.log_predictions import LogPredictions
 from deeplab_lightning.callbacks.record_evaluation import RecordEvaluation
 from deeplab_lightning.callbacks.record_run import RecordRun
@@ -42,6 +43,8 @@ from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 CALLBACKS = (BootstrapHardImages, CRFEvaluation, LogPredictions, SaveLogits, TrimapEvaluation, WriteSubmission)
 DATAMODULES = (COCODataModule, COCOStuffDataModule, FolderDataModule, ShapesDataModule, VOCDataModule)
 MODULES = (DeepLabV1Module, DeepLabV2Module, DeepLabV3Module, DeepLabV3CascadeModule, DeepLabV3PlusModule)
+
+TRAINER_DEFAULTS = {"default_root_dir": "runs/default", "use_distributed_sampler": False, "sync_batchnorm": True}
 
 # Warnings that tell the user nothing to act on, each with its reason.
 NOISE = (
@@ -75,7 +78,7 @@ class DeepLabCLI(LightningCLI):
             seed_everything_default=0,
             save_config_callback=RecordRun,
             save_config_kwargs={"overwrite": True},
-            trainer_defaults={"default_root_dir": "runs/default", "use_distributed_sampler": False},
+            trainer_defaults=TRAINER_DEFAULTS,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             parser_kwargs={"prog": "deeplab", "exit_on_error": False, command: {"exit_on_error": False}},
@@ -157,16 +160,11 @@ class DeepLabCLI(LightningCLI):
             wandb = self._get(self.config_init, "wandb")
             kwargs["logger"] = build_loggers(Path(trainer.default_root_dir), self.command, wandb)
             callbacks.append(LearningRateMonitor("step"))
-        callbacks += [RecordEvaluation(), WritePredictions(), SeedSteps()]
+        callbacks += [GlobalBatch(trainer.sync_batchnorm), RecordEvaluation(), WritePredictions(), SeedSteps()]
+        kwargs["sync_batchnorm"] = False  # Lightning would share statistics on processors too, where torch cannot
         callbacks.sort(key=lambda callback: not isinstance(callback, CRFEvaluation))
         kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO()]
-        built = super().instantiate_trainer(callbacks=callbacks, **kwargs)
-        if trainer.sync_batchnorm and built.strategy.root_device.type != "cuda":
-            raise ValueError(
-                "trainer.sync_batchnorm shares statistics between CUDA devices alone, and this training is on "
-                f"{built.strategy.root_device.type}; leave it out, or set model.freeze_batch_norm"
-            )
-        return built
+        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
 
 
 def run(command: str, options: list[str]) -> int:
