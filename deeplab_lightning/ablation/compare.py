@@ -1,5 +1,6 @@
 """A table of a paper beside what was measured here."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -218,7 +219,8 @@ def markdown_table(rows: list[list[str]]) -> str:
 
 def _inline(text: str) -> str:
     """Text that markdown shows as it is, on one line."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([|$*`\\])", r"\\\1", plain)
 
 
 def list_of_tables(tables: list[Table]) -> str:
