@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean
 
 from deeplab_lightning.ablation.compare import markdown_table
-from deeplab_lightning.ablation.outcomes import Outcome, Outcomes, keys_by_seed
+from deeplab_lightning.ablation.outcomes import Outcome, Outcomes, chosen_evaluation, chosen_keys
 from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.report import Curve, Run, read_logs
 from deeplab_lightning.ablation.runner import rows_name
@@ -68,14 +68,14 @@ def gather(table: Table, scale: str, outcomes: Outcomes, root: Path | None) -> G
     for planned in plan_table(table, scale).rows:
         if planned.training is None:
             continue
-        keys = [*keys_by_seed(planned.training, outcomes).values()]
+        keys = [*chosen_keys(planned.training, outcomes).values()]
         if (planned.training.name,) not in seen:
             seen.add((planned.training.name,))
             if root is not None:
                 _add_curves(gallery, rows_name(planned.training.rows), [read_logs(root / key) for key in keys])
         if planned.evaluation is None:
             continue
-        scored = [f"{key}/evaluations/{planned.evaluation.digest}" for key in keys]
+        scored = [chosen_evaluation(key, planned.evaluation, outcomes) for key in keys]
         scores = _mean_scores([outcomes[key] for key in scored if key in outcomes])
         split, kind, *_ = planned.row.metric.split("/")
         suffix = "_crf" if kind.endswith("_crf") else ""

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -24,6 +25,7 @@ KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "paper": ((int, float, NoneType), "a number, or null"),
 }
 """What may stand behind a key of a table or of a row."""
+LARGEST_FILE, LARGEST_NUMBER = 100_000, 10**18  # values of a file, for YAML can say one value a million times
 SETTING = re.compile(r"(model|data|trainer)(\.\w+)+\+?")
 METRIC = re.compile(r"(val|test|server)/\w+(/\w+)*")
 
@@ -113,11 +115,33 @@ def read_yaml(path: Path) -> dict[str, Any]:
         TableError: it is not there, or holds no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        content = _parse(path.read_text())
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # a date of month 13 is a ValueError
         raise TableError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise TableError(f"{path}: it holds no mapping")
+    return content
+
+
+@lru_cache(maxsize=256)
+def _parse(text: str) -> object:
+    """What is in a YAML file, once it is known to be small and plain; the rows of tables share their files."""
+    content = yaml.safe_load(text)
+    number, values = 0, [content]
+    while values:
+        value, number = values.pop(), number + 1
+        if number > LARGEST_FILE:
+            raise ValueError(f"it holds more than {LARGEST_FILE} values")
+        if isinstance(value, dict):
+            if unusual := [key for key in value if not isinstance(key, str | int | float | bool | NoneType)]:
+                raise ValueError(f"the key {unusual[0]!r} is no text")
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+        elif not isinstance(value, str | int | float | NoneType):
+            raise ValueError(f"{value!r} is a {type(value).__name__}; put it in quotes")
+        elif isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+            raise ValueError(f"a number of {value.bit_length()} bits is too large")
     return content
 
 

@@ -8,6 +8,8 @@ from torch import nn
 
 from deeplab_lightning.modules.batch_norm_guard import training_batch_norms
 
+APART = "of each process"  # what batch norms see where they cannot share statistics
+
 
 class GlobalBatch(Callback):
     """Divide `data.batch_size` among the processes of a training, and let their batch norms see all of it.
@@ -43,7 +45,7 @@ class GlobalBatch(Callback):
             return
         shares = "a batch of {images} images is {images_per_process} on each of {processes} processes"
         shares = shares.format(**self.record)
-        if self.record["batch_norm"] != "of each process":
+        if self.record["batch_norm"] != APART:
             rank_zero_info(f"{shares}; batch norm: {self.record['batch_norm']}")
             return
         reason = "only CUDA devices share them" if self.sync_batch_norm else "trainer.sync_batchnorm is off"
@@ -58,7 +60,7 @@ class GlobalBatch(Callback):
         if trainer.world_size == 1:
             return "of the batch"
         if not self.sync_batch_norm or trainer.strategy.root_device.type != "cuda":
-            return "of each process"
+            return APART
         nn.SyncBatchNorm.convert_sync_batchnorm(pl_module)  # type: ignore[no-untyped-call]
         return "of the batch, synchronised"
 

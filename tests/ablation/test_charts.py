@@ -46,8 +46,8 @@ def test_a_name_is_shown_as_it_is(name: str) -> None:
     other = {"other": [[(0.0, 1.0)]]}
     many = {f"row{number}": [[(0.0, 1.0)]] for number in range(LEGEND_ROWS)}
     for figure, times in (
-        (lines(name, {name: [[(0, 1)]]} | other), 2),
-        (lines(name, {name: [[(0, 1)]]} | many), 2),
+        (lines(name, {name: [[(0.0, 1.0)]]} | other), 2),
+        (lines(name, {name: [[(0.0, 1.0)]]} | many), 2),
         (bars({name: {name: 0.5}}), 2),
         (confusion(torch.ones(1, 1), [name]), 2),
     ):
