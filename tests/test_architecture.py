@@ -15,7 +15,11 @@ LEVELS = {
     2: {"__main__", "cli", "commands", "ablation"},
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
-SIDEWAYS: dict[str, set[str]] = {"__main__": {"cli", "commands"}, "commands": {"ablation", "cli"}}
+SIDEWAYS: dict[str, set[str]] = {
+    "__main__": {"cli", "commands"},
+    "commands": {"ablation", "cli"},
+    "ablation": {"cli"},
+}
 MAY_USE = {
     "modules": {"models", "crf", "losses", "metrics", "schedules", "inference", "identity"},
     "datamodules": {"datasets"},

@@ -21,7 +21,6 @@ from deeplab_lightning.ablation.outcomes import (
 )
 from deeplab_lightning.ablation.plan import PlannedRow, Training, plan_table
 from deeplab_lightning.ablation.table import Row, Table
-from deeplab_lightning.callbacks.global_batch import APART
 from deeplab_lightning.identity import Record, describe_identity
 
 HEADINGS = ("row", "paper", "ours", "difference", "seeds", "seconds", "measured as", "state", "remarks")
@@ -196,6 +195,8 @@ def _line(planned: PlannedRow, outcomes: Outcomes, scale: str) -> Line:
 
 def _training_states(training: Training, key: str, trained: Outcome) -> Iterator[str]:
     """What sets a training apart from that which the row asks for now."""
+    from deeplab_lightning.callbacks.global_batch import APART  # Lightning comes with it
+
     if key.partition("_")[0] != training.name.partition("_")[0]:
         yield f"older protocol ({describe_older(trained, training.resolved)})"
     if trained.num_devices > 1 and trained.protocol == 1:

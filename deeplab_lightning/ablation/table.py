@@ -1,6 +1,5 @@
 """A table of a paper, read from its file: what each row trains, how it is scored, what the paper reports."""
 
-import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -225,8 +224,8 @@ def _check_row(above: Table, row: Row) -> None:
         raise TableError(f"{where}: a name is not empty and has no comma, for --rows takes names with commas between")
     if row.name in {other.name for other in above.rows}:
         raise TableError(f"{where}: there are two rows of this name")
-    if row.paper is not None and not math.isfinite(row.paper):
-        raise TableError(f"{where}: paper must be a number, got {row.paper}")
+    if row.paper is not None and not 0 <= row.paper <= 100:
+        raise TableError(f"{where}: paper must be a number in percent, got {row.paper}")
     if row.paper is None and not (row.stage or row.note):
         raise TableError(f"{where}: without a paper's number it needs a note that says why there is none")
     if not METRIC.fullmatch(row.metric):
@@ -234,6 +233,11 @@ def _check_row(above: Table, row: Row) -> None:
     for key in (*(row.train or {}), *row.evaluate):
         if not SETTING.fullmatch(str(key)):
             raise TableError(f"{where}: {key!r} is no setting such as model.init_args.output_stride")
+        if any(str(other).startswith(f"{key}.") for other in (*(row.train or {}), *row.evaluate)):
+            raise TableError(f"{where}: {key} is set as a whole and in part")
+    for name, value in row.columns.items():
+        if not isinstance(name, str) or isinstance(value, dict | list):
+            raise TableError(f"{where}: columns must be texts or numbers by their headings; got {name!r}: {value!r}")
     for config in (*row.configs, *row.evaluate_configs):
         if not (above.root / config).is_file():
             raise TableError(f"{where}: there is no file {above.root / config}")

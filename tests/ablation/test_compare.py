@@ -9,6 +9,7 @@ from deeplab_lightning.ablation.compare import Comparison, compare, markdown, pr
 from deeplab_lightning.ablation.gallery import Gallery
 from deeplab_lightning.ablation.page import render
 from deeplab_lightning.ablation.plan import plan_table
+from deeplab_lightning.ablation.protocol import PROTOCOL
 from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.commands.ablate import print_plan
 from deeplab_lightning.commands.report import run
@@ -79,6 +80,20 @@ def test_a_training_on_several_devices_says_so(path: Path, tmp_path: Path) -> No
     line = compared(path).lines[1]
     assert line.ours is not None
     assert line.status == "trained on 8 devices, each with the table's batch size"
+
+
+@pytest.mark.parametrize(
+    ("batch_norm", "status"),
+    [
+        ("of the batch, synchronised", ""),
+        ("of each process", "trained on 8 devices, batch norm on each one's images alone"),
+    ],
+)
+def test_batch_norm_on_a_part_of_the_batch_is_said(path: Path, tmp_path: Path, batch_norm: str, status: str) -> None:
+    more = {"num_devices": 8, "batch_norm": batch_norm, "protocol": PROTOCOL}
+    for done in (tmp_path / "runs" / "paper").glob("*_seed*/done.json"):
+        done.write_text(json.dumps(json.loads(done.read_text()) | more))
+    assert compared(path).lines[1].status == status
 
 
 def test_a_metric_that_the_data_do_not_have(path: Path) -> None:
