@@ -95,7 +95,7 @@ class Training:
 
     @property
     def gigapixels(self) -> float:
-        """Of all its crops, on one device."""
+        """Of all its crops."""
         return math.prod(self._budget()) / 1e9
 
     def _budget(self) -> tuple[int, int, int, int, int]:

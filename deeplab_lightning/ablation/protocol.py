@@ -61,9 +61,9 @@ def resolve(config: Mapping[str, Any], where: str) -> Resolved:
         _object(f"trainer.callbacks.{number}", each if isinstance(each, dict) else {"class_path": each}, where)
         for number, each in enumerate(callbacks)
     ]
-    resolved = flatten(
-        {part: _object(part, config.get(part), where) for part in ("model", "data")} | {"trainer": trainer}
-    )
+    skipping = _settings(_finite_loss(), "finite_loss", config.get("finite_loss", {}), where)
+    objects = {part: _object(part, config.get(part), where) for part in ("model", "data")}
+    resolved = flatten({**objects, "trainer": trainer, "finite_loss": skipping})
     _check_counts(resolved, where)
     return resolved
 
@@ -75,6 +75,7 @@ def flatten(config: Mapping[str, Any]) -> Resolved:
     objects = {"model": config["model"], "data": config["data"]}
     objects |= {f"trainer.callbacks.{number}": each for number, each in enumerate(callbacks)}
     resolved = {f"trainer.{key}": _plain(value) for key, value in trainer.items() if key not in PLACES["trainer"]}
+    resolved |= {f"finite_loss.{key}": _plain(value) for key, value in (config.get("finite_loss") or {}).items()}
     for name, content in objects.items():
         resolved[f"{name}.class_path"] = _class_name(content)
         for key, value in (content.get("init_args") or {}).items():
@@ -103,7 +104,7 @@ def check_shape(config: Mapping[str, Any], where: str) -> None:
     Raises:
         TableError: one is no mapping.
     """
-    for part in ("model", "data", "trainer"):
+    for part in ("model", "data", "trainer", "finite_loss"):
         content = _mapping(part, config.get(part, {}), where)
         _mapping(f"{part}.init_args", content.get("init_args", {}), where)
 
@@ -116,6 +117,8 @@ def digest(settings: object) -> str:
 def _object(name: str, given: object, where: str) -> dict[str, Any]:
     """An object that a mapping {class_path, init_args} describes, with all its settings."""
     content = _mapping(name, given, where)
+    if unknown := sorted(set(content) - {"class_path", "init_args"}):
+        raise TableError(f"{where}: there is no setting {name}.{unknown[0]}; there are class_path and init_args")
     cls = _find(f"{name}.class_path", content.get("class_path"), where)
     init_args = _mapping(f"{name}.init_args", content.get("init_args", {}), where)
     return {"class_path": cls.__name__, "init_args": _settings(cls, f"{name}.init_args", init_args, where)}
@@ -219,6 +222,13 @@ def _trainer() -> type:
     from lightning import Trainer
 
     return Trainer
+
+
+@cache
+def _finite_loss() -> type:
+    from deeplab_lightning.callbacks.finite_loss import FiniteLoss
+
+    return FiniteLoss
 
 
 @cache

@@ -23,8 +23,9 @@ from deeplab_lightning.ablation.runner import RUNS, Share, Work, is_done, run_wo
 from deeplab_lightning.ablation.table import Table, TableError, read_table, table_files
 
 EPILOG = """Rows that train alike share one training, also across tables; rows that differ in how they are scored share
-its checkpoint. What is done is found again by the hash of its settings, so the same command goes on after an interrupt,
-and again tries what failed. `deeplab report` with the same files prints the tables at any time."""
+its checkpoint. What is done is found again by the hash of its settings and of the code's defaults, so the same command
+goes on after an interrupt, and again tries what failed; where code has changed since, --older decides. `deeplab report` with the same
+files prints the tables at any time."""
 
 NONE: Mapping[str, str] = MappingProxyType({})
 TABLES_OWN = {"asked", "group", "name", "paper", "protocol", "tags", "work"}

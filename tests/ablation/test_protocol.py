@@ -23,6 +23,7 @@ FAULTS = {
     "data.class_path: ShapeDataModule": "names no class: 'ShapeDataModule'; did you mean ShapesDataModule",
     "data.class_path: os.path": "data.class_path names no class: 'os.path'",
     "data.init_args: 5": "data.init_args must be a mapping of settings; got 5",
+    "model.class_pth: VGG": "there is no setting model.class_pth; there are class_path and init_args",
     "model.class_path: null": "model.class_path names no class: None",
     "model.init_args.lr: fast": "model.init_args.lr cannot be 'fast'",
     "model.init_args.lr: .inf": "model.init_args.lr must be a finite number; got inf",
