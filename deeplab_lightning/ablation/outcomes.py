@@ -39,7 +39,7 @@ class Outcome:
     submission: str = ""
     protocol: int = PROTOCOL
     asked: Sequence[str] = ()
-    folder: Path | None = None
+    folder: Path | None = field(default=None, compare=False)
 
 
 Outcomes = dict[str, Outcome]

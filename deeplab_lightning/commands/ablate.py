@@ -24,8 +24,8 @@ from deeplab_lightning.ablation.table import Table, TableError, read_table, tabl
 
 EPILOG = """Rows that train alike share one training, also across tables; rows that differ in how they are scored share
 its checkpoint. What is done is found again by the hash of its settings and of the code's defaults, so the same command
-goes on after an interrupt, and again tries what failed; where code has changed since, --older decides. `deeplab report` with the same
-files prints the tables at any time."""
+goes on after an interrupt, and again tries what failed; where code has changed since, --older decides. `deeplab report`
+with the same files prints the tables at any time."""
 
 NONE: Mapping[str, str] = MappingProxyType({})
 TABLES_OWN = {"asked", "group", "name", "paper", "protocol", "tags", "work"}
