@@ -88,7 +88,8 @@ def describe_older(outcome: Outcome, resolved: Resolved) -> str:
     """How what was done differs from what would be done now; what was recorded of it decides."""
     changes = []
     if outcome.protocol != PROTOCOL:
-        changes.append(f"protocol {outcome.protocol} -> {PROTOCOL}: {PROTOCOLS[PROTOCOL]}")
+        since = ", ".join(text for number, text in PROTOCOLS.items() if number > outcome.protocol)
+        changes.append(f"protocol {outcome.protocol} -> {PROTOCOL}: {since}")
     records = [] if outcome.folder is None else list(outcome.folder.glob("logs/*/config.yaml"))
     if records:
         with suppress(TableError, LookupError, TypeError, AttributeError):  # damaged: the rest is said all the same

@@ -19,7 +19,10 @@ PROTOCOLS = {
     1: "results were found by the settings that a table gives; data.batch_size was of each process",
     2: "data.batch_size is of all processes together, whose batch norms share statistics on GPUs",
 }
-"""Raised by hand where code changes what the same settings mean, with what it was; part of the hash of a result."""
+"""What each protocol changed; the newest is part of the hash of a result.
+
+Whoever changes what the same settings mean, and so what they score, adds a number. A changed default needs none.
+"""
 PROTOCOL = max(PROTOCOLS)
 
 Resolved = dict[str, Any]
