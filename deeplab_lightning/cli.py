@@ -17,6 +17,7 @@ from deeplab_lightning.callbacks.checkpoint import Checkpoint
 from deeplab_lightning.callbacks.checkpoint_io import BEST, LAST, AtomicCheckpointIO
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.callbacks.finite_loss import FiniteLoss
+from deeplab_lightning.callbacks.global_batch import GlobalBatch
 from deeplab_lightning.callbacks.heartbeat import Heartbeat
 from deeplab_lightning.callbacks.lock_run import LockRun
 from deeplab_lightning.callbacks.log_predictions import LogPredictions
@@ -51,6 +52,8 @@ from deeplab_lightning.usage import Ended, UsageError
 CALLBACKS = (BootstrapHardImages, CRFEvaluation, LogPredictions, SaveLogits, TrimapEvaluation, WriteSubmission)
 DATAMODULES = (COCODataModule, COCOStuffDataModule, FolderDataModule, ShapesDataModule, VOCDataModule)
 MODULES = (DeepLabV1Module, DeepLabV2Module, DeepLabV3Module, DeepLabV3CascadeModule, DeepLabV3PlusModule)
+
+TRAINER_DEFAULTS = {"default_root_dir": "runs/default", "use_distributed_sampler": False, "sync_batchnorm": True}
 
 # Warnings that tell the user nothing to act on, each with its reason.
 NOISE = (
@@ -88,7 +91,7 @@ class DeepLabCLI(LightningCLI):
             seed_everything_default=0,
             save_config_callback=RecordRun,
             save_config_kwargs={"overwrite": True},
-            trainer_defaults={"default_root_dir": "runs/default", "use_distributed_sampler": False},
+            trainer_defaults=TRAINER_DEFAULTS,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             parser_kwargs={"prog": "deeplab", **STRICT, command: STRICT},
@@ -196,23 +199,18 @@ class DeepLabCLI(LightningCLI):
             submits = any(isinstance(callback, WriteSubmission) for callback in callbacks)
             kwargs["logger"] = build_loggers(Path(trainer.default_root_dir), self.command, wandb, submits)
             callbacks.append(LearningRateMonitor("step"))
-        callbacks += [RecordEvaluation(), WritePredictions(), SeedSteps()]
+        callbacks += [GlobalBatch(trainer.sync_batchnorm), RecordEvaluation(), WritePredictions(), SeedSteps()]
+        kwargs["sync_batchnorm"] = False  # Lightning would share statistics on processors too, where torch cannot
         if self.command == "fit":
             self._lock = LockRun()
             callbacks.append(self._lock)
         callbacks.sort(key=lambda callback: not isinstance(callback, CRFEvaluation))
         kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO(resumes=self.command == "fit")]
         try:
-            built = super().instantiate_trainer(callbacks=callbacks, **kwargs)
+            return super().instantiate_trainer(callbacks=callbacks, **kwargs)
         except (MisconfigurationException, TypeError, ValueError) as error:
             given = (f"{name} {getattr(trainer, name)}" for name in ("accelerator", "devices", "strategy"))
             raise UsageError(f"no trainer has {', '.join(given)}: {str(error).partition('. ')[0]}") from error
-        if trainer.sync_batchnorm and built.strategy.root_device.type != "cuda":
-            raise ValueError(
-                "trainer.sync_batchnorm shares statistics between CUDA devices alone, and this training is on "
-                f"{built.strategy.root_device.type}; leave it out, or set model.freeze_batch_norm"
-            )
-        return built
 
 
 def _at_home(options: list[str]) -> list[str]:

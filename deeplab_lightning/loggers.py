@@ -24,6 +24,8 @@ class WandbSettings:
         name: of the run; when not given, the run folder's name, behind which stands the command if it is not fit.
         tags: of the run.
         work: the piece of a table that the run is; by it `deeplab report --wandb` finds the run.
+        asked: hashes of what tables ask for, by which it is found when the protocol has changed.
+        protocol: of the tables, by which it was run.
         paper: the numbers that a paper prints for what the run scores, in percent, by logged name and by row.
         log_model: keep best.ckpt, of a table last.ckpt, which its rows score, as an artifact when a training ends.
     """
@@ -35,6 +37,8 @@ class WandbSettings:
     name: str | None = None
     tags: list[str] = field(default_factory=list)
     work: str | None = None
+    asked: list[str] = field(default_factory=list)
+    protocol: int | None = None
     paper: dict[str, dict[str, float]] = field(default_factory=dict)
     log_model: bool = False
 

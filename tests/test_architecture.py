@@ -19,6 +19,7 @@ SIDEWAYS: dict[str, set[str]] = {
     "__main__": {"cli", "commands"},
     "cli": {"settings"},
     "commands": {"ablation", "cli", "settings"},
+    "ablation": {"cli"},
 }
 MAY_USE = {
     "modules": {"models", "crf", "losses", "metrics", "schedules", "inference", "identity", "checkpoint_file"},

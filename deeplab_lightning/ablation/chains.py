@@ -45,7 +45,7 @@ def chains_of(plans: Sequence[Plan]) -> list[Chain]:
     return [Chain(tuple(name for name, _ in rows), rows[0][1]) for rows in found.values()]
 
 
-def options_of(plans: Sequence[Plan], runs: Path) -> list[str]:
+def options_of(plans: Sequence[Plan], runs: Path, more: Sequence[str] = ()) -> list[str]:
     """What all machines' command lines after `deeplab` have in common."""
     tables = [str(plan.table.path) for plan in plans]
     settings = ",".join(f"{key}={value}" for key, value in plans[0].wandb.items())
@@ -57,16 +57,17 @@ def options_of(plans: Sequence[Plan], runs: Path) -> list[str]:
         "--runs",
         str(runs),
         *(["--wandb", settings] if settings else []),
+        *more,
     ]
 
 
-def commands_of(plans: Sequence[Plan], runs: Path) -> list[list[str]]:
-    """The command line after `deeplab` of each chain."""
-    common = options_of(plans, runs)
+def commands_of(plans: Sequence[Plan], runs: Path, more: Sequence[str] = ()) -> list[list[str]]:
+    """The command line after `deeplab` of each chain, with more options for all."""
+    common = options_of(plans, runs, more)
     return [[*common, "--rows", ",".join(chain.rows), "--seeds", str(chain.seed)] for chain in chains_of(plans)]
 
 
-def write_sweep(plans: Sequence[Plan], runs: Path) -> Path:
+def write_sweep(plans: Sequence[Plan], runs: Path, more: Sequence[str] = ()) -> Path:
     """Write a W&B sweep, whose agents run a chain each at a time until none is left; where it is."""
     from deeplab_lightning.loggers import WandbSettings
 
@@ -76,7 +77,7 @@ def write_sweep(plans: Sequence[Plan], runs: Path) -> Path:
         **{key: wandb[key] for key in ("entity", "project") if key in wandb},
         "program": "deeplab_lightning",
         "method": "grid",
-        "command": ["${env}", "${interpreter}", "-m", "${program}", *options_of(plans, runs), "${args}"],
+        "command": ["${env}", "${interpreter}", "-m", "${program}", *options_of(plans, runs, more), "${args}"],
         "parameters": {
             "rows": {"values": list(dict.fromkeys(",".join(chain.rows) for chain in chains))},
             "seeds": {"values": list(dict.fromkeys(chain.seed for chain in chains))},

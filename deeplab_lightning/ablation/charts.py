@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -18,21 +19,28 @@ def lines(title: str, curves: Mapping[str, Sequence[Curve]], x: str = "step", y:
     beside = len(curves) > LEGEND_ROWS
     figure = Figure(figsize=(6.8 if beside else 4.6, max(2.8, 0.2 * len(curves))), layout="constrained")
     axes = figure.subplots()
+    named: dict[str, Artist] = {}
     for color, (name, seeds) in zip(_colors(len(curves)), curves.items(), strict=True):
         for seed, curve in enumerate(seeds):
             marker = "o" if len(curve) < MARKED_POINTS else None
-            label = "_" if seed else name  # matplotlib leaves names with an underscore out of the legend
-            axes.plot(*zip(*curve, strict=True), color=color, lw=1.2, marker=marker, markersize=3, label=label)
-    axes.set_title(title, fontsize=10)
+            (line,) = axes.plot(*zip(*curve, strict=True), color=color, lw=1.2, marker=marker, markersize=3)
+            if not seed:
+                named[_plain(name)] = line
+    axes.set_title(_plain(title), fontsize=10)
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3)
     if beside:
-        figure.legend(loc="outside right upper", fontsize=7)
+        figure.legend(named.values(), named.keys(), loc="outside right upper", fontsize=7)
     elif len(curves) > 1:
-        axes.legend(fontsize=8)
+        axes.legend(named.values(), named.keys(), fontsize=8)
     return figure
+
+
+def _plain(name: str) -> str:
+    """A name that matplotlib shows as it is: between dollar signs it would see a formula."""
+    return name.replace("$", r"\$")
 
 
 def _colors(count: int) -> list[tuple[float, ...]]:
@@ -47,10 +55,11 @@ def bars(values: Mapping[str, Mapping[str, float]]) -> Figure:
     figure = Figure(figsize=(1.3 + 1.45 * len(values), height), layout="constrained")
     columns = figure.subplots(1, len(values), sharey=True, squeeze=False)[0]
     for axes, color, (name, each) in zip(columns, _colors(len(values)), values.items(), strict=True):
-        drawn = axes.barh(labels, [each.get(label, 0) for label in labels], color=color)
+        drawn = axes.barh(range(len(labels)), [each.get(label, 0) for label in labels], color=color)
         texts = [f"{100 * each[label]:.1f}" if label in each else "none" for label in labels]
         axes.bar_label(drawn, texts, padding=2, fontsize=7)
-        axes.set_title(name, fontsize=8)
+        axes.set_title(_plain(name), fontsize=8)
+        axes.set_yticks(range(len(labels)), map(_plain, labels))
         axes.set_xlim(0, 1.25)
         axes.set_xticks([])
         axes.tick_params(length=0, labelsize=8)
@@ -69,8 +78,9 @@ def confusion(matrix: Tensor, class_names: Sequence[str]) -> Figure:
     for (row, column), share in zip(shares.nonzero().tolist(), shares[shares != 0].tolist(), strict=True):
         if share >= 0.01:
             axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color="wk"[share < 0.5])
-    axes.set_xticks(range(len(class_names)), class_names, rotation=90, fontsize=8)
-    axes.set_yticks(range(len(class_names)), class_names, fontsize=8)
+    names = [_plain(name) for name in class_names]
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set_xlabel("predicted as", fontsize=9)
     axes.set_ylabel("pixels of, in percent", fontsize=9)
     return figure

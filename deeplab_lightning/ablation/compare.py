@@ -1,6 +1,7 @@
 """A table of a paper beside what was measured here."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
@@ -10,8 +11,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from deeplab_lightning.ablation.outcomes import Outcome, Outcomes, keys_by_seed, read_folder
-from deeplab_lightning.ablation.plan import PlannedRow, plan_table
+from deeplab_lightning.ablation.outcomes import (
+    Outcome,
+    Outcomes,
+    chosen_evaluation,
+    chosen_keys,
+    describe_older,
+    read_folder,
+)
+from deeplab_lightning.ablation.plan import PlannedRow, Training, plan_table
 from deeplab_lightning.ablation.table import Row, Table
 from deeplab_lightning.identity import Record, describe_identity
 
@@ -150,17 +158,20 @@ def _line(planned: PlannedRow, outcomes: Outcomes, scale: str) -> Line:
     line = Line(planned.row, comparable=scale == "paper")
     if planned.training is None:
         return line
-    seeds = keys_by_seed(planned.training, outcomes)
+    seeds = chosen_keys(planned.training, outcomes)
     seconds, states = [], []
     for seed, key in seeds.items():
         trained = outcomes[key]
         if trained.state or planned.evaluation is None:
             states.append(trained.state or "trained")
             continue
-        scored = outcomes.get(f"{key}/evaluations/{planned.evaluation.digest}", Outcome("not yet run"))
+        scored_key = chosen_evaluation(key, planned.evaluation, outcomes)
+        scored = outcomes.get(scored_key, Outcome("not yet run"))
         if scored.state:
             states.append(f"trained, evaluation {scored.state}")
             continue
+        if scored_key.rpartition("/")[2] != planned.evaluation.digest:
+            states.append(f"older protocol ({describe_older(scored, planned.evaluation.resolved)})")
         if planned.served:
             states.append(f"submit {scored.submission}" if line.comparable else "predicted")
             seconds.append(trained.seconds + scored.seconds)
@@ -177,10 +188,21 @@ def _line(planned: PlannedRow, outcomes: Outcomes, scale: str) -> Line:
         states.append("not yet run")
     if seeds and (replaced := planned.training.replaced.get(planned.row.name)):
         states.append(f"without its own {', '.join(replaced)}")
-    numbers = sorted({outcomes[key].num_devices for key in seeds.values()} - {1})
-    states += [f"trained on {number} devices, each with the table's batch size" for number in numbers]
+    states += [state for key in seeds.values() for state in _training_states(planned.training, key, outcomes[key])]
     line.status = "; ".join(dict.fromkeys(states))
     return line
+
+
+def _training_states(training: Training, key: str, trained: Outcome) -> Iterator[str]:
+    """What sets a training apart from that which the row asks for now."""
+    from deeplab_lightning.callbacks.global_batch import APART  # Lightning comes with it
+
+    if key.partition("_")[0] != training.name.partition("_")[0]:
+        yield f"older protocol ({describe_older(trained, training.resolved)})"
+    if trained.num_devices > 1 and trained.protocol == 1:
+        yield f"trained on {trained.num_devices} devices, each with the table's batch size"
+    elif trained.batch_norm == APART:
+        yield f"trained on {trained.num_devices} devices, batch norm on each one's images alone"
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
@@ -218,7 +240,8 @@ def markdown_table(rows: list[list[str]]) -> str:
 
 def _inline(text: str) -> str:
     """Text that markdown shows as it is, on one line."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([|$*`\\])", r"\\\1", plain)
 
 
 def list_of_tables(tables: list[Table]) -> str:

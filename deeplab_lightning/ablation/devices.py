@@ -8,8 +8,7 @@ from deeplab_lightning.ablation.runner import Share
 def split_devices(jobs: int | None) -> list[Share]:
     """Shares for so many pieces of work at a time: GPUs, and threads of the processor; default: one for each device.
 
-    More jobs than GPUs take turns on them. `data.batch_size` is of each GPU, so that with fewer jobs than GPUs a step
-    is of more images than with one GPU a job.
+    More jobs than GPUs take turns on them. With fewer jobs than GPUs the GPUs of a job share its batch.
     """
     devices = _gpus()
     jobs = jobs or max(1, len(devices))

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean
 
 from deeplab_lightning.ablation.compare import markdown_table
-from deeplab_lightning.ablation.outcomes import Outcome, Outcomes, keys_by_seed
+from deeplab_lightning.ablation.outcomes import Outcome, Outcomes, chosen_evaluation, chosen_keys
 from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.report import Curve, Run, read_logs
 from deeplab_lightning.ablation.runner import rows_name
@@ -31,12 +31,14 @@ class Gallery:
         curves: one a seed, by logged name and by the rows that share the training.
         trimaps: mIoU over the width of the band in pixels, the mean over the seeds, by row, without and with CRF.
         panels: one a row, by image: (row, picture of the first seed).
+        faults: what could not be read, a sentence each.
     """
 
     ious: dict[str, Scores] = field(default_factory=dict)
     curves: dict[str, dict[str, list[Curve]]] = field(default_factory=lambda: {name: {} for name in CURVES})
     trimaps: dict[str, Curve] = field(default_factory=dict)
     panels: dict[str, list[tuple[str, Path]]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
 
     def markdown(self) -> str:
         """What of it is numbers, as the end of a section of a markdown page."""
@@ -66,14 +68,14 @@ def gather(table: Table, scale: str, outcomes: Outcomes, root: Path | None) -> G
     for planned in plan_table(table, scale).rows:
         if planned.training is None:
             continue
-        keys = [*keys_by_seed(planned.training, outcomes).values()]
+        keys = [*chosen_keys(planned.training, outcomes).values()]
         if (planned.training.name,) not in seen:
             seen.add((planned.training.name,))
             if root is not None:
                 _add_curves(gallery, rows_name(planned.training.rows), [read_logs(root / key) for key in keys])
         if planned.evaluation is None:
             continue
-        scored = [f"{key}/evaluations/{planned.evaluation.digest}" for key in keys]
+        scored = [chosen_evaluation(key, planned.evaluation, outcomes) for key in keys]
         scores = _mean_scores([outcomes[key] for key in scored if key in outcomes])
         split, kind, *_ = planned.row.metric.split("/")
         suffix = "_crf" if kind.endswith("_crf") else ""
@@ -97,6 +99,7 @@ def _mean_scores(scored: Iterable[Outcome]) -> Scores:
 
 
 def _add_curves(gallery: Gallery, rows: str, runs: list[Run]) -> None:
+    gallery.faults += [fault for run in runs for fault in run.faults]
     for name, by_rows in gallery.curves.items():
         if found := [run.curves[name] for run in runs if name in run.curves]:
             by_rows[rows] = found
@@ -114,6 +117,8 @@ def _add_trimaps(gallery: Gallery, row: str, split: str, scores: Scores) -> None
 
 
 def _add_panels(gallery: Gallery, row: str, folders: list[Path]) -> None:
-    pictures = next((panels for folder in folders if (panels := read_logs(folder).panels)), [])
+    runs = [read_logs(folder) for folder in folders]
+    gallery.faults += [fault for run in runs for fault in run.faults]
+    pictures = next((run.panels for run in runs if run.panels), [])
     for path in [path for path in pictures if path.name != CURVE_FILE][:PANEL_IMAGES]:
         gallery.panels.setdefault(path.stem, []).append((row, path))

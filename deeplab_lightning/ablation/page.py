@@ -32,6 +32,7 @@ def render(runs: list[Run], tables: Sequence[tuple[Comparison, Gallery]] = ()) -
             "name": run.name,
             "table": tabulate(run),
             "charts": charts(run.curves),
+            "faults": run.faults,
             "panels": [(path.stem, b64encode(path.read_bytes()).decode()) for path in run.panels],
         }
         for run in runs
@@ -65,6 +66,7 @@ def _pictures(gallery: Gallery) -> dict[str, Any]:
     return {
         "bars": svg(bars(gallery.ious)) if gallery.ious else "",
         "charts": [svg(figure) for figure in drawn],
+        "faults": gallery.faults,
         "panels": [(image_id, row, _reduced(path)) for image_id, rows in gallery.panels.items() for row, path in rows],
     }
 

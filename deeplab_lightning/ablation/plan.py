@@ -1,15 +1,14 @@
 """From the rows of a table to the trainings and evaluations that they need, each found again by its settings' hash."""
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from deeplab_lightning.ablation.protocol import COUNTS, PROTOCOL, Resolved, check_shape, digest, listed, resolve
 from deeplab_lightning.ablation.table import Row, Settings, Table, TableError, read_yaml
 from deeplab_lightning.datasets.submission import Competition
 
@@ -20,7 +19,6 @@ SCALES = {
 }
 """The data and the settings that take the place of the paper's."""
 COMMANDS = {"val": "validate", "test": "test", "server": "predict"}
-DIGITS = 10
 PAPER = re.compile(r"arXiv:[\d.]+\d")
 
 
@@ -32,6 +30,8 @@ class Evaluation:
         digest: of its settings; names its folder within the training's.
         command: "validate", "test" or, for the VOC server, "predict".
         settings: over those of the training.
+        resolved: all that can change its scores, with those of the training.
+        asked: hashes of its settings as tables give them, by which it is found under another protocol.
         rows: names of the rows that it serves.
         paper: at the paper's scale the paper's numbers for it, by logged name and by row.
     """
@@ -39,8 +39,16 @@ class Evaluation:
     digest: str
     command: str
     settings: dict[str, Any]
+    resolved: Resolved
+    asked: list[str]
     rows: list[str] = field(default_factory=list)
     paper: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def passes(self) -> float:
+        """What its scales and its flip take, in passes over the images at scale 1."""
+        scales: list[float] = self.resolved["model.init_args.scales"]
+        return (2 if self.resolved["model.init_args.flip"] else 1) * sum(scale**2 for scale in scales)
 
 
 @dataclass
@@ -48,8 +56,8 @@ class Training:
     """One training, of one or more rows.
 
     Args:
-        name: of its folder: the hash of its settings, and its seed.
-        config: all settings, but for the paths of its folder and of what it starts from.
+        name: of its folder: the hash of its resolved settings, and its seed.
+        config: all settings that tables and files give, but for the paths of its folder and of what it starts from.
         seed: of this training.
         source: the training that it starts from.
         group: the table that asked for it first.
@@ -57,6 +65,8 @@ class Training:
         rows: names of the rows that it serves.
         evaluations: by digest.
         replaced: by row, its settings that the scale's own took the place of.
+        resolved: all that can change its weights, defaults too.
+        asked: hashes of its settings as tables give them, by which it is found under another protocol.
     """
 
     name: str
@@ -68,6 +78,8 @@ class Training:
     rows: list[str] = field(default_factory=list)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     replaced: dict[str, list[str]] = field(default_factory=dict)
+    resolved: Resolved = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
 
     @property
     def origin(self) -> "Training":
@@ -83,20 +95,12 @@ class Training:
 
     @property
     def gigapixels(self) -> float:
-        """Of all its crops, on one device."""
+        """Of all its crops."""
         return math.prod(self._budget()) / 1e9
 
     def _budget(self) -> tuple[int, int, int, int, int]:
-        data, trainer = self.config["data"]["init_args"], self.config["trainer"]
-        batches = trainer.get("accumulate_grad_batches", 1)
-        return trainer["max_steps"], batches, data["batch_size"], *data["crop_size"]
-
-    def passes(self, evaluation: Evaluation) -> float:
-        """What the scales and the flip of an evaluation of it take, in passes over the images at scale 1."""
-        model = deepcopy(self.config["model"])
-        merge(model, evaluation.settings.get("model", {}))
-        scales: list[float] = model["init_args"].get("scales", [1.0])
-        return (2 if model["init_args"].get("flip") else 1) * sum(scale**2 for scale in scales)
+        steps, batches, batch_size = (self.resolved[key] for key in COUNTS)
+        return steps, batches, batch_size, *self.resolved["data.init_args.crop_size"]
 
 
 @dataclass
@@ -153,10 +157,12 @@ def plan_table(
             planned.append(PlannedRow(row, seeds[0], None, None))
             continue
         for seed in seeds:
-            training = _plan_training(table, row, scale, seed, trainings)
+            training, _ = _plan_training(table, row, scale, seed, trainings)
             evaluation = _plan_evaluation(table, row, training)
             if evaluation is not None:
+                asked = evaluation.asked
                 evaluation = training.evaluations.setdefault(evaluation.digest, evaluation)
+                evaluation.asked = list(dict.fromkeys([*evaluation.asked, *asked]))
                 evaluation.rows += [row.name] if row.name not in evaluation.rows else []
                 if scale == "paper" and row.paper is not None:
                     evaluation.paper.setdefault(row.metric, {})[row.name] = row.paper
@@ -164,18 +170,29 @@ def plan_table(
     return Plan(table, scale, planned, list(trainings.values()), wandb or {})
 
 
-def _plan_training(table: Table, row: Row, scale: str, seed: int, trainings: dict[str, Training]) -> Training:
-    source = None
+def _plan_training(
+    table: Table, row: Row, scale: str, seed: int, trainings: dict[str, Training]
+) -> tuple[Training, str]:
+    """The training of a row, and the hash of what the row asks for."""
+    source, source_asked = None, None
     if row.start_from is not None:
-        source = _plan_training(table, table.row(row.start_from), scale, seed, trainings)
+        source, source_asked = _plan_training(table, table.row(row.start_from), scale, seed, trainings)
     config, replaced = compose(table, row, scale)
+    resolved = resolve(config, _where(table, row))
     origin = None if source is None else source.name.partition("_")[0]
-    name = f"{_digest([config, origin])}_seed{seed}"
+    name = f"{digest([PROTOCOL, resolved, origin])}_seed{seed}"
+    asked = digest([config, source_asked])
     tags = [table.path.stem, scale, *PAPER.findall(table.title), f"seed{seed}"]
     training = trainings.setdefault(name, Training(name, config, seed, source, table.path.stem, tags))
+    training.resolved = resolved
+    training.asked += [asked] if asked not in training.asked else []
     training.rows += [row.name] if row.name not in training.rows else []
     training.replaced |= {row.name: replaced} if replaced else {}
-    return training
+    return training, asked
+
+
+def _where(table: Table, row: Row) -> str:
+    return f"{table.path}, row {row.name!r}"
 
 
 def compose(table: Table, row: Row, scale: str) -> tuple[dict[str, Any], list[str]]:
@@ -184,10 +201,11 @@ def compose(table: Table, row: Row, scale: str) -> tuple[dict[str, Any], list[st
     data, *own_files = SCALES[scale] or ("",)
     if data:
         files = [data if Path(file).parent == Path(data).parent else file for file in files]
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = {"model": {"init_args": {}}}
     for file in files:
         merge(config, read_yaml(table.root / file))
     merge(config, nest(row.train or {}))
+    check_shape(config, _where(table, row))
     if row.start_from is not None:  # whose weights replace ImageNet's
         merge(config, nest({"model.init_args.pretrained": False}))
     asked = deepcopy(config)
@@ -211,7 +229,11 @@ def _plan_evaluation(table: Table, row: Row, training: Training) -> Evaluation |
     if split == "server":
         packed = {"class_path": "WriteSubmission", "init_args": {"competition": competition(training)}}
         merge(settings, nest({"data.init_args.test_split": "test", "trainer.callbacks+": [packed]}))
-    return Evaluation(_digest([split, settings]), COMMANDS[split], settings)
+    config = deepcopy(training.config)
+    merge(config, settings)
+    resolved = resolve(config, _where(table, row))
+    name = digest([PROTOCOL, split, resolved])
+    return Evaluation(name, COMMANDS[split], settings, resolved, [digest([split, settings])])
 
 
 def competition(training: Training) -> Competition:
@@ -229,7 +251,7 @@ def merge(old: dict[str, Any], new: dict[str, Any]) -> None:
         base = key.removesuffix("+")
         if key != base:
             target = base if base in old else key
-            old[target] = [*old.get(target, []), *value]
+            old[target] = [*listed(old.get(target)), *listed(value)]
         elif isinstance(value, dict) and isinstance(old.get(key), dict):
             merge(old[key], value)
         else:
@@ -252,10 +274,6 @@ def _get(config: dict[str, Any], key: str) -> Any:
     for name in key.split("."):  # what adds to a list that is not there has kept its plus
         config = config[name] if name in config else config[f"{name}+"]
     return config
-
-
-def _digest(settings: object) -> str:
-    return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
 
 def check_scale(table: Table, scale: str) -> None:

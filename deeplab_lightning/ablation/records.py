@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from deeplab_lightning.ablation.report import check_records
 from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.datasets.submission import TARBALL
-from deeplab_lightning.identity import Record
 
 OWN_WORDS = "deeplab: error:"  # a log that ends with a line of this says why
 
@@ -26,7 +26,7 @@ def describe_failure(status: int, log: str) -> str:
 def read_results(folder: Path, command: str) -> dict[str, Any]:
     """What a process that ended well left in its logs: {seconds, records}.
 
-    Of a training it is {seconds, num_devices}, of a prediction for the VOC server {seconds, submission}. A
+    Of a training it is {seconds, num_devices, batch_norm}, of a prediction for the VOC server {seconds, submission}. A
     training's seconds are those of all its attempts. An attempt that was killed outright (SIGKILL) left no seconds.
 
     Raises:
@@ -38,14 +38,16 @@ def read_results(folder: Path, command: str) -> dict[str, Any]:
     *earlier, newest = paths
     with _reading(newest) as run:
         seconds, num_devices = float(run["seconds"]), int(run["environment"]["num_devices"])
+        batch_norm = str(run.get("batch", {}).get("batch_norm", ""))
     if command == "fit":
-        return {"seconds": round(seconds + sum(map(_seconds, earlier)), 1), "num_devices": num_devices}
+        seconds = round(seconds + sum(map(_seconds, earlier)), 1)
+        return {"seconds": seconds, "num_devices": num_devices, "batch_norm": batch_norm}
     if command == "predict":
         if not (tarballs := list(newest.parent.glob(TARBALL.format("*")))):
             raise ValueError(f"there are no label maps for the server in {newest.parent}")
         return {"seconds": seconds, "submission": str(tarballs[0])}
     with _reading(newest.with_name("evaluation.json")) as records:
-        return {"seconds": seconds, "records": list(records)}
+        return {"seconds": seconds, "records": check_records(records)}
 
 
 def _seconds(path: Path) -> float:
@@ -57,15 +59,24 @@ def _seconds(path: Path) -> float:
         return 0.0
 
 
-def read_done(path: Path) -> tuple[float, list[Record], int, str]:
-    """The seconds that a piece of work took, its scores, the devices that it trained on, its tarball for the server.
+def read_done(path: Path) -> dict[str, Any]:
+    """What is known of a piece of work that is done, by the names of an `Outcome`.
+
+    What was done under the first protocol is named by the hash of what the table asks for.
 
     Raises:
         ValueError: the file cannot be read.
     """
     with _reading(path) as done:
-        seconds, records = float(done["seconds"]), list(done.get("records", []))
-        return seconds, records, int(done.get("num_devices", 1)), str(done.get("submission", ""))
+        return {
+            "seconds": float(done["seconds"]),
+            "records": check_records(done.get("records", [])),
+            "num_devices": int(done.get("num_devices", 1)),
+            "batch_norm": str(done.get("batch_norm", "")),
+            "submission": str(done.get("submission", "")),
+            "protocol": int(done.get("protocol", 1)),
+            "asked": [str(each) for each in done.get("asked", [path.parent.name.partition("_")[0]])],
+        }
 
 
 def read_failure(path: Path) -> str:
@@ -87,7 +98,7 @@ def _reading(path: Path) -> Iterator[Any]:
     """
     try:
         yield json.loads(path.read_text())
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"unreadable: {path}") from error
 
 

@@ -13,11 +13,13 @@ from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import yaml
 
 from deeplab_lightning.ablation.plan import Evaluation, Plan, Training, merge, nest
+from deeplab_lightning.ablation.protocol import PROTOCOL
 from deeplab_lightning.ablation.records import describe_failure, read_done, read_results, write
 from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.folder_lock import hold
@@ -58,6 +60,11 @@ class Work:
         return "fit" if self.evaluation is None else self.evaluation.command
 
     @property
+    def asked(self) -> list[str]:
+        """The hashes of what tables ask for, by which it is found under another protocol."""
+        return (self.training if self.evaluation is None else self.evaluation).asked
+
+    @property
     def needs(self) -> Training | None:
         """The training that must be done before."""
         return self.training.source if self.evaluation is None else self.training
@@ -75,7 +82,7 @@ class Work:
         """The command line after `deeplab`."""
         own, folder = root / self.training.name, self.folder(root)
         settings = {"group": self.training.group, "name": self.rows_name, "tags": json.dumps(self.training.tags)}
-        settings |= {"work": self.key} | dict(self.wandb)
+        settings |= {"work": self.key, "asked": json.dumps(self.asked), "protocol": str(PROTOCOL)} | dict(self.wandb)
         if self.evaluation is not None and self.evaluation.paper:
             settings["paper"] = json.dumps(self.evaluation.paper)
         wandb = [option for key, value in settings.items() for option in (f"--wandb.{key}", value)]
@@ -116,8 +123,16 @@ def work_of(*plans: Plan) -> list[Work]:
     return list(works.values())
 
 
-def run_works(works: Sequence[Work], root: Path, tell: Tell, shares: Sequence[Share] = ({},)) -> int:
+def run_works(
+    works: Sequence[Work],
+    root: Path,
+    tell: Tell,
+    shares: Sequence[Share] = ({},),
+    older: Mapping[str, str] = MappingProxyType({}),
+) -> int:
     """Do what is not yet done, one piece for each share of the machine at a time, and count what is not done then.
+
+    What is in `older`, by its key, was done under an older protocol, and is left as it is; why is what is told.
 
     What fails, or is in progress elsewhere, stops nothing but what needs it. On Ctrl-C, which the processes get too,
     it waits until all have saved; on SIGTERM likewise.
@@ -137,6 +152,8 @@ def run_works(works: Sequence[Work], root: Path, tell: Tell, shares: Sequence[Sh
             for work in _ready(works, ended, running.values()):
                 if work.needs is not None and (how := ended[work.needs.name]):
                     end(work, f"it needs the training of {rows_name(work.needs.rows)}, which {how}", "was not run")
+                elif work.key in older:
+                    end(work, older[work.key], "is of an older protocol")
                 elif free:
                     folder = work.folder(root)
                     lock = _lock(folder)
@@ -213,7 +230,7 @@ def _finish(running: Running, root: Path, status: int) -> str:
     if not failure:
         try:
             done = read_results(folder, work.command) | {"rows": work.training.rows, "seed": work.training.seed}
-            write(folder / DONE, done)
+            write(folder / DONE, done | {"protocol": PROTOCOL, "asked": work.asked})
         except ValueError as error:
             failure = f"ended with status 0, but {error}"
     if failure:

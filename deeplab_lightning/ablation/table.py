@@ -1,9 +1,9 @@
 """A table of a paper, read from its file: what each row trains, how it is scored, what the paper reports."""
 
-import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -24,6 +24,7 @@ KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "paper": ((int, float, NoneType), "a number, or null"),
 }
 """What may stand behind a key of a table or of a row."""
+LARGEST_FILE, LARGEST_NUMBER = 100_000, 10**18  # values of a file, for YAML can say one value a million times
 SETTING = re.compile(r"(model|data|trainer)(\.\w+)+\+?")
 METRIC = re.compile(r"(val|test|server)/\w+(/\w+)*")
 
@@ -113,11 +114,33 @@ def read_yaml(path: Path) -> dict[str, Any]:
         TableError: it is not there, or holds no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        content = _parse(path.read_text())
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # a date of month 13 is a ValueError
         raise TableError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise TableError(f"{path}: it holds no mapping")
+    return content
+
+
+@lru_cache(maxsize=256)
+def _parse(text: str) -> object:
+    """What is in a YAML file, once it is known to be small and plain; the rows of tables share their files."""
+    content = yaml.safe_load(text)
+    number, values = 0, [content]
+    while values:
+        value, number = values.pop(), number + 1
+        if number > LARGEST_FILE:
+            raise ValueError(f"it holds more than {LARGEST_FILE} values")
+        if isinstance(value, dict):
+            if unusual := [key for key in value if not isinstance(key, str | int | float | bool | NoneType)]:
+                raise ValueError(f"the key {unusual[0]!r} is no text")
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+        elif not isinstance(value, str | int | float | NoneType):
+            raise ValueError(f"{value!r} is a {type(value).__name__}; put it in quotes")
+        elif isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+            raise ValueError(f"a number of {value.bit_length()} bits is too large")
     return content
 
 
@@ -201,8 +224,8 @@ def _check_row(above: Table, row: Row) -> None:
         raise TableError(f"{where}: a name is not empty and has no comma, for --rows takes names with commas between")
     if row.name in {other.name for other in above.rows}:
         raise TableError(f"{where}: there are two rows of this name")
-    if row.paper is not None and not math.isfinite(row.paper):
-        raise TableError(f"{where}: paper must be a number, got {row.paper}")
+    if row.paper is not None and not 0 <= row.paper <= 100:
+        raise TableError(f"{where}: paper must be a number in percent, got {row.paper}")
     if row.paper is None and not (row.stage or row.note):
         raise TableError(f"{where}: without a paper's number it needs a note that says why there is none")
     if not METRIC.fullmatch(row.metric):
@@ -210,6 +233,11 @@ def _check_row(above: Table, row: Row) -> None:
     for key in (*(row.train or {}), *row.evaluate):
         if not SETTING.fullmatch(str(key)):
             raise TableError(f"{where}: {key!r} is no setting such as model.init_args.output_stride")
+        if any(str(other).startswith(f"{key}.") for other in (*(row.train or {}), *row.evaluate)):
+            raise TableError(f"{where}: {key} is set as a whole and in part")
+    for name, value in row.columns.items():
+        if not isinstance(name, str) or isinstance(value, dict | list):
+            raise TableError(f"{where}: columns must be texts or numbers by their headings; got {name!r}: {value!r}")
     for config in (*row.configs, *row.evaluate_configs):
         if not (above.root / config).is_file():
             raise TableError(f"{where}: there is no file {above.root / config}")

@@ -18,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 import deeplab_lightning
 from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.callbacks.global_batch import GlobalBatch
 
 FILE_NAME = "run.json"
 
@@ -25,8 +26,9 @@ FILE_NAME = "run.json"
 class RecordRun(SaveConfigCallback):
     """Write `config.yaml` and `run.json` into the run's log folder, and the same into its config in W&B.
 
-    `run.json` holds {git, environment}, and `seconds` once the run is through, was interrupted or failed; one that is
-    killed outright has none. W&B's summary has those of a run that is through: by them it is known as done.
+    `run.json` holds {git, environment}, of a training `batch`, and `seconds` once the run is through, was interrupted
+    or failed; one that is killed outright has none. W&B's summary has those of a run that is through: by them it is
+    known as done.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -42,6 +44,9 @@ class RecordRun(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write what is known from the start."""
         self._record = {"git": git_state(), "environment": environment(trainer)}
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, GlobalBatch) and callback.record:
+                self._record["batch"] = callback.record
         self._write()
         settings = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
         for logger in trainer.loggers:

@@ -3,8 +3,9 @@
 import json
 import shlex
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -15,17 +16,20 @@ from rich.table import Table as RichTable
 from deeplab_lightning.ablation.chains import commands_of, write_sweep
 from deeplab_lightning.ablation.compare import compare, print_comparison
 from deeplab_lightning.ablation.devices import split_devices
+from deeplab_lightning.ablation.older import find_older
+from deeplab_lightning.ablation.outcomes import read_folder
 from deeplab_lightning.ablation.plan import SCALES, Plan, check_scale, plan_table
 from deeplab_lightning.ablation.runner import RUNS, Share, Work, is_done, run_works, work_of
 from deeplab_lightning.ablation.table import Table, TableError, read_table, table_files
 from deeplab_lightning.usage import Parser
 
 EPILOG = """Rows that train alike share one training, also across tables; rows that differ in how they are scored share
-its checkpoint. What is done is found again by the hash of its settings, so the same command goes on after an interrupt,
-and again tries what failed. `deeplab report` with the same files prints the tables at any time."""
+its checkpoint. What is done is found again by the hash of its settings and of the code's defaults, so the same command
+goes on after an interrupt, and again tries what failed; where code has changed since, --older decides. `deeplab report`
+with the same files prints the tables at any time."""
 
-
-TABLES_OWN = {"group", "name", "tags", "work", "paper"}
+NONE: Mapping[str, str] = MappingProxyType({})
+TABLES_OWN = {"asked", "group", "name", "paper", "protocol", "tags", "work"}
 """Settings of W&B by which a report finds the runs of a table."""
 
 
@@ -42,16 +46,17 @@ def run(command: str, options: list[str]) -> int:
             seeds = sorted(set(arguments.seeds))
             plans.append(plan_table(table, arguments.scale, seeds, names, arguments.wandb))
     root = arguments.runs / arguments.scale
+    older = {} if arguments.older == "rerun" else find_older(plans, read_folder(root), arguments.older == "accept")
     if arguments.dry_run:
         for plan in plans:
             if arguments.json:
-                print(json.dumps(as_dict(plan, root)))
+                print(json.dumps(as_dict(plan, root, older)))
             else:
-                print_plan(Console(), plan, root)
+                print_plan(Console(), plan, root, older)
         return 0
     if arguments.launcher in HAND_OVER:
         return HAND_OVER[arguments.launcher](plans, arguments)
-    failed = _run(plans, root, split_devices(arguments.jobs) if arguments.launcher == "local" else [{}])
+    failed = _run(plans, root, older, split_devices(arguments.jobs) if arguments.launcher == "local" else [{}])
     for plan in plans:
         names = list(dict.fromkeys(planned.row.name for planned in plan.rows))
         print_comparison(Console(), compare(plan.table, arguments.scale, root, names))
@@ -81,6 +86,12 @@ def _parse(command: str, options: list[str]) -> Namespace:
         help="paper: as published; camvid: on CamVid; smoke: a few steps on generated Shapes; default: paper",
     )
     parser.add_argument("--runs", type=Path, default=RUNS, help=f"where runs are kept, by scale; default: {RUNS}")
+    parser.add_argument(
+        "--older",
+        choices=("accept", "rerun"),
+        help="of what was done before defaults, or the meaning of settings, changed: take it, or do it again; default: "
+        "say what it is, and leave it and what needs it",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print what would run, and what it shares and costs")
     parser.add_argument("--json", action="store_true", help="with --dry-run: one JSON object a table, one a line")
     _add_launchers(parser)
@@ -160,7 +171,7 @@ def _names(table: Table, tables: list[Table], names: list[str] | None) -> list[s
     return [row.name for row in table.rows if row.name in names or f"{table.path.stem}/{row.name}" in names]
 
 
-def as_dict(plan: Plan, root: Path) -> dict[str, Any]:
+def as_dict(plan: Plan, root: Path, older: Mapping[str, str] = NONE) -> dict[str, Any]:
     """A plan ready for JSON."""
     rows = [
         {
@@ -181,6 +192,7 @@ def as_dict(plan: Plan, root: Path) -> dict[str, Any]:
             "gigapixels": training.gigapixels,
             "replaced": training.replaced,
             "done": is_done(root / training.name),
+            "older": older.get(training.name),
             "commands": [["deeplab", *work.options(root)] for work in work_of(plan) if work.training is training],
             "config": training.config,
         }
@@ -189,13 +201,13 @@ def as_dict(plan: Plan, root: Path) -> dict[str, Any]:
     return {"table": str(plan.table.path), "rows": rows, "runs": runs}
 
 
-def print_plan(console: Console, plan: Plan, root: Path) -> None:
+def print_plan(console: Console, plan: Plan, root: Path, older: Mapping[str, str] = NONE) -> None:
     """Show the trainings of a plan, what shares them, what they cost, and their commands."""
     grid = RichTable("run", "rows", "starts from", "cost", "passes", "state", title=escape(plan.table.title))
     for training in plan.trainings:
-        state = "done" if is_done(root / training.name) else "to do"
+        state = "done" if is_done(root / training.name) else "older" if training.name in older else "to do"
         source = "" if training.source is None else training.source.name
-        passes = "\n".join(f"{training.passes(each):.3g}" for each in training.evaluations.values())
+        passes = "\n".join(f"{each.passes:.3g}" for each in training.evaluations.values())
         cells = (training.name, ", ".join(training.rows), source, training.cost, passes, state)
         grid.add_row(*map(escape, cells))
     console.print(grid)
@@ -210,6 +222,9 @@ def print_plan(console: Console, plan: Plan, root: Path) -> None:
     if served := [planned.row.name for planned in plan.rows if planned.served]:
         text = f"label maps for the VOC server, in a tarball each: {', '.join(dict.fromkeys(served))}"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
+    for work in works:
+        if work.key in older:
+            console.print(f"{work.rows_name}: {older[work.key]}", markup=False, highlight=False, soft_wrap=True)
     for training in plan.trainings:
         for row, replaced in training.replaced.items():
             text = f"scale {plan.scale} sets aside {', '.join(replaced)} of {row}"
@@ -223,23 +238,27 @@ def _submit(plans: list[Plan], arguments: Namespace) -> int:
     from deeplab_lightning.ablation.slurm import submit
 
     folder = arguments.runs / arguments.scale / "slurm"
-    jobs = submit(commands_of(plans, arguments.runs), folder, arguments.slurm)
+    jobs = submit(commands_of(plans, arguments.runs, _older(arguments)), folder, arguments.slurm)
     print("\n".join(jobs))
     print(f"{len(jobs)} tasks; their output goes to {folder}, and `deeplab report` shows what is done")
     return 0
 
 
 def _write_sweep(plans: list[Plan], arguments: Namespace) -> int:
-    path = write_sweep(plans, arguments.runs)
+    path = write_sweep(plans, arguments.runs, _older(arguments))
     print(f"wandb sweep {path}     # once; prints the ID of the sweep")
     print("wandb agent ID     # on every machine, in this folder")
     return 0
 
 
+def _older(arguments: Namespace) -> list[str]:
+    return ["--older", arguments.older] if arguments.older else []
+
+
 HAND_OVER = {"slurm": _submit, "wandb": _write_sweep}
 
 
-def _run(plans: list[Plan], root: Path, shares: Sequence[Share]) -> int:
+def _run(plans: list[Plan], root: Path, older: Mapping[str, str], shares: Sequence[Share]) -> int:
     works = work_of(*plans)
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -258,4 +277,4 @@ def _run(plans: list[Plan], root: Path, shares: Sequence[Share]) -> int:
                 console.print(place, markup=False, highlight=False, soft_wrap=True)
                 console.print(what, markup=False, highlight=False, soft_wrap=True)
 
-        return run_works(works, root, tell, shares)
+        return run_works(works, root, tell, shares, older)

@@ -1,7 +1,9 @@
 """`deeplab report`: runs, and tables of the papers with what was measured for them, in the terminal and on pages."""
 
 import json
+import sys
 from argparse import Namespace
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -78,6 +80,7 @@ def _report_tables(files: list[Path], arguments: Namespace) -> int:
 
     output = arguments.output or Path("report.html")
     galleries = [gather(comparison.table, scale, outcomes, root) for comparison in comparisons]
+    _warn(fault for gallery in galleries for fault in gallery.faults)
     tables = list(zip(comparisons, galleries, strict=True))
     page.write([], output, tables)
     write_atomically(
@@ -92,6 +95,7 @@ def _report_tables(files: list[Path], arguments: Namespace) -> int:
 
 def _report_runs(arguments: Namespace) -> int:
     runs = [read_run(folder) for folder in arguments.path]
+    _warn(fault for each in runs for fault in each.faults)
     if arguments.json:
         print(json.dumps([record for each in runs for record in each.records], indent=1))
         return 0
@@ -104,6 +108,12 @@ def _report_runs(arguments: Namespace) -> int:
         _print(console, each)
     console.print(f"wrote {output}", markup=False, soft_wrap=True)
     return 0
+
+
+def _warn(faults: Iterable[str]) -> None:
+    """Say what could not be read, each once, beside what is printed for other programs."""
+    for fault in dict.fromkeys(faults):
+        print(f"deeplab: warning: {fault}", file=sys.stderr)
 
 
 def _print(console: Console, run: Run) -> None:

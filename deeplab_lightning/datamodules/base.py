@@ -40,7 +40,7 @@ class SegmentationDataModule(LightningDataModule):
     Args:
         class_names: one name per class.
         dataset_name: the data's name in the evaluation identity.
-        batch_size: of training, per process.
+        batch_size: images of a training step over all processes, which share them equally.
         crop_size: (H, W) of the training crops.
         scale_range: smallest and largest random scale of the training images; v3 draws uniformly from 0.5 to 2, v2 has
             0.5 to 1.5 with a step of 0.25, the TensorFlow release 0.5 to 2 with a step of 0.25, v1 1 to 1.
@@ -146,16 +146,30 @@ class SegmentationDataModule(LightningDataModule):
         dataset = train_set if self.wrap_train_set is None else self.wrap_train_set(train_set)
         rank, world_size = _rank_and_world_size()
         sampler = EpochSampler(_length(dataset), self.seed, rank, world_size)
+        batch_size = self.batch_per_process(world_size)
         if self.trainer is not None:  # a resumed run's workers draw before Lightning tells the sampler the epoch
             loop = self.trainer.fit_loop.epoch_loop
             batches = loop.batch_progress.current.completed if loop.restarting else 0
-            sampler.resume(self.trainer.current_epoch, batches * self.batch_size)
-        if len(sampler) < self.batch_size:
+            sampler.resume(self.trainer.current_epoch, batches * batch_size)
+        if len(sampler) < batch_size:
             raise DataError(
-                f"{self.dataset_name}: split {self.splits['train']!r} gives each process {len(sampler)} images, "
+                f"{self.dataset_name}: split {self.splits['train']!r} has {_length(dataset)} images, "
                 f"fewer than one batch of {self.batch_size}; choose a smaller data.batch_size"
             )
-        return self._loader(dataset, self.batch_size, sampler, drop_last=True)
+        return self._loader(dataset, batch_size, sampler, drop_last=True)
+
+    def batch_per_process(self, world_size: int) -> int:
+        """The images of a training step that each of so many processes has.
+
+        Raises:
+            DataError: they cannot have equally many.
+        """
+        if self.batch_size % world_size:
+            raise DataError(
+                f"data.batch_size {self.batch_size} is of all processes together, and {world_size} cannot share it "
+                "equally; choose a number of devices that divides it, or another batch size"
+            )
+        return self.batch_size // world_size
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Whole images of the validation split, each on exactly one rank."""

@@ -18,24 +18,28 @@ def warn_of_batch_norm(network: nn.Module, trainer: Trainer, starts_anew: bool) 
         warn_of_small_batches(network, trainer.datamodule.batch_size, trainer.world_size)  # type: ignore[attr-defined]
 
 
+def training_batch_norms(network: nn.Module) -> list[nn.Module]:
+    """The batch norms that are in training mode; frozen ones are not."""
+    return [layer for layer in batch_norms(network) if layer.training]
+
+
 def warn_of_small_batches(network: nn.Module, batch_size: int, world_size: int) -> None:
     """Warn where a batch norm that trains sees fewer than 12 images at a time.
 
     Args:
         network: in training mode; frozen batch norms are in evaluation mode.
-        batch_size: images of a process.
-        world_size: processes; their images count together where batch norm is synchronised.
+        batch_size: images of a step, over all processes.
+        world_size: processes; each has its share of the images alone unless batch norm is synchronised.
     """
-    training = [layer for layer in batch_norms(network) if layer.training]
+    training = training_batch_norms(network)
     if not training:
         return
-    num_images = batch_size * (world_size if isinstance(training[0], nn.SyncBatchNorm) else 1)
+    num_images = batch_size if isinstance(training[0], nn.SyncBatchNorm) else batch_size // world_size
     if num_images < MIN_IMAGES:
         rank_zero_warn(
             f"batch norm trains on {num_images} images at a time; below {MIN_IMAGES} its statistics are too noisy for "
-            "the papers' scores (v3, Table 9: 64.43 at 4, 75.76 at 8, 77.21 at 16). Raise data.batch_size, share "
-            "statistics over devices with trainer.sync_batchnorm, or set model.freeze_batch_norm with pretrained "
-            "weights; gradient accumulation does not help"
+            "the papers' scores (v3, Table 9: 64.43 at 4, 75.76 at 8, 77.21 at 16). Raise data.batch_size, or set "
+            "model.freeze_batch_norm with pretrained weights; gradient accumulation does not help"
         )
 
 

@@ -10,8 +10,9 @@ from deeplab_lightning.ablation.charts import LEGEND_ROWS, bars, confusion, line
 def test_seeds_share_a_colour_and_a_name() -> None:
     (axes,) = lines("loss", {"a": [[(0, 1), (1, 2)], [(0, 2), (1, 3)]], "b": [[(0, 3.0), (1, 4.0)]]}).axes
     assert [line.get_color() for line in axes.lines].count(axes.lines[0].get_color()) == 2
-    assert axes.get_legend_handles_labels()[1] == ["a", "b"]
-    assert axes.get_legend() is not None
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
     assert [np.asarray(line.get_ydata()).tolist() for line in axes.lines] == [[1, 2], [2, 3], [3, 4]]
 
 
@@ -38,6 +39,19 @@ def test_confusion_is_a_share_of_the_targets_pixels() -> None:
     }
     assert to_rgb(axes.texts[0].get_color()) == (1, 1, 1)  # on a dark field
     assert np.asarray(axes.images[0].get_array())[0] == pytest.approx([0.75, 0.25, 0])
+
+
+@pytest.mark.parametrize("name", ["$x$", "$\\frac$", "a\\$b", "$", "_a", "a^b_c", "[red]"])
+def test_a_name_is_shown_as_it_is(name: str) -> None:
+    other = {"other": [[(0.0, 1.0)]]}
+    many = {f"row{number}": [[(0.0, 1.0)]] for number in range(LEGEND_ROWS)}
+    for figure, times in (
+        (lines(name, {name: [[(0.0, 1.0)]]} | other), 2),
+        (lines(name, {name: [[(0.0, 1.0)]]} | many), 2),
+        (bars({name: {name: 0.5}}), 2),
+        (confusion(torch.ones(1, 1), [name]), 2),
+    ):
+        assert svg(figure).count(f">{name}</text>") == times
 
 
 def test_svg_is_one_element_with_text() -> None:

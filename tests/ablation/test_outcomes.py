@@ -1,12 +1,21 @@
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import wandb
 from wandb.errors import CommError
 
-from deeplab_lightning.ablation.outcomes import keys_by_seed, read_folder, read_wandb
+from deeplab_lightning.ablation.outcomes import (
+    chosen_keys,
+    describe_older,
+    keys_by_seed,
+    read_folder,
+    read_runs,
+    read_wandb,
+)
 from deeplab_lightning.ablation.plan import plan_table
+from deeplab_lightning.ablation.protocol import PROTOCOL
 from deeplab_lightning.ablation.table import read_table
 from tests.ablation.tables import write_runs, write_tree
 
@@ -63,3 +72,20 @@ def test_folders_beside_those_of_the_trainings(root: Path) -> None:
     for name in (f"{digest}_seed0.bak", f"{digest}_seed", f"{digest}_seed1 (copy)"):
         (root / name).mkdir()
     assert keys_by_seed(training, read_folder(root)) == {1: f"{digest}_seed1", 10: f"{digest}_seed10"}
+
+
+def test_runs_of_wandb_are_of_the_protocol_that_they_say(root: Path) -> None:
+    (training,) = plan_table(read_table(root.parent / "experiments" / "ablations" / "tiny.yaml"), "paper").trainings
+
+    def run(**wandb: Any) -> SimpleNamespace:
+        return SimpleNamespace(config={"wandb": wandb}, summary_metrics={"seconds": 5.0}, state="finished")
+
+    first = f"{training.asked[0]}_seed0"  # by what the table gives, as the first protocol named them
+    outcomes = read_runs([run(work=first)])
+    assert (outcomes[first].protocol, chosen_keys(training, outcomes)) == (1, {0: first})
+    assert describe_older(outcomes[first], training.resolved).startswith(f"protocol 1 -> {PROTOCOL}: ")
+    later = "0123456789_seed0"
+    outcomes = read_runs([run(work=first), run(work=later, asked=training.asked, protocol=PROTOCOL)])
+    assert chosen_keys(training, outcomes) == {0: later}
+    outcomes |= read_runs([run(work=training.name, asked=training.asked, protocol=PROTOCOL)])
+    assert chosen_keys(training, outcomes) == {0: training.name}

@@ -25,11 +25,11 @@ def test_rows_that_train_alike_share_a_training(tmp_path: Path) -> None:
     ]
     assert training.cost == "6 steps of 4 crops of 32x32"
     assert training.gigapixels == 6 * 4 * 32 * 32 / 1e9
-    assert [training.passes(evaluation) for evaluation in training.evaluations.values()] == [1, 2]  # with flip
-    training.config["trainer"]["accumulate_grad_batches"] = 2
-    assert training.cost == "6 steps of 2 x 4 crops of 32x32"
-    training.config["model"]["init_args"]["scales"] = [0.5, 1.5]
-    assert [training.passes(evaluation) for evaluation in training.evaluations.values()] == [2.5, 5]
+    assert [evaluation.passes for evaluation in training.evaluations.values()] == [1, 2]  # with flip
+    more = "{trainer.accumulate_grad_batches: 2, model.init_args.scales: [0.5, 1.5]}"
+    (other,) = plan(tmp_path, f"  - {{name: more, train: {more}, paper: 1}}\n", names=["more"]).trainings
+    assert other.cost == "6 steps of 2 x 4 crops of 32x32"
+    assert [evaluation.passes for evaluation in other.evaluations.values()] == [2.5]
 
 
 def test_a_row_of_its_own_settings_trains_for_itself(tmp_path: Path) -> None:

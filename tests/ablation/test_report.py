@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -98,5 +99,51 @@ def test_runs_that_cannot_be_read(tmp_path: Path) -> None:
         read_run(tmp_path)
     write_log(tmp_path, "fit_0", [])
     (tmp_path / "logs/fit_0/evaluation.json").write_text("{")
-    with pytest.raises(ValueError, match=r"evaluation\.json: it cannot be read as JSON"):
+    with pytest.raises(ValueError, match=r"evaluation\.json: left out, for it cannot be read \(Expecting"):
         read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[{", "{}", "[1]", "[{}]", '[{"metric": "val/miou", "value": null}]', "\xff", '[{"metric": 1, "value": 1}]'],
+)
+def test_a_file_that_cannot_be_read_is_named_and_hides_nothing_else(
+    root: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = tabulate(read_run(root))
+    log = write_log(root, "validate_0", [], "")
+    for path in (log / "evaluation.json", log / "panels" / "test" / "validate_0.png"):
+        path.write_bytes(content.encode("latin-1"))
+    metrics = root / "logs" / "fit_0" / "metrics.csv"
+    before = metrics.stat()
+    metrics.write_bytes(metrics.read_bytes() + b"0,2x,0.9\n0,39,0.\xff\n")
+    os.utime(metrics, (before.st_atime, before.st_mtime))
+    assert run("report", [str(root)]) == 0
+    printed = capsys.readouterr()
+    lines = printed.err.splitlines()
+    assert len(lines) == 4
+    for path, times_said in (
+        (log / "evaluation.json", 1),
+        (log / "panels" / "test" / "validate_0.png", 1),
+        (metrics, 2),
+    ):
+        assert sum(f"{path}: " in line for line in lines) == times_said
+        assert f"{path}: ".replace("<", "&lt;").replace(">", "&gt;") in (root / "report.html").read_text()
+    assert tabulate(read_run(root)) == expected
+    assert "0.4300" in printed.out
+
+
+def test_a_panel_that_is_a_link_out_of_the_run_is_not_embedded(root: Path, tmp_path: Path) -> None:
+    """A page is shown to others: what a foreign run folder links to is not for them."""
+    panels = root / "logs" / "test_0" / "panels"
+    Image.new("RGB", (5, 5)).save(tmp_path / "private.png")
+    (panels / "test" / "a.png").symlink_to(tmp_path / "private.png")
+    (panels / "test" / "b.png").symlink_to(panels / "test" / "test_0.png")
+    (panels / "test" / "c.png").symlink_to(tmp_path / "nothing.png")
+    (panels / "test" / "d.png").write_text("no picture")
+    read = read_run(root)
+    assert [path.stem for path in read.panels] == ["b", "test_0"]
+    assert [fault.partition(": ")[0].rpartition("/")[2] for fault in read.faults] == ["a.png", "c.png", "d.png"]
+    assert f"it is a link to {tmp_path / 'private.png'}" in read.faults[0]
+    (tmp_path / "moved").symlink_to(root)  # a folder that its owner reaches by a link is the folder
+    assert [path.stem for path in read_run(tmp_path / "moved").panels] == ["b", "test_0"]

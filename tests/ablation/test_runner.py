@@ -12,6 +12,7 @@ import pytest
 from deeplab_lightning.ablation import runner
 from deeplab_lightning.ablation.outcomes import read_folder
 from deeplab_lightning.ablation.plan import Plan, plan_table
+from deeplab_lightning.ablation.protocol import PROTOCOL
 from deeplab_lightning.ablation.runner import Work, log_tail, run_works, work_of
 from deeplab_lightning.ablation.table import read_table
 from tests.ablation.processes import Processes
@@ -50,7 +51,8 @@ def test_the_names_of_its_run_in_wandb(tmp_path: Path) -> None:
     options = works[0].options(tmp_path)
     assert options[options.index("--wandb.group") :] == [
         *("--wandb.group", "tiny", "--wandb.name", "plain and 1 more", "--wandb.tags", '["tiny", "paper", "seed0"]'),
-        *("--wandb.work", works[0].training.name, "--wandb.project", "mine"),
+        *("--wandb.work", works[0].training.name, "--wandb.asked", json.dumps(works[0].asked)),
+        *("--wandb.protocol", str(PROTOCOL), "--wandb.project", "mine"),
     ]
     assert [work.rows_name for work in works[1:]] == ["plain", "flip"]
     options = works[2].options(tmp_path)

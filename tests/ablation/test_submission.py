@@ -15,6 +15,7 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.ablation.compare import compare, print_comparison
 from deeplab_lightning.ablation.outcomes import read_folder, read_runs
 from deeplab_lightning.ablation.plan import Plan, plan_table
+from deeplab_lightning.ablation.protocol import PROTOCOL
 from deeplab_lightning.ablation.runner import run_works, work_of
 from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.commands.ablate import print_plan
@@ -186,8 +187,15 @@ def test_a_row_of_the_server_is_run_once_and_says_what_to_submit(
     assert (line.status, line.ours, line.seconds) == (f"submit {tarball}", None, 3.0)
     training, prediction = work_of(made)
     summary = {"seconds": 1.5, "submission": str(tarball)}
-    runs = [OfflineRun(root, "finished", config={"wandb": {"work": training.key}}, summary_metrics={"seconds": 1.5})]
-    runs += [OfflineRun(root, "finished", config={"wandb": {"work": prediction.key}}, summary_metrics=summary)]
+    runs = [
+        OfflineRun(
+            root,
+            "finished",
+            config={"wandb": {"work": work.key, "asked": work.asked, "protocol": PROTOCOL}},
+            summary_metrics=summary if work is prediction else {"seconds": 1.5},
+        )
+        for work in (training, prediction)
+    ]
     assert read_runs(runs) == read_folder(root)
 
 

@@ -43,7 +43,7 @@ def test_shapes_generates_itself(tmp_path: Path) -> None:
 
 def test_fewer_images_than_a_batch(shapes_root: Path) -> None:
     data = FolderDataModule(str(shapes_root), **(SMALL | {"batch_size": 13}))
-    with pytest.raises(DataError, match="gives each process 12 images, fewer than one batch of 13"):
+    with pytest.raises(DataError, match="split 'train' has 12 images, fewer than one batch of 13"):
         data.train_dataloader()
 
 

@@ -28,7 +28,7 @@ SETTINGS = [
 def options(experiment: list[str], root: Path, num_processes: int, num_workers: int) -> list[str]:
     """A run of 15 steps, 6 to the epoch of 12 images, with 1 or 2 processes."""
     several = TWO if num_processes > 1 else []
-    batch = ["--data.batch_size", str(2 // num_processes), "--data.num_workers", str(num_workers)]
+    batch = ["--data.batch_size", "2", "--data.num_workers", str(num_workers)]
     return ["fit", *experiment, *SETTINGS, *several, *batch, "--trainer.default_root_dir", str(root)]
 
 

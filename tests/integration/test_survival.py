@@ -190,10 +190,3 @@ def test_a_checkpoint_that_would_execute_something_is_refused(
     assert not (tmp_path / "executed").exists()
     pickle.loads(pickle.dumps(Malicious()))
     assert (tmp_path / "executed").exists()  # it would have
-
-
-def test_statistics_are_shared_between_cuda_devices_alone(
-    experiment: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["fit", *experiment, "--trainer.sync_batchnorm", "true"]) == 1
-    assert "trainer.sync_batchnorm shares statistics between CUDA devices alone" in capsys.readouterr().err

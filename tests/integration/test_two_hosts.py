@@ -37,7 +37,7 @@ def kill_with_workers(process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.slow
 def test_one_of_two_hosts_dies_and_the_restart_goes_on(experiment: list[str], tmp_path: Path) -> None:
-    two = ["--trainer.devices", "1", "--trainer.num_nodes", "2", "--trainer.strategy", "ddp", "--data.batch_size", "2"]
+    two = ["--trainer.devices", "1", "--trainer.num_nodes", "2", "--trainer.strategy", "ddp", "--data.batch_size", "4"]
     run = ["fit", *experiment, *two, "--checkpoint.every_n_steps", "1", "--ckpt_path", "last"]
     logs, last = [tmp_path / f"agent_{rank}" for rank in range(2)], tmp_path / "run" / "last.ckpt"
     port, endless = free_port(), ["--trainer.max_steps", "100000", "--trainer.val_check_interval", "100000"]

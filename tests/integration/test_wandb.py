@@ -106,9 +106,8 @@ def test_what_a_run_is(place: Place) -> None:
         assert set(run.config["environment"]) == {"python", "torch", "lightning", "cuda", "device", "num_devices"}
         (log,) = (place.root / run.config["wandb"]["work"] / "logs").iterdir()
         on_disk = json.loads((log / "run.json").read_text())
-        assert on_disk == {key: run.config[key] for key in ("git", "environment")} | {
-            "seconds": run.summary_metrics["seconds"]
-        }
+        kept = ("git", "environment", *(["batch"] if run is training else []))
+        assert on_disk == {key: run.config[key] for key in kept} | {"seconds": run.summary_metrics["seconds"]}
     assert plain.config["wandb"]["work"].startswith(training.config["wandb"]["work"] + "/evaluations/")
     assert crf.summary_metrics["val/miou_crf"] > 0
 
@@ -218,5 +217,5 @@ def test_of_the_runs_of_one_work_the_newest_that_is_done_counts(place: Place) ->
     )
     assert read_runs([stopped, other])[key].state == "unfinished"
     assert read_runs([stopped, plain, stopped])[key].seconds == plain.summary_metrics["seconds"]
-    assert read_runs([plain, newer])[key] == outcomes.Outcome("", 3.0, [])
+    assert read_runs([plain, newer])[key] == outcomes.Outcome("", 3.0, [], asked=plain.config["wandb"]["asked"])
     assert read_runs([OfflineRun(plain.folder, "failed", config=training.config)]).popitem()[1].state == "failed"

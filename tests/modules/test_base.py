@@ -131,7 +131,7 @@ def warned(
 
 
 @pytest.mark.parametrize(
-    ("world_size", "synchronised", "counted"), [(1, False, 4), (2, False, 4), (2, True, 8), (3, True, 0)]
+    ("world_size", "synchronised", "counted"), [(1, False, 8), (2, False, 4), (2, True, 8), (4, False, 2)]
 )
 def test_batch_norm_counts_the_images_that_share_statistics(
     monkeypatch: pytest.MonkeyPatch, world_size: int, synchronised: bool, counted: int
@@ -139,11 +139,9 @@ def test_batch_norm_counts_the_images_that_share_statistics(
     module = DeepLabV3Module(4, backbone="resnet18")
     if synchronised:
         module.network = nn.SyncBatchNorm.convert_sync_batchnorm(module.network)  # type: ignore[no-untyped-call]
-    caught = warned(module, monkeypatch, batch_size=4, world_size=world_size)
-    if counted:
-        assert f"batch norm trains on {counted} images at a time" in str(caught[0].message)
-    else:
-        assert not caught  # 12 images are enough
+    caught = warned(module, monkeypatch, batch_size=8, world_size=world_size)
+    assert f"batch norm trains on {counted} images at a time" in str(caught[0].message)
+    assert not warned(module, monkeypatch, batch_size=12 * world_size, world_size=world_size)
 
 
 @pytest.mark.parametrize(

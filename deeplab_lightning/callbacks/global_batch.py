@@ -1,0 +1,84 @@
+"""One batch for all processes of a training, and batch norm over the whole of it."""
+
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch import nn
+
+from deeplab_lightning.modules.batch_norm_guard import training_batch_norms
+
+APART = "of each process"  # what batch norms see where they cannot share statistics
+
+
+class GlobalBatch(Callback):
+    """Divide `data.batch_size` among the processes of a training, and let their batch norms see all of it.
+
+    Batch norms that train share their statistics between CUDA devices. Torch cannot share them elsewhere: there each
+    process has those of its own images, which is said. What was decided is printed, and `record` for `run.json`.
+
+    Args:
+        sync_batch_norm: share statistics between CUDA devices.
+    """
+
+    def __init__(self, sync_batch_norm: bool = True) -> None:
+        self.sync_batch_norm = sync_batch_norm
+        self.record: dict[str, Any] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Decide, before the network is handed to the processes.
+
+        Raises:
+            DataError: the processes cannot share the batch equally.
+        """
+        if stage != "fit":
+            return
+        datamodule, processes = trainer.datamodule, trainer.world_size  # type: ignore[attr-defined]
+        self.record = {
+            "images": datamodule.batch_size,
+            "processes": processes,
+            "images_per_process": datamodule.batch_per_process(processes),
+            "accumulate_grad_batches": trainer.accumulate_grad_batches,
+            "batch_norm": self._share_statistics(trainer, pl_module),
+        }
+        if processes == 1:
+            return
+        shares = "a batch of {images} images is {images_per_process} on each of {processes} processes"
+        shares = shares.format(**self.record)
+        if self.record["batch_norm"] != APART:
+            rank_zero_info(f"{shares}; batch norm: {self.record['batch_norm']}")
+            return
+        reason = "only CUDA devices share them" if self.sync_batch_norm else "trainer.sync_batchnorm is off"
+        rank_zero_warn(
+            f"{shares}, and the statistics of batch norm are of those alone, for {reason}: this is another training "
+            "than on one device"
+        )
+
+    def _share_statistics(self, trainer: Trainer, pl_module: LightningModule) -> str:
+        if not training_batch_norms(pl_module):
+            return "none that trains"
+        if trainer.world_size == 1:
+            return "of the batch"
+        if not self.sync_batch_norm or trainer.strategy.root_device.type != "cuda":
+            return APART
+        nn.SyncBatchNorm.convert_sync_batchnorm(pl_module)  # type: ignore[no-untyped-call]
+        return "of the batch, synchronised"
+
+    def state_dict(self) -> dict[str, Any]:
+        """The images of a batch."""
+        return {"images": self.record["images"]} if self.record else {}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Say where a training goes on with another batch than it had."""
+        if not self.record:
+            return
+        images, state = self.record["images"], checkpoint["callbacks"].get(self.state_key)
+        if state is None and trainer.world_size > 1:
+            rank_zero_warn(
+                f"data.batch_size {images} is of all {trainer.world_size} processes together; the checkpoint is of a "
+                "version where it was of each process: to go on with the same batch, multiply by their number then"
+            )
+        if state is not None and state["images"] != images:
+            rank_zero_warn(
+                f"the checkpoint's training had batches of {state['images']} images, and goes on with {images}"
+            )

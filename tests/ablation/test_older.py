@@ -1,0 +1,119 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deeplab_lightning.ablation.compare import compare
+from deeplab_lightning.ablation.gallery import gather
+from deeplab_lightning.ablation.outcomes import read_folder
+from deeplab_lightning.ablation.plan import plan_table
+from deeplab_lightning.ablation.table import read_table
+from deeplab_lightning.commands.ablate import run
+from tests.ablation.defaults import changed_default
+from tests.ablation.processes import Processes
+from tests.ablation.tables import TABLE, write_tree
+
+NEXT = "  - {name: next, train: {trainer.max_steps: 9}, start_from: plain, paper: 3}\n"
+
+
+class Done:
+    """The rows of a table, done as the code was before a default changed.
+
+    Args:
+        root: a folder for the table and its runs.
+        monkeypatch: puts processes that end at once in the place of real ones.
+    """
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.path, self.root = write_tree(root, root, TABLE + NEXT), root / "runs" / "paper"
+        self._monkeypatch = monkeypatch
+        assert self.ablate()[0] == 0
+        (training, _) = plan_table(read_table(self.path), "paper").trainings
+        self.folder = self.root / training.name
+        log = next((self.folder / "logs").glob("fit_*")) / "config.yaml"
+        settings = training.config["model"]["init_args"] | {"trimap_width": 3}
+        log.write_text(yaml.safe_dump(training.config | {"model": training.config["model"] | {"init_args": settings}}))
+
+    def ablate(self, *options: str) -> tuple[int, list[str]]:
+        """The status of the command, and what it ran."""
+        processes = Processes(self._monkeypatch)
+        status = run("ablate", [str(self.path), "--runs", str(self.root.parent), *options])
+        return status, processes.rows()
+
+    def states(self) -> dict[str, tuple[float | None, str]]:
+        """What a report shows of the rows."""
+        return {
+            line.row.name: (line.ours, line.status) for line in compare(read_table(self.path), "paper", self.root).lines
+        }
+
+
+@pytest.fixture
+def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Done:
+    return Done(tmp_path, monkeypatch)
+
+
+def test_what_is_done_stays_done_while_the_code_is_the_same(done: Done) -> None:
+    assert done.ablate() == (0, [])
+    assert done.states()["plain"] == (20.0, "")
+
+
+def test_an_older_result_is_named_and_neither_taken_nor_done_again(
+    done: Done, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    with changed_default(trimap_width=5):
+        assert done.ablate() == (1, [])
+        printed = capsys.readouterr().out
+        assert f"{done.folder} was done under an older protocol (" in printed
+        assert "model.init_args.trimap_width 3 -> 5" in printed
+        assert "--older accept takes it, --older rerun does it again" in printed
+        assert "it needs the training of plain and 1 more, which is of an older protocol" in printed
+        assert done.ablate("--dry-run") == (0, [])
+        assert "--older accept takes it" in capsys.readouterr().out
+
+
+def test_a_report_shows_an_older_result_and_marks_it(done: Done) -> None:
+    with changed_default(trimap_width=5):
+        ours, status = done.states()["plain"]
+        assert ours == 20.0
+        assert "older protocol (" in status
+        assert "model.init_args.trimap_width 3 -> 5" in status
+        assert gather(read_table(done.path), "paper", read_folder(done.root), done.root).faults == []
+
+
+def test_an_older_result_can_be_accepted(done: Done) -> None:
+    with changed_default(trimap_width=5):
+        assert done.ablate("--older", "accept") == (0, [])
+        (next(done.folder.glob("evaluations/*")) / "done.json").unlink()
+        status, ran = done.ablate("--older", "accept")
+        assert (status, len(ran), ran[0].split()[0]) == (0, 1, "validate")  # of the older weights
+        assert len([*done.root.glob("*_seed0")]) == 2
+
+
+def test_an_older_result_can_be_done_again_and_is_kept(done: Done) -> None:
+    with changed_default(trimap_width=5):
+        status, ran = done.ablate("--older", "rerun")
+        assert (status, len(ran)) == (0, 5)
+        assert len([*done.root.glob("*_seed0")]) == 4
+        assert done.states()["plain"] == (20.0, "")
+    assert done.states()["plain"] == (20.0, "")
+
+
+def test_folders_of_the_first_protocol_are_found(done: Done) -> None:
+    """They are named by the hash of what the table gives, and say neither that nor a protocol."""
+    for training in plan_table(read_table(done.path), "paper").trainings:
+        folder = (done.root / training.name).rename(done.root / f"{training.asked[0]}_seed0")
+        for digest, evaluation in training.evaluations.items():
+            (folder / "evaluations" / digest).rename(folder / "evaluations" / evaluation.asked[0])
+        for path in folder.rglob("done.json"):
+            content = json.loads(path.read_text())
+            del content["asked"], content["protocol"]
+            path.write_text(json.dumps(content))
+        newest = next((folder / "logs").glob("fit_*")) / "config.yaml"
+        newest.write_text("model: [")  # a damaged record hides nothing
+    ours, status = done.states()["plain"]
+    assert ours == 20.0
+    assert "older protocol (protocol 1 -> 2: data.batch_size is of all processes together" in status
+    assert done.ablate() == (1, [])
+    assert done.ablate("--older", "accept") == (0, [])

@@ -1,0 +1,115 @@
+from pathlib import Path
+
+import pytest
+
+from deeplab_lightning.ablation import plan, protocol
+from deeplab_lightning.ablation.plan import Training, plan_table
+from deeplab_lightning.ablation.table import TableError, read_table
+from tests.ablation.defaults import changed_default
+from tests.ablation.tables import TABLE, write_tree
+
+FAULTS = {
+    'data.init_args.batch_size: "a lot"': "data.init_args.batch_size cannot be 'a lot' (Expected a int",
+    "data.init_args.batch_size: 16.5": "data.init_args.batch_size cannot be 16.5",
+    "data.init_args.batch_size: true": "data.init_args.batch_size cannot be True",
+    "data.init_args.batch_size: null": "data.init_args.batch_size must be a whole number from 1 to 1e+09; got None",
+    "data.init_args.batch_size: -4": "data.init_args.batch_size must be a whole number from 1 to 1e+09; got -4",
+    "data.init_args.batch_size: {a: 1}": "data.init_args.batch_size cannot be {'a': 1}",
+    "data.init_args.batch_size: 10000000000": "must be a whole number from 1 to 1e+09; got 10000000000",
+    "data.init_args.crop_size: 513": "data.init_args.crop_size cannot be 513",
+    "data.init_args.crop_size: [513]": "data.init_args.crop_size cannot be [513] (Expected a tuple with 2 elements",
+    "data.init_args.crop_size: [0, 513]": "data.init_args.crop_size[0] must be a whole number",
+    "data.init_args.crop_sise: [65, 65]": "there is no setting data.init_args.crop_sise; did you mean crop_size",
+    "data.class_path: ShapeDataModule": "names no class: 'ShapeDataModule'; did you mean ShapesDataModule",
+    "data.class_path: os.path": "data.class_path names no class: 'os.path'",
+    "data.init_args: 5": "data.init_args must be a mapping of settings; got 5",
+    "model.class_pth: VGG": "there is no setting model.class_pth; there are class_path and init_args",
+    "model.class_path: null": "model.class_path names no class: None",
+    "model.init_args.lr: fast": "model.init_args.lr cannot be 'fast'",
+    "model.init_args.lr: .inf": "model.init_args.lr must be a finite number; got inf",
+    "model.init_args.scales: [0.5, -1]": "model.init_args.scales must hold numbers above 0",
+    "model.init_args.scales: []": "model.init_args.scales must hold numbers above 0",
+    "trainer.max_steps: -1": "trainer.max_steps must be a whole number from 1 to 1e+09; got -1",
+    "trainer.max_steps: 30k": "trainer.max_steps cannot be '30k'",
+    "trainer.accumulate_grad_batches: 0": "trainer.accumulate_grad_batches must be a whole number",
+    "trainer.callbacks: 5": "trainer.callbacks.0.class_path names no class: 5",
+    "trainer.callbacks+: [{class_path: CRFEvaluation, init_args: {iterations: ten}}]": "iterations cannot be 'ten'",
+    "trainer.callbacks+: [{class_path: CRFEvaluation, init_args: [10]}]": "init_args must be a mapping of settings",
+}
+
+
+def training(folder: Path, settings: str = "", text: str = TABLE) -> Training:
+    row = f"  - {{name: more, train: {{{settings}}}, paper: 1}}\n"
+    (found,) = plan_table(read_table(write_tree(folder, folder, text + row)), "paper", names=["more"]).trainings
+    return found
+
+
+@pytest.mark.parametrize("settings", FAULTS)
+def test_a_value_that_a_setting_cannot_have(settings: str, tmp_path: Path) -> None:
+    with pytest.raises(TableError) as error:
+        training(tmp_path, settings)
+    assert str(error.value).startswith(f"{tmp_path}/ablations/tiny.yaml, row 'more': ")
+    assert FAULTS[settings] in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_number_in_quotes_is_a_number(tmp_path: Path) -> None:
+    assert training(tmp_path, 'data.init_args.batch_size: "16"').cost == "6 steps of 16 crops of 32x32"
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("a: 2026-13-01", "month must be in"),
+        ("a: 2026-11-21", "is a date; put it in quotes"),
+        ("a: !!binary aGk=", "is a bytes; put it in quotes"),
+        ("a: 1" + "0" * 30, "is too large"),
+        ("2026-11-21: a", "is no text"),
+        ("a: " + "[" * 600, "cannot be read as YAML"),
+        ("a: &a [" + "1," * 99 + "]\nb: &b [" + "*a," * 99 + "]\nc: [" + "*b," * 99 + "]", "more than 100000 values"),
+        ("a: &a [*a]", "more than 100000 values"),
+    ],
+)
+def test_a_file_that_is_not_plain(content: str, fault: str, tmp_path: Path) -> None:
+    (tmp_path / "table.yaml").write_text(content)
+    with pytest.raises(TableError, match=f"{tmp_path}/table.yaml: cannot be read as YAML .*{fault}|{fault}"):
+        read_table(tmp_path / "table.yaml")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "model.init_args.trimap_width: 3",  # its default
+        "data.init_args.scale_range: [0.5, 2]",
+        "data.init_args.num_workers: 7",
+        "trainer.devices: 4",
+        "trainer.callbacks: [LogPredictions]",
+    ],
+)
+def test_what_changes_no_result_changes_no_name(settings: str, tmp_path: Path) -> None:
+    assert training(tmp_path, settings).name == training(tmp_path).name
+    assert training(tmp_path, settings).asked != training(tmp_path).asked
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "model.init_args.trimap_width: 4",
+        "trainer.sync_batchnorm: false",
+        "data.init_args.train_split: val",
+        "trainer.callbacks: [BootstrapHardImages]",
+    ],
+)
+def test_what_may_change_a_result_changes_the_name(settings: str, tmp_path: Path) -> None:
+    assert training(tmp_path, settings).name != training(tmp_path).name
+
+
+def test_a_default_of_the_code_and_the_protocol_are_in_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {training(tmp_path).name}
+    with changed_default(trimap_width=4):
+        names.add(training(tmp_path).name)
+    monkeypatch.setattr(plan, "PROTOCOL", protocol.PROTOCOL + 1)
+    names.add(training(tmp_path).name)
+    assert len(names) == 3
