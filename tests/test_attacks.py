@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ATTACKS = Path(__file__).parents[1] / "experiments" / "attacks"
-KINDS = ["image", "mask", "MATLAB file", "COCO annotations", "id list"]
+KINDS = ["image", "mask", "MATLAB file", "COCO annotations", "id list", "class file", "table", "checkpoint"]
 
 
 def test_mutated_inputs_are_read_or_refused_by_name(

@@ -136,7 +136,7 @@ def _find(name: str, given: object, where: str) -> type:
             return classes[short]
         try:
             found = getattr(import_module(module), short) if module else None
-        except (ImportError, AttributeError, ValueError):
+        except (ImportError, AttributeError, TypeError, ValueError):  # a module of no name, or a relative one
             found = None
         if isinstance(found, type):
             return found

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
+from os.path import isfile
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -239,7 +240,7 @@ def _check_row(above: Table, row: Row) -> None:
         if not isinstance(name, str) or isinstance(value, dict | list):
             raise TableError(f"{where}: columns must be texts or numbers by their headings; got {name!r}: {value!r}")
     for config in (*row.configs, *row.evaluate_configs):
-        if not (above.root / config).is_file():
+        if not isfile(above.root / config):  # pathlib raises where a name is too long
             raise TableError(f"{where}: there is no file {above.root / config}")
     if row.train is None and (row.start_from or row.stage):
         raise TableError(f"{where}: start_from and stage are of rows that train; give it train: {{}}")

@@ -34,7 +34,7 @@ from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 from deeplab_lightning.datasets.coco import COCODataset
-from deeplab_lightning.datasets.folder import read_class_names, read_color_map
+from deeplab_lightning.datasets.folder import read_class_names, read_label_map
 from deeplab_lightning.datasets.images import read_image, read_mask
 from deeplab_lightning.datasets.sbd import read_sbd_mask
 from deeplab_lightning.datasets.segmentation import read_ids
@@ -87,9 +87,9 @@ def read_coco(path: Path) -> None:
 
 
 def read_classes(path: Path) -> None:
-    """Read the names and the colours of classes."""
+    """Read the names of classes, and what stands for them."""
     read_class_names(path.parent)
-    read_color_map(path.parent)
+    read_label_map(path.parent)
 
 
 def read_and_plan(path: Path) -> None:

@@ -94,8 +94,9 @@ def lists() -> list[Sample]:
 
 
 def class_files() -> list[Sample]:
-    """Class names, without and with colours."""
-    texts = ("sky\nroad\ntree\n", "sky 70 130 180\nroad way 128 64 128\nvoid 0 0 0\n", "nothing\nstraße\n")
+    """Class names, alone, with colours and with values."""
+    colored = "sky 70 130 180\nroad way 128 64 128\nvoid 0 0 0\n"
+    texts = ("sky\nroad\ntree\n", "sky = 1\nroad = 255\nvoid = 0\n", colored, "nothing\nstraße\n")
     return [("class_names.txt", text.encode()) for text in texts]
 
 
@@ -104,6 +105,7 @@ def checkpoint(root: Path) -> Sample:
     content = {
         "state_dict": {"network.weight": torch.arange(60.0).view(3, 20), "network.bias": torch.zeros(3)},
         "epoch": 1, "global_step": 7, "hyper_parameters": {"num_classes": 3, "class_names": ["sky", "road", "tree"]},
+        "pytorch-lightning_version": "2.6.0",
     }  # fmt: skip
     AtomicCheckpointIO().save_checkpoint(content, root / "last.ckpt")
     return "last.ckpt", (root / "last.ckpt").read_bytes()
