@@ -13,6 +13,7 @@ from deeplab_lightning.ablation.protocol import PROTOCOL
 from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.commands.ablate import print_plan
 from deeplab_lightning.commands.report import run
+from deeplab_lightning.usage import UsageError
 from tests.ablation.tables import TABLE, write_tree
 from tests.test_identity import IDENTITY
 
@@ -163,7 +164,7 @@ def test_options_that_take_no_effect(path: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "logs").mkdir(parents=True)
     table, folder = str(path), str(tmp_path / "run")
     for options in ([table, folder], [folder, "--scale", "smoke"], [folder, "--wandb", "mine"]):
-        with pytest.raises(SystemExit):
+        with pytest.raises(UsageError):
             run("report", options)
-    with pytest.raises(SystemExit):
+    with pytest.raises(UsageError):
         run("report", [table, "--runs", ".", "--wandb", "mine"])

@@ -50,4 +50,4 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, capsys: pytest.C
         path.touch()
     assert main(["crf-search", str(tmp_path / "best.ckpt"), "--output", str(folder), "--data.root", "nowhere"]) == 1
     assert "error" in capsys.readouterr().err
-    assert sorted(path for path in folder.rglob("*") if path.is_file()) == sorted(kept)
+    assert sorted(path for path in folder.rglob("*") if path.is_file()) == sorted([*kept, folder / "settings.yaml"])

@@ -288,7 +288,7 @@ def test_home_is_one_place(
     (home / "mine.yaml").write_text("trainer: {default_root_dir: ~/runs, max_steps: 3}\n")
     options = experiment[: experiment.index("--trainer.default_root_dir")]
     deeplab("fit", *options, "--config=~/mine.yaml")
-    assert {path.name for path in (home / "runs").iterdir()} == {"best.ckpt", "last.ckpt", "logs"}
+    assert {path.name for path in (home / "runs").iterdir()} == {".fit.lock", "best.ckpt", "last.ckpt", "logs"}
     assert not (tmp_path / "~").exists()
     config = home / "runs" / "logs" / "fit_0" / "config.yaml"
     deeplab("validate", "-c", config, "--ckpt_path=~/runs/last.ckpt")

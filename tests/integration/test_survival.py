@@ -108,7 +108,7 @@ def test_a_batch_that_does_not_fit_into_memory(
     assert main(["fit", *experiment, "--checkpoint.every_n_steps", "2"]) == 1
     error = capsys.readouterr().err
     assert "deeplab: error: out of memory (" in error
-    assert "lower data.batch_size or data.crop_size: --ckpt_path last goes on" in error
+    assert "lower data.batch_size, data.crop_size or data.num_workers" in error
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 4
 
 

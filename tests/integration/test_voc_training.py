@@ -59,7 +59,7 @@ def trained_ids(options: list[str], out: Path, *more: str) -> list[list[str]]:
 def test_one_and_two_processes_see_the_same_order(options: list[str], tmp_path: Path) -> None:
     (alone,) = trained_ids(options, tmp_path / "one", "--trainer.max_steps", "12")
     first, second = trained_ids(
-        options, tmp_path / "two", "--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_steps", "6"
+        options, tmp_path / "two", "--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_steps", "12"
     )
     together = [line for pair in zip(first, second, strict=True) for line in pair]
     epoch = [line for line in alone if line.startswith("0 ")]
