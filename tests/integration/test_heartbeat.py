@@ -17,7 +17,8 @@ def launched(pid: int) -> list[int]:
     return [child for child in children if b"deeplab_lightning" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
-@pytest.mark.parametrize("stopped", [1, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped", [1, 0])
 def test_a_stopped_process_ends_the_run_with_a_sentence(experiment: list[str], tmp_path: Path, stopped: int) -> None:
     endless = ["--trainer.max_steps", "100000", "--trainer.val_check_interval", "100000"]
     two = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--heartbeat.minutes", "0.15"]

@@ -51,10 +51,9 @@ SCALES_AND_FLIP = ["--model.scales", "[0.75, 1.0]", "--model.flip", "true"]
 CALLBACKS = ["--trainer.callbacks+", "CRFEvaluation", "--trainer.callbacks+", "TrimapEvaluation"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("settings", "several"),
-    [(SCALES_AND_FLIP, [3]), pytest.param([], [2, 3], marks=pytest.mark.slow)],
-    ids=["scales and flip", "plain"],
+    ("settings", "several"), [(SCALES_AND_FLIP, [3]), ([], [2, 3])], ids=["scales and flip", "plain"]
 )
 def test_any_number_of_processes_counts_the_same_pixels(
     experiment: list[str], tmp_path: Path, settings: list[str], several: list[int]
