@@ -161,6 +161,8 @@ def _settings(cls: type, name: str, given: Mapping[str, Any], where: str) -> Map
 def _check_counts(resolved: Resolved, where: str) -> None:
     """Look at what the cost of a training is reckoned from."""
     crop_size = resolved["data.init_args.crop_size"]
+    if len(listed(crop_size)) != 2:
+        raise TableError(f"{where}: data.init_args.crop_size must be two numbers; got {_shown(crop_size)}")
     sides = {f"data.init_args.crop_size[{axis}]": side for axis, side in enumerate(listed(crop_size))}
     for name, value in ({key: resolved[key] for key in COUNTS} | sides).items():
         if not isinstance(value, int) or not 0 < value <= LARGEST:

@@ -19,6 +19,7 @@ FAULTS = {
     "data.init_args.crop_size: 513": "data.init_args.crop_size cannot be 513",
     "data.init_args.crop_size: [513]": "data.init_args.crop_size cannot be [513] (Expected a tuple with 2 elements",
     "data.init_args.crop_size: [0, 513]": "data.init_args.crop_size[0] must be a whole number",
+    "data.init_args.crop_size: null": "data.init_args.crop_size must be two numbers; got None",
     "data.init_args.crop_sise: [65, 65]": "there is no setting data.init_args.crop_sise; did you mean crop_size",
     "data.class_path: ShapeDataModule": "names no class: 'ShapeDataModule'; did you mean ShapesDataModule",
     "data.class_path: os.path": "data.class_path names no class: 'os.path'",
