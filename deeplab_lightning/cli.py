@@ -155,22 +155,22 @@ class DeepLabCLI(LightningCLI):
         if zero := [name for name in COUNTS if config.trainer[name] == 0]:
             raise UsageError(f"trainer.{zero[0]} must not be 0")
         self._untrained = config.pop("untrained", False)  # each time anew: a saved config serves `fit` as well
-        self._ckpt_path = config.ckpt_path
+        self._given = config.clone()
         if not config.ckpt_path:
             if not config.model.init_args.start_from:
                 self._refuse_untrained()
             return
         folder = Path(config.trainer.default_root_dir)
         if config.ckpt_path == "best":
-            self._ckpt_path = str(folder / BEST)
-        checkpoint = folder / LAST if config.ckpt_path == "last" else Path(self._ckpt_path)
+            config.ckpt_path = str(folder / BEST)
+        checkpoint = folder / LAST if config.ckpt_path == "last" else Path(config.ckpt_path)
         if not checkpoint.is_file():
             if checkpoint != folder / LAST or self.command != "fit":
                 raise FileNotFoundError(f"{checkpoint}: no such checkpoint")
             if not (folder / BEST).is_file():
                 return  # Lightning says so and starts from step 0, as the first start of a job that resumes itself must
-            self._ckpt_path = str(folder / BEST)  # a training that was killed between the two saves
-            rank_zero_warn(f"there is no {checkpoint}; the training goes on from {self._ckpt_path}")
+            config.ckpt_path = str(folder / BEST)  # a training that was killed between the two saves
+            rank_zero_warn(f"there is no {checkpoint}; the training goes on from {config.ckpt_path}")
         config.model.init_args.pretrained, config.model.init_args.start_from = False, None
 
     def _refuse_untrained(self) -> None:
@@ -180,8 +180,7 @@ class DeepLabCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         """Refuse what only the instances know: weights that are partly untrained, classes that are not the data's."""
-        self.config_init[self.command].ckpt_path = self._ckpt_path  # the record keeps what was given: a run may move
-        if not self._ckpt_path and self.model.weights_origin == UNTRAINED:
+        if not self.config[self.command].ckpt_path and self.model.weights_origin == UNTRAINED:
             self._refuse_untrained()
         for name in ("num_classes", "class_names"):
             given, own = self.config[self.command].model.init_args.get(name), getattr(self.datamodule, name)
@@ -193,6 +192,7 @@ class DeepLabCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with this project's loggers and callbacks; the CRF comes first, for others read its results."""
+        self.config[self.command] = self._given  # for the record: a new run may be made of it, in another place
         trainer = self._get(self.config_init, "trainer")
         callbacks: list[Callback] = list(trainer.callbacks or [])
         if trainer.enable_progress_bar is not False:

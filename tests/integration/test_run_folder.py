@@ -73,9 +73,10 @@ def test_a_moved_run_goes_on_where_it_is_and_keeps_its_best(run: Path, trained: 
 def test_what_a_run_records_of_itself_is_of_wherever_it_lies(run: Path, trained: Path) -> None:
     before = sorted(trained.rglob("*"))
     (file,) = config(run)[1:]
-    assert main(["validate", f"--config={file}", "--ckpt_path", "best"]) == 0
+    assert main(["validate", f"--config={file}", "--ckpt_path", "best", "--model.pretrained", "true"]) == 0
     assert (run / "logs" / "validate_0" / "evaluation.json").is_file()
-    assert yaml.safe_load((run / "logs" / "validate_0" / "config.yaml").read_text())["ckpt_path"] == "best"
+    record = yaml.safe_load((run / "logs" / "validate_0" / "config.yaml").read_text())
+    assert (record["ckpt_path"], record["model"]["init_args"]["pretrained"]) == ("best", True)  # as they were given
     assert sorted(trained.rglob("*")) == before
 
 
