@@ -44,7 +44,7 @@ from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
 from deeplab_lightning.modules.deeplab_v3_cascade import DeepLabV3CascadeModule
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 from deeplab_lightning.modules.start_from import UNTRAINED
-from deeplab_lightning.settings.given import check_models, expand_homes, given_by
+from deeplab_lightning.settings.given import CONFIG, check_models, expand_homes, given_by
 from deeplab_lightning.settings.known import Known, Slot, types_of
 from deeplab_lightning.usage import Ended, UsageError
 
@@ -65,6 +65,8 @@ NOISE = (
     "Precision .* is not supported by the model summary",  # sizes in float32 are what the summary should say
     "The .srun. command is available on your system but is not used",  # one process is what a login node is for
 )
+
+COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch", "max_epochs", "max_steps", "val_check_interval")
 
 STRICT = {"exit_on_error": False, "allow_abbrev": False}  # of a parser: raise, and take no half names
 
@@ -150,7 +152,10 @@ class DeepLabCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Look at the checkpoint first; leave ImageNet weights alone where it will replace them."""
         config = self.config[self.command]
+        if zero := [name for name in COUNTS if config.trainer[name] == 0]:
+            raise UsageError(f"trainer.{zero[0]} must not be 0")
         self._untrained = config.pop("untrained", False)  # each time anew: a saved config serves `fit` as well
+        self._given = config.clone()
         if not config.ckpt_path:
             if not config.model.init_args.start_from:
                 self._refuse_untrained()
@@ -187,6 +192,7 @@ class DeepLabCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with this project's loggers and callbacks; the CRF comes first, for others read its results."""
+        self.config[self.command] = self._given  # for the record: a new run may be made of it, in another place
         trainer = self._get(self.config_init, "trainer")
         callbacks: list[Callback] = list(trainer.callbacks or [])
         if trainer.enable_progress_bar is not False:
@@ -209,8 +215,12 @@ class DeepLabCLI(LightningCLI):
         try:
             return super().instantiate_trainer(callbacks=callbacks, **kwargs)
         except (MisconfigurationException, TypeError, ValueError) as error:
-            given = (f"{name} {getattr(trainer, name)}" for name in ("accelerator", "devices", "strategy"))
-            raise UsageError(f"no trainer has {', '.join(given)}: {str(error).partition('. ')[0]}") from error
+            given = ((name, getattr(trainer, name)) for name in ("accelerator", "devices", "strategy"))
+            chosen = ", ".join(f"{name} {value}" for name, value in given if value != "auto")
+            settings = f" ({chosen})" if chosen else ""
+            raise UsageError(
+                f"the trainer refuses its settings{settings}: {str(error).partition('. ')[0].rstrip('.')}"
+            ) from error
 
 
 def _at_home(options: list[str]) -> list[str]:
@@ -218,8 +228,10 @@ def _at_home(options: list[str]) -> list[str]:
     placed: list[str] = []
     for before, option in zip(["", *options], options, strict=False):
         placed.append(option)
-        if before in ("-c", "--config") and Path(option).match("logs/*/config.yaml"):
-            placed += ["--trainer.default_root_dir", str(Path(option).parents[2])]
+        name, _, value = option.partition("=")
+        file = Path(option if before in CONFIG else value if name in CONFIG else "")
+        if file.match("logs/*/config.yaml"):
+            placed += ["--trainer.default_root_dir", str(file.parents[2])]
     return placed
 
 

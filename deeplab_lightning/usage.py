@@ -63,7 +63,8 @@ def nearest(name: str, names: Iterable[str], limit: int = 3) -> list[str]:
     """The names that this one may be a slip of, the likeliest first; of dotted names the last part counts most."""
     scores = {known: _likeness(name, known) for known in names}
     needed = SAME if max(scores.values(), default=0) >= SAME else NEAR
-    return sorted((known for known in scores if scores[known] >= needed), key=lambda known: -scores[known])[:limit]
+    near = (known for known in scores if scores[known] >= needed)
+    return sorted(near, key=lambda known: (-scores[known], known))[:limit]
 
 
 def _likeness(name: str, known: str) -> float:

@@ -69,3 +69,8 @@ def test_options_are_written_out() -> None:
         parser.parse_args(["check", "--num-worker", "3"])
     with pytest.raises(UsageError, match="invalid int value: 'x'; see `deeplab some check --help`"):
         parser.parse_args(["check", "--num-workers", "x"])
+
+
+def test_names_that_are_equally_near_come_in_one_order() -> None:
+    names = ["DeepLabV3Module", "DeepLabV1Module", "DeepLabV2Module"]
+    assert nearest("DeepLabV4Module", names) == nearest("DeepLabV4Module", names[::-1]) == sorted(names)

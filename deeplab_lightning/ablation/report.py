@@ -116,6 +116,7 @@ def check_records(content: object) -> list[Record]:
     for record in content:
         if not isinstance(record["value"], float | int) or not isinstance(record["metric"], str):
             raise TypeError(f"{record['metric']} has the value {record['value']!r}")
+        metric_name(record["metric"])
         describe_identity(record["identity"])
         short_label(record["identity"])
     return content
@@ -182,7 +183,8 @@ def _read_points(path: Path, faults: list[str]) -> list[tuple[str, float, float]
 def metric_name(metric: str) -> str:
     """What a logged name such as "val/iou_crf/person" measures; the CRF is part of the identity, not of the name."""
     _, kind, *detail = metric.split("/", 2)
-    return METRIC_NAMES.get(kind.removesuffix("_crf"), kind).format(*detail)
+    known = METRIC_NAMES.get(kind.removesuffix("_crf"))
+    return kind if known is None else known.format(*detail)
 
 
 def short_label(identity: Record) -> str:

@@ -116,6 +116,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         content = _parse(path.read_text())
+    except FileNotFoundError as error:
+        raise TableError(f"{path}: no such file") from error
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # a date of month 13 is a ValueError
         raise TableError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):

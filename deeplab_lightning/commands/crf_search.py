@@ -51,10 +51,10 @@ def run(command: str, options: list[str]) -> int:
 
 def write(search: Search, output: Path) -> str:
     """Write what was found into the folder, and say it."""
-    best, num_images = search.best_crf, len(search.images)
+    best, num_images, tried = search.best_crf, len(search.images), len(search.scores) - 1
     draw_heat_map(search.scores, best, output / "heat_map.png")
     heading = (
-        f"The best of {len(search.scores) - 1} CRF settings, {NORMALIZATION_WORDS[search.normalization]}, "
+        f"The best of {tried} CRF setting{'' if tried == 1 else 's'}, {NORMALIZATION_WORDS[search.normalization]}, "
         f"on {num_images} validation image{'' if num_images == 1 else 's'}: mIoU {search.scores[best]:.4f}, "
         f"{search.scores[search.no_crf]:.4f} without CRF."
     )

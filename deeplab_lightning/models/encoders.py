@@ -52,8 +52,8 @@ class Encoder(nn.Module):
             raise ConnectionError(offline_message(name, error)) from error
         for head in CLASSIFIER_HEADS:
             if hasattr(self.encoder, head[0]):  # several processes would wait for its gradients
-                for name in head:
-                    self.encoder.get_submodule(name).requires_grad_(False)
+                for part in head:
+                    self.encoder.get_submodule(part).requires_grad_(False)
         channels = self.encoder.out_channels
         if len(channels) != 6 or channels[2] == 0:
             raise ValueError(f"backbone {name!r} has no features at stride 4 (channels by stage: {channels})")

@@ -11,6 +11,9 @@ from jsonargparse import Namespace, get_loader
 
 from deeplab_lightning.usage import UsageError, did_you_mean
 
+CONFIG = ("-c", "--config")
+"""The names of the option that takes a file."""
+
 
 class Given(NamedTuple):
     """A setting as somebody wrote it: the file it stands in, or nothing for the command line; its name; its value."""
@@ -41,7 +44,7 @@ def given_by(options: Sequence[str]) -> list[Given]:
             value = next(words, "--")
             if value.startswith("-") and not _is_number(value):
                 raise UsageError(f"{name} lacks its value")
-        if name in ("-c", "--config"):
+        if name in CONFIG:
             given += [Given(value, key, each) for key, each in read_settings(value).items()]
         elif not name.startswith("--"):
             raise UsageError(f"there is no option {name}; --help lists them")

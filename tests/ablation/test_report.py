@@ -133,6 +133,15 @@ def test_a_file_that_cannot_be_read_is_named_and_hides_nothing_else(
     assert "0.4300" in printed.out
 
 
+@pytest.mark.parametrize("metric", ["miou", "test/iou", "test/trimap_miou"])
+def test_a_score_of_a_damaged_name_is_left_out(root: Path, metric: str) -> None:
+    expected = tabulate(read_run(root))
+    log = write_log(root, "validate_0", [record(metric, 0.5)])
+    read = read_run(root)
+    assert tabulate(read) == expected
+    assert [fault.partition(": ")[0] for fault in read.faults] == [str(log / "evaluation.json")]
+
+
 def test_a_panel_that_is_a_link_out_of_the_run_is_not_embedded(root: Path, tmp_path: Path) -> None:
     """A page is shown to others: what a foreign run folder links to is not for them."""
     panels = root / "logs" / "test_0" / "panels"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.modules.base import SegmentationModule
@@ -66,6 +67,16 @@ def test_a_moved_run_goes_on_where_it_is_and_keeps_its_best(run: Path, trained: 
     more = ["--trainer.max_steps", "7", "--trainer.limit_val_batches", "0"]
     assert main(["fit", *config(run), "--ckpt_path", "last", *more]) == 0  # with no validation any more
     assert (run / "logs" / "fit_2").is_dir()
+    assert sorted(trained.rglob("*")) == before
+
+
+def test_what_a_run_records_of_itself_is_of_wherever_it_lies(run: Path, trained: Path) -> None:
+    before = sorted(trained.rglob("*"))
+    (file,) = config(run)[1:]
+    assert main(["validate", f"--config={file}", "--ckpt_path", "best", "--model.pretrained", "true"]) == 0
+    assert (run / "logs" / "validate_0" / "evaluation.json").is_file()
+    record = yaml.safe_load((run / "logs" / "validate_0" / "config.yaml").read_text())
+    assert (record["ckpt_path"], record["model"]["init_args"]["pretrained"]) == ("best", True)  # as they were given
     assert sorted(trained.rglob("*")) == before
 
 
