@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from deeplab_lightning.callbacks.bootstrap_hard_images import BootstrapHardImages
 from deeplab_lightning.callbacks.checkpoint import Checkpoint
-from deeplab_lightning.callbacks.checkpoint_io import BEST, LAST, AtomicCheckpointIO
+from deeplab_lightning.callbacks.checkpoint_io import BEST, LAST, PREVIOUS, AtomicCheckpointIO
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.callbacks.finite_loss import FiniteLoss
 from deeplab_lightning.callbacks.global_batch import GlobalBatch
@@ -160,6 +160,8 @@ class DeepLabCLI(LightningCLI):
             if not config.model.init_args.start_from:
                 self._refuse_untrained()
             return
+        if self._untrained:
+            raise UsageError("--untrained true is for a run without --ckpt_path; leave out one of them")
         folder = Path(config.trainer.default_root_dir)
         if config.ckpt_path == "best":
             config.ckpt_path = str(folder / BEST)
@@ -167,9 +169,10 @@ class DeepLabCLI(LightningCLI):
         if not checkpoint.is_file():
             if checkpoint != folder / LAST or self.command != "fit":
                 raise FileNotFoundError(f"{checkpoint}: no such checkpoint")
-            if not (folder / BEST).is_file():
+            others = [folder / name for name in (PREVIOUS, BEST) if (folder / name).is_file()]
+            if not others:
                 return  # Lightning says so and starts from step 0, as the first start of a job that resumes itself must
-            config.ckpt_path = str(folder / BEST)  # a training that was killed between the two saves
+            config.ckpt_path = str(others[0])  # a training that was killed between the two saves
             rank_zero_warn(f"there is no {checkpoint}; the training goes on from {config.ckpt_path}")
         config.model.init_args.pretrained, config.model.init_args.start_from = False, None
 

@@ -107,9 +107,10 @@ class Heartbeat(Callback):
     def _end(self, trainer: Trainer, silent: int) -> None:
         """End this process, what it launched, and a silent one that launched it, whatever they wait for."""
         get_console().show_cursor()
+        goes_on = "; --ckpt_path last goes on" if trainer.state.fn == "fit" else ""
         message = (
             f"deeplab: error: rank {silent} has given no sign of life for {self.minutes:g} minutes, so its process was "
-            "stopped or its machine is gone; --ckpt_path last goes on (heartbeat.minutes sets the time)"
+            f"stopped or its machine is gone{goes_on} (heartbeat.minutes sets the time)"
         )
         print(message, file=sys.stderr, flush=True)
         if trainer.strategy.launcher is not None:
