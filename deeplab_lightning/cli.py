@@ -10,7 +10,7 @@ from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from deeplab_lightning.callbacks.bootstrap_hard_images import BootstrapHardImages
 from deeplab_lightning.callbacks.checkpoint import Checkpoint
@@ -62,6 +62,7 @@ NOISE = (
     "Checkpoint directory .* exists and is not empty",  # `Checkpoint` warns where something gets lost
     "Found .* in eval mode at the start of training",  # frozen batch norms are meant to be
     "You're resuming from a checkpoint that ended before the epoch ended",  # `EpochSampler` goes on within the epoch
+    ".* is set, but there is no last checkpoint available",  # said in words that are this project's
     "Precision .* is not supported by the model summary",  # sizes in float32 are what the summary should say
     "The .srun. command is available on your system but is not used",  # one process is what a login node is for
 )
@@ -171,7 +172,8 @@ class DeepLabCLI(LightningCLI):
                 raise FileNotFoundError(f"{checkpoint}: no such checkpoint")
             others = [folder / name for name in (PREVIOUS, BEST) if (folder / name).is_file()]
             if not others:
-                return  # Lightning says so and starts from step 0, as the first start of a job that resumes itself must
+                rank_zero_info(f"there is no {checkpoint} yet: the training starts from step 0")
+                return  # as the first start of a job that resumes itself must
             config.ckpt_path = str(others[0])  # a training that was killed between the two saves
             rank_zero_warn(f"there is no {checkpoint}; the training goes on from {config.ckpt_path}")
         config.model.init_args.pretrained, config.model.init_args.start_from = False, None

@@ -217,23 +217,23 @@ def _step(checkpoint: Path) -> float:
 
 
 def disks(laboratory: Laboratory, _: int) -> Iterator[Tally]:
-    """Five kinds of full disks: no room, room for one checkpoint, no inodes, read-only on the way, files too large."""
+    """Five kinds of full disks: no room, room for one checkpoint, no inodes, filled by others, files too large."""
     tally = Tally()
     size = laboratory.checkpoint_size
     mounts = {
         "no_room": "size=64k",
         "room_for_one": f"size={int(1.6 * size)}",
         "no_inodes": "nr_inodes=4",
-        "read_only": f"size={64 * size}",
+        "filled_by_others": f"size={4 * size}",
     }
     for kind, options in mounts.items():
         run = laboratory.folder / kind
         run.mkdir()
         (laboratory.folder / f"{kind}_kept").mkdir()
-        watch = f"(until [ -e {run}/last.ckpt ] && mount -o remount,ro {run} 2>&-; do sleep 0.01; done) & "
+        fill = f"(until [ -e {run}/last.ckpt ]; do sleep 0.01; done; cat /dev/zero > {run}/filler) 2>&- & "
         script = (
-            f"mount -t tmpfs -o {options} tmpfs {run} && {{ {watch if kind == 'read_only' else ''}"
-            f'"$@"; status=$?; cp -a {run}/. {laboratory.folder}/{kind}_kept/; exit $status; }}'
+            f"mount -t tmpfs -o {options} tmpfs {run} && {{ {fill if kind == 'filled_by_others' else ''}"
+            f'"$@"; status=$?; cp -a {run}/logs {run}/*.ckpt {laboratory.folder}/{kind}_kept/ 2>&-; exit $status; }}'
         )
         prefix = ("unshare", "--mount", "--map-root-user", "sh", "-c", script, "sh")
         status = laboratory.start(run, prefix=prefix).wait(PATIENCE)
