@@ -189,6 +189,12 @@ class Checkpoint(ModelCheckpoint):
             done += 1
             batches["current"] |= dict.fromkeys(batches["current"], 0)
         batches["is_last_batch"] = False
+        validation = state["epoch_loop.val_loop.batch_progress"]
+        for counts in (validation["total"], validation["current"]):
+            if (
+                counts["completed"] < counts["ready"]
+            ):  # as where a batch raised: between two, Lightning takes it for done
+                counts |= {"started": counts["ready"]} | dict.fromkeys(("processed", "completed"), counts["ready"] - 1)
         for counts in (epochs["total"], epochs["current"]):
             counts |= {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
         state["epoch_loop.state_dict"]["_batches_that_stepped"] = trainer.global_step

@@ -89,8 +89,10 @@ class Laboratory:
     def finish(self, run: Path, tally: Tally) -> None:
         """Let a training go on to its end and compare it with the one that had no trouble."""
         status = self.start(run).wait(PATIENCE)
+        there = all((run / name).is_file() for name in ("last.ckpt", "best.ckpt"))
         tally.hold(status == 0, f"{run.name}: went on and ended with status {status}, see {self.log(run)}")
-        if status == 0:
+        tally.hold(there, f"{run.name}: it has no last.ckpt or no best.ckpt in the end")
+        if status == 0 and there:
             for part, same in _compare(self.whole, _result(run)).items():
                 tally.hold(same, f"{run.name}: its {part} are not those of the training without trouble")
 

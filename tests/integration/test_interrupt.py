@@ -1,5 +1,6 @@
 """Ctrl-C in the middle of a training."""
 
+import csv
 import json
 import os
 import signal
@@ -67,14 +68,17 @@ def test_ctrl_c_leaves_a_last_checkpoint_that_resumes(deeplab: Run, experiment: 
 
 
 @pytest.mark.filterwarnings("ignore:You're resuming")
-def test_an_interrupted_validation_is_not_scored_by_halves(
-    deeplab: Run, experiment: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("by_signal", [False, True], ids=["within a batch", "between two batches"])
+def test_an_interrupted_validation_is_not_scored_by_halves_and_made_up_for(
+    deeplab: Run, experiment: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_signal: bool
 ) -> None:
     step, calls = SegmentationModule.validation_step, iter(range(100))
 
     def interrupted(self: SegmentationModule, batch: dict[str, Any], batch_idx: int) -> Any:
         if next(calls) == 4:  # the sanity check is one batch, the first validation five
-            raise KeyboardInterrupt
+            if not by_signal:
+                raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGUSR1)
         return step(self, batch, batch_idx)
 
     monkeypatch.setattr(SegmentationModule, "validation_step", interrupted)
@@ -86,6 +90,8 @@ def test_an_interrupted_validation_is_not_scored_by_halves(
     records = json.loads((tmp_path / "run" / "logs" / "fit_1" / "evaluation.json").read_text())
     assert {record["identity"]["num_images"] for record in records} == {5}
     assert {record["identity"]["weights"] for record in records} == {"of step 6"}
+    rows = csv.DictReader((tmp_path / "run" / "logs" / "fit_1" / "metrics.csv").read_text().splitlines())
+    assert [row["step"] for row in rows if row["val/miou"]] == ["2", "5"]
 
 
 EVALUATIONS = ("validate", "test", "predict")
