@@ -26,8 +26,9 @@ def describe_failure(status: int, log: str) -> str:
 def read_results(folder: Path, command: str) -> dict[str, Any]:
     """What a process that ended well left in its logs: {seconds, records}.
 
-    Of a training it is {seconds, num_devices, batch_norm}, of a prediction for the VOC server {seconds, submission}. A
-    training's seconds are those of all its attempts. An attempt that was killed outright (SIGKILL) left no seconds.
+    Of a training it is {seconds, num_devices, batch_norm}, of a prediction for the VOC server {seconds, submission},
+    the tarball's place in the folder, which may be moved. A training's seconds are those of all its attempts. An
+    attempt that was killed outright (SIGKILL) left no seconds.
 
     Raises:
         ValueError: the newest log has no record of the run, or one that cannot be read, or no tarball for the server.
@@ -45,7 +46,7 @@ def read_results(folder: Path, command: str) -> dict[str, Any]:
     if command == "predict":
         if not (tarballs := list(newest.parent.glob(TARBALL.format("*")))):
             raise ValueError(f"there are no label maps for the server in {newest.parent}")
-        return {"seconds": seconds, "submission": str(tarballs[0])}
+        return {"seconds": seconds, "submission": tarballs[0].relative_to(folder).as_posix()}
     with _reading(newest.with_name("evaluation.json")) as records:
         return {"seconds": seconds, "records": check_records(records)}
 
@@ -73,7 +74,7 @@ def read_done(path: Path) -> dict[str, Any]:
             "records": check_records(done.get("records", [])),
             "num_devices": int(done.get("num_devices", 1)),
             "batch_norm": str(done.get("batch_norm", "")),
-            "submission": str(done.get("submission", "")),
+            "submission": str(path.parent / done["submission"]) if done.get("submission") else "",
             "protocol": int(done.get("protocol", 1)),
             "asked": [str(each) for each in done.get("asked", [path.parent.name.partition("_")[0]])],
         }
