@@ -192,7 +192,7 @@ def together(laboratory: Laboratory, _: int) -> Iterator[Tally]:
 
 
 def moves(laboratory: Laboratory, _: int) -> Iterator[Tally]:
-    """SIGUSR1 after every step; the folder is moved before the training goes on."""
+    """SIGUSR1 as soon as a step is saved; the folder is moved before the training goes on."""
     tally = Tally()
     run = laboratory.folder / "moved_0"
     for number in range(STEPS):
