@@ -26,6 +26,8 @@ NO_MEMORY = (
     "std::bad_alloc",
 )
 """Words of errors for want of memory that are no MemoryError."""
+HANDED_OVER_BY_HALVES = (EOFError, ConnectionResetError)
+"""What a loader worker that dies while it hands a batch over leaves behind."""
 HELP = """usage: deeplab COMMAND [OPTIONS]
 
 DeepLab v1, v2, v3 and v3+ in PyTorch Lightning.
@@ -87,7 +89,7 @@ def _sentence(error: Exception) -> str:
         return f"out of memory ({_lines(of_memory)[0]}); lower data.batch_size, data.crop_size or data.num_workers"
     if lines[0].startswith("Caught ") and "worker process" in lines[0]:
         return lines[-1].partition(": ")[2] or lines[-1]
-    if lines[0].startswith("DataLoader worker"):
+    if lines[0].startswith("DataLoader worker") or type(error) in HANDED_OVER_BY_HALVES:
         from deeplab_lightning.datamodules.workers import opened_last
 
         images = " or ".join(opened_last(lines[0])) or "unknown"

@@ -26,9 +26,12 @@ def hidden_error() -> Exception:
         (RuntimeError("can't start new thread"), "out of memory (can't start new thread)"),
         (hidden_error(), "out of memory ([Errno 12] Cannot allocate memory)"),
         (ValueError("no\n  memory"), "deeplab: error: no memory\n"),
+        (EOFError(), "a loader worker was killed, for want of memory or by a damaged image (EOFError)"),
+        (ConnectionResetError(104, "Connection reset by peer"), "a loader worker was killed"),
+        (RuntimeError("[gloo] Connection reset by peer"), "another process of this training has ended"),
     ],
 )
-def test_want_of_memory_is_said_as_such(
+def test_want_of_memory_and_lost_processes_are_said_as_such(
     error: Exception, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object) -> int:

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import threading
-from multiprocessing import forkserver, get_context, parent_process, resource_tracker
+from multiprocessing import active_children, forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.context import ForkServerContext
 from multiprocessing.sharedctypes import RawArray
 from typing import TypedDict
@@ -78,10 +78,11 @@ def start_worker(notes: list[Note], worker_id: int) -> None:
 
 
 def opened_last(error: str) -> list[str]:
-    """The images that the workers had opened last of whose death an error of torch's loader tells."""
+    """The images that workers had opened last of whose death an error tells; of all that are gone, if it has no pid."""
     found = re.match(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", error)
-    dead = found[1].split(", ") if found else []
-    return [path for pid, _, path in (note.value.decode().partition(" ") for note in _notes) if pid in dead]
+    alive = {str(child.pid) for child in active_children()}
+    last = (note.value.decode().partition(" ") for note in _notes)
+    return [path for pid, _, path in last if path and (pid in found[1].split(", ") if found else pid not in alive)]
 
 
 def leave_signals_to_the_trainer() -> None:

@@ -26,4 +26,5 @@ def test_the_image_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sai
         Image.new("L", (4, 4)).save(tmp_path / name)
         images.load(tmp_path / name)
     assert opened_last(said.format(os.getpid())) == [str(tmp_path / "a.png")]
-    assert opened_last("it is another error") == []
+    assert opened_last("DataLoader worker (pid 1) is killed by signal: Killed. ") == []
+    assert opened_last("EOFError") == [str(tmp_path / "a.png")]
