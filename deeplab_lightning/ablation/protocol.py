@@ -5,7 +5,6 @@ import math
 import re
 from argparse import ArgumentError
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
@@ -14,6 +13,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from deeplab_lightning.ablation.table import TableError
+from deeplab_lightning.usage import did_you_mean
 
 PROTOCOLS = {
     1: "results were found by the settings that a table gives; data.batch_size was of each process",
@@ -140,7 +140,7 @@ def _find(name: str, given: object, where: str) -> type:
             found = None
         if isinstance(found, type):
             return found
-    raise TableError(f"{where}: {name} names no class: {_shown(given)}{_nearest(str(given), classes)}")
+    raise TableError(f"{where}: {name} names no class: {_shown(given)}{did_you_mean(str(given), classes)}")
 
 
 def _settings(cls: type, name: str, given: Mapping[str, Any], where: str) -> Mapping[str, Any]:
@@ -148,7 +148,7 @@ def _settings(cls: type, name: str, given: Mapping[str, Any], where: str) -> Map
     known = _parsed(cls, None)
     for key in given:
         if key.removesuffix("+") not in known:
-            raise TableError(f"{where}: there is no setting {name}.{key}{_nearest(key, known)}")
+            raise TableError(f"{where}: there is no setting {name}.{key}{did_you_mean(key, known)}")
     try:
         return _parsed(cls, json.dumps(given))
     except (TypeError, ValueError, RecursionError, ArgumentError) as error:
@@ -204,11 +204,6 @@ def _shown(value: object) -> str:
     except ValueError:  # a number of thousands of digits
         text = "a number that is too large"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-
-
-def _nearest(name: str, known: Mapping[str, object]) -> str:
-    close = get_close_matches(name.rpartition(".")[2], known, 3)
-    return f"; did you mean {', '.join(close)}?" if close else ""
 
 
 @cache
