@@ -17,9 +17,8 @@ from pathlib import Path
 from deeplab_lightning.folder_lock import hold
 
 file = hold(Path(sys.argv[1]))
-child = os.fork()  # as a loader worker, which may live on for a while
-if child:
-    print(child, flush=True)
+if not os.fork():  # as a loader worker, which may live on for a while
+    print(os.getpid(), flush=True)  # the child says it: by then what a fork runs in it has run
 signal.pause()
 """
 
