@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:You're resuming")
 def before(tmp_path: Path, shapes_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy of it all to stand in."""
     monkeypatch.chdir(shutil.copytree(RUNS, tmp_path / "before"))
-    Path("shapes").symlink_to(shapes_root)
+    shutil.copytree(shapes_root, "shapes")  # a link would give the data set another name
 
 
 def scores(file: Path | str) -> dict[str, float]:
@@ -62,11 +62,11 @@ def test_its_training_is_scored_in_another_way() -> None:
         path.read_text() + "  - {name: half, train: {}, evaluate: {model.init_args.scales: [0.5]}, paper: 1}\n"
     )
     before = set(Path("table").rglob("done.json"))
-    checkpoint = next(Path("table").rglob("last.ckpt")).stat()
+    checkpoint = next(Path("table").rglob("last.ckpt")).stat().st_mtime_ns
     assert main(["ablate", TABLE, "--runs", "table", "--launcher", "local", "--jobs", "1"]) == 0
     (added,) = set(Path("table").rglob("done.json")) - before
     assert "val/miou" in scores_of(added)
-    assert next(Path("table").rglob("last.ckpt")).stat() == checkpoint
+    assert next(Path("table").rglob("last.ckpt")).stat().st_mtime_ns == checkpoint
 
 
 def test_its_checkpoint_scores_what_it_scored() -> None:
