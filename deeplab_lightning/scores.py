@@ -1,0 +1,92 @@
+"""A score and its name: made into text where it is logged, and read back where a run folder is read."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+REFINED = "_crf"
+
+
+@dataclass(frozen=True)
+class ScoreName:
+    """The name under which a score is logged, such as `val/iou_crf/person` or `val/trimap_miou/3`.
+
+    Args:
+        split: "val", "test", or "server" for a benchmark's own.
+        kind: "miou", "pixel_accuracy", "iou", "trimap_miou", "loss" and so on.
+        detail: The class of an "iou", the width in pixels of a band of a "trimap_..."; else empty.
+        refined: Whether the prediction was refined by a CRF.
+    """
+
+    split: str
+    kind: str
+    detail: str = ""
+    refined: bool = False
+
+    def __str__(self) -> str:
+        name = f"{self.split}/{self.kind}{REFINED if self.refined else ''}"
+        return f"{name}/{self.detail}" if self.detail else name
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The name that a text is.
+
+        Raises:
+            ValueError: It has no split or no kind, or the width of a band is no number.
+        """
+        split, _, rest = text.partition("/")
+        kind, _, detail = rest.partition("/")
+        name = cls(split, kind.removesuffix(REFINED), detail, kind.endswith(REFINED))
+        if not name.split or not name.kind or (name.is_band and not detail.isdecimal()):
+            raise ValueError(f"{text!r} is no name of a score")
+        return name
+
+    @property
+    def is_band(self) -> bool:
+        """Whether the score is that of a band along void borders."""
+        return self.kind.startswith("trimap_")
+
+    @property
+    def width(self) -> int:
+        """The width of the band in pixels."""
+        return int(self.detail)
+
+    @property
+    def unrefined(self) -> Self:
+        """The same score without the CRF."""
+        return replace(self, refined=False)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number with its name and how it was measured.
+
+    Args:
+        name: The name under which it is logged.
+        value: The number, in 0..1 for shares of pixels or areas.
+        identity: The evaluation identity, as plain values.
+    """
+
+    name: ScoreName
+    value: float
+    identity: dict[str, Any]
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain values {split, metric, value, identity}, ready for JSON."""
+        return {
+            "split": self.identity["split"],
+            "metric": str(self.name),
+            "value": self.value,
+            "identity": self.identity,
+        }
+
+    @classmethod
+    def of_record(cls, record: Any) -> Self:
+        """The score that was written as a record.
+
+        Raises:
+            LookupError, TypeError, ValueError: The record is something else.
+        """
+        value, identity = record["value"], record["identity"]
+        if not isinstance(value, float | int) or not isinstance(identity, dict):
+            raise TypeError(f"{record['metric']} has the value {value!r}")
+        return cls(ScoreName.parse(record["metric"]), float(value), identity)
