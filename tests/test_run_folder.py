@@ -1,6 +1,17 @@
+import os
 from pathlib import Path
 
-from deeplab_lightning.run_folder import JobFolder, RunFolder
+import pytest
+
+from deeplab_lightning.run_folder import JobFolder, JobKey, LogFolder, RunFolder, newest
+
+
+def write(path: Path, seconds: int) -> Path:
+    """An empty file of that time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    os.utime(path, (seconds, seconds))
+    return path
 
 
 def test_logs_are_found_by_their_command_and_counted_on(tmp_path: Path) -> None:
@@ -20,9 +31,46 @@ def test_the_run_folder_of_a_config_is_found() -> None:
     assert RunFolder.of_config(Path("experiments/base.yaml")) is None
 
 
+def test_the_newest_is_that_which_was_written_last(tmp_path: Path) -> None:
+    run, (first, second, third) = RunFolder(tmp_path), (LogFolder(tmp_path / "logs" / f"fit_{n}") for n in range(3))
+    assert run.newest_config() is None
+    for log, seconds in ((first, 30), (second, 20)):
+        write(log.config, seconds)
+        write(log.run, 100 - seconds)
+    write(LogFolder(tmp_path / "logs" / "validate_0").config, 40)
+    third.path.mkdir()  # an attempt that left nothing
+    assert run.newest_config("fit") == first.config
+    assert run.newest_config() == tmp_path / "logs" / "validate_0" / "config.yaml"
+    assert run.recorded_logs("fit") == [first, second]
+    assert (first.age, third.age) == (70, 0)
+    assert newest([tmp_path / "nothing"]) is None
+
+
 def test_evaluations_of_a_job_are_jobs_in_its_folder(tmp_path: Path) -> None:
-    job = JobFolder(tmp_path)
-    evaluation = job.evaluation("0123abcd")
-    evaluation.path.mkdir(parents=True)
-    assert job.evaluations() == [evaluation]
-    assert evaluation.done == tmp_path / "evaluations" / "0123abcd" / "done.json"
+    key = JobKey("89abcdef01_seed3", "0123abcd")
+    folder = JobFolder.of(tmp_path, key)
+    assert folder.done == tmp_path / "89abcdef01_seed3" / "evaluations" / "0123abcd" / "done.json"
+
+
+def test_jobs_come_in_the_order_in_which_they_were_done(tmp_path: Path) -> None:
+    keys = [JobKey("b_seed0"), JobKey("b_seed0", "0123"), JobKey("a_seed10")]
+    for seconds, key in enumerate(keys, 1):
+        write(JobFolder.of(tmp_path, key).done, seconds)
+    unfinished = JobKey("z_seed0")
+    JobFolder.of(tmp_path, unfinished).path.mkdir()
+    for name in ("a_seed0.bak", "a_seed", "a_seed1 (copy)"):
+        (tmp_path / name).mkdir()
+    assert list(JobFolder.under(tmp_path)) == [unfinished, *keys]
+
+
+def test_a_key_is_its_text_and_back() -> None:
+    training = JobKey.of_training("89abcdef01", 12)
+    assert (training.digest, training.seed, training.own_digest) == ("89abcdef01", 12, "89abcdef01")
+    evaluation = JobKey(training.training, "0123")
+    assert (evaluation.digest, evaluation.seed, evaluation.own_digest) == ("89abcdef01", 12, "0123")
+    for key, text in ((training, "89abcdef01_seed12"), (evaluation, "89abcdef01_seed12/evaluations/0123")):
+        assert str(key) == text
+        assert JobKey.parse(text) == key
+    for text in ("", "89abcdef01", "89abcdef01_seed", "a_seed1/evaluations/", "a_seed1/logs/fit_0", "a/b_seed1"):
+        with pytest.raises(ValueError, match=repr(text)):
+            JobKey.parse(text)

@@ -1,1 +1,1 @@
-"""Tables of the papers: read, run, compared."""
+"""From the file of a table to its finished runs: read, planned, run."""

@@ -1,39 +1,54 @@
-"""What the pieces of work of tables came to, read from the folder of the runs or from Weights & Biases."""
+"""The outcomes of the jobs of tables: written into their folders when they end, and read back."""
 
-import re
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from deeplab_lightning.ablation.plan import Evaluation, Training
-from deeplab_lightning.ablation.protocol import PROTOCOL, PROTOCOLS, Resolved, differences, flatten
-from deeplab_lightning.ablation.records import read_done, read_failure
-from deeplab_lightning.ablation.runner import DONE, FAILED
-from deeplab_lightning.ablation.table import TableError, read_yaml
-from deeplab_lightning.identity import Record, ungroup_records
+from deeplab_lightning.ablation.protocol import PROTOCOL
+from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.run_folder import JobFolder, JobKey
+from deeplab_lightning.run_reader import reading, to_scores
+from deeplab_lightning.scores import Score
+
+
+class State(Enum):
+    """How far a job is."""
+
+    NOT_RUN = "not yet run"
+    STARTED = "started"
+    UNFINISHED = "unfinished"
+    DONE = "done"
+    FAILED = "failed"
+    UNREADABLE = "unreadable"  # it has ended, and its record is damaged
+    ELSEWHERE = "in progress elsewhere"
+    OLDER = "done under an older protocol"
+    LACKING = "lacking what it needs"  # the training that it starts from or scores is not done
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one piece of work.
+    """The outcome of one job, done unless its state says otherwise.
 
     Args:
-        state: why it is not done; empty when it is.
-        seconds: that it took.
-        records: its scores {split, metric, value, identity}; a training has none.
-        num_devices: that it trained on.
-        batch_norm: what of a batch its batch norms saw; not known of the first protocol.
-        submission: the tarball that it left for the VOC server, on the machine where it ran.
-        protocol: by which it was done.
-        asked: hashes of what tables asked for.
-        folder: where it is, unless that was read from W&B.
+        state: How far the job is.
+        reason: What is behind the state: why it failed, or the file that cannot be read.
+        seconds: How long it took.
+        scores: The scores of an evaluation; a training has none.
+        num_devices: The number of devices that it trained on.
+        batch_norm: The part of a batch that its batch norms saw; empty where that was not recorded.
+        submission: The tarball for the VOC server on the machine where it ran; empty where it made none.
+        protocol: The protocol under which it was done.
+        asked: The hashes of what tables asked for.
+        folder: The folder of the job; None where the outcome was read from W&B.
     """
 
-    state: str = ""
+    state: State = State.DONE
+    reason: str = ""
     seconds: float = 0.0
-    records: list[Record] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
     num_devices: int = 1
     batch_norm: str = ""
     submission: str = ""
@@ -41,125 +56,76 @@ class Outcome:
     asked: Sequence[str] = ()
     folder: Path | None = field(default=None, compare=False)
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the job is done."""
+        return self.state is State.DONE
 
-Outcomes = dict[str, Outcome]
-"""By `Work.key`."""
+    def __str__(self) -> str:
+        return f"{self.state.value}: {self.reason}" if self.reason else self.state.value
+
+    def write(self, folder: JobFolder, command: str, more: dict[str, Any]) -> None:
+        """Write the outcome of a job that has ended into its folder.
+
+        Args:
+            folder: The folder of the job.
+            command: The command of `deeplab` that the job was.
+            more: Further values for the record of a job that is done.
+        """
+        if not self.is_done:
+            _write(folder.failed, {"failure": self.reason})
+            return
+        content: dict[str, Any] = {"seconds": self.seconds}
+        if command == "fit":
+            content |= {"num_devices": self.num_devices, "batch_norm": self.batch_norm}
+        elif command == "predict":  # relative, for the folder may be moved
+            content["submission"] = Path(self.submission).relative_to(folder.path).as_posix()
+        else:
+            content["records"] = [score.as_record() for score in self.scores]
+        _write(folder.done, content | more | {"protocol": self.protocol, "asked": list(self.asked)})
+
+    @classmethod
+    def read(cls, folder: JobFolder) -> Self:
+        """The outcome of the job of a folder; a file that cannot be read is a state of this job alone."""
+        try:
+            if folder.done.is_file():
+                return cls._read_done(folder)
+            if folder.failed.is_file():
+                with reading(folder.failed) as failed:
+                    return cls(State.FAILED, str(failed["failure"]))
+        except ValueError:
+            return cls(State.UNREADABLE, str(folder.done if folder.done.is_file() else folder.failed))
+        return cls(State.UNFINISHED)
+
+    @classmethod
+    def _read_done(cls, folder: JobFolder) -> Self:
+        """The outcome of a job that is done.
+
+        Under the first protocol the record named neither the protocol nor what was asked; the folder's name said that.
+
+        Raises:
+            ValueError: The file cannot be read.
+        """
+        with reading(folder.done) as done:
+            return cls(
+                seconds=float(done["seconds"]),
+                scores=to_scores(done.get("records", [])),
+                num_devices=int(done.get("num_devices", 1)),
+                batch_norm=str(done.get("batch_norm", "")),
+                submission=str(folder.path / done["submission"]) if done.get("submission") else "",
+                protocol=int(done.get("protocol", 1)),
+                asked=[str(each) for each in done.get("asked", [folder.path.name.partition("_")[0]])],
+                folder=folder.path,
+            )
 
 
-def keys_by_seed(training: Training, outcomes: Outcomes) -> dict[int, str]:
-    """The keys of a training with whatever seed, in the order of the seeds."""
-    name = re.compile(rf"{training.name.partition('_')[0]}_seed(\d+)")
-    return dict(sorted((int(match[1]), key) for key in outcomes if (match := name.fullmatch(key))))
-
-
-def chosen_keys(training: Training, outcomes: Outcomes) -> dict[int, str]:
-    """Those keys, or where none of that is done, those of the same rows under an older protocol."""
-    own = keys_by_seed(training, outcomes)
-    if any(not outcomes[key].state for key in own.values()):
-        return own
-    return older_keys(training, outcomes) or own
-
-
-def older_keys(training: Training, outcomes: Outcomes) -> dict[int, str]:
-    """The keys of what was done under an older protocol for the same rows, the newest of each seed."""
-    found: dict[int, str] = {}
-    for key, outcome in outcomes.items():
-        digest, _, seed = key.partition("_seed")
-        own = digest == training.name.partition("_")[0]
-        if seed.isdecimal() and not own and not outcome.state and set(outcome.asked) & set(training.asked):
-            found[int(seed)] = key
-    return dict(sorted(found.items()))
-
-
-def chosen_evaluation(key: str, evaluation: Evaluation, outcomes: Outcomes) -> str:
-    """The key of an evaluation of a training, or where that is not done, of the same under an older protocol."""
-    own = f"{key}/evaluations/{evaluation.digest}"
-    if own in outcomes and not outcomes[own].state:
-        return own
-    older = [
-        each
-        for each, outcome in outcomes.items()
-        if each.startswith(f"{key}/evaluations/") and not outcome.state and set(outcome.asked) & set(evaluation.asked)
-    ]
-    return older[-1] if older else own
-
-
-def describe_older(outcome: Outcome, resolved: Resolved) -> str:
-    """How what was done differs from what would be done now; what was recorded of it decides."""
-    changes = []
-    if outcome.protocol != PROTOCOL:
-        since = ", ".join(text for number, text in PROTOCOLS.items() if number > outcome.protocol)
-        changes.append(f"protocol {outcome.protocol} -> {PROTOCOL}: {since}")
-    records = [] if outcome.folder is None else list(outcome.folder.glob("logs/*/config.yaml"))
-    if records:
-        with suppress(TableError, LookupError, TypeError, AttributeError):  # damaged: the rest is said all the same
-            newest = max(records, key=lambda path: path.stat().st_mtime_ns)
-            changes += differences(flatten(read_yaml(newest)), resolved)
-    return "; ".join(changes) or "what it starts from"
+Outcomes = dict[JobKey, Outcome]
 
 
 def read_folder(root: Path) -> Outcomes:
-    """The outcomes of what was run into a folder, oldest first.
-
-    A file in it that cannot be read is the state of that work alone.
-    """
-    folders = [*root.glob("*_seed*"), *root.glob("*_seed*/evaluations/*")]
-    folders.sort(key=lambda folder: (folder / DONE).stat().st_mtime_ns if (folder / DONE).is_file() else 0)
-    return {folder.relative_to(root).as_posix(): _read_work(folder) for folder in folders}
+    """The outcomes of all jobs under a folder, oldest first."""
+    return {key: Outcome.read(folder) for key, folder in JobFolder.under(root).items()}
 
 
-def _read_work(folder: Path) -> Outcome:
-    try:
-        if (folder / DONE).is_file():
-            return Outcome(**read_done(folder / DONE), folder=folder)
-        if (folder / FAILED).is_file():
-            return Outcome(f"failed: {read_failure(folder / FAILED)}")
-    except ValueError as error:
-        return Outcome(str(error))
-    return Outcome("unfinished")
-
-
-def read_runs(runs: Iterable[Any]) -> Outcomes:
-    """The outcomes of runs of `wandb.Api`, oldest first; of those of the same work the newest that is done counts.
-
-    Of a training that was resumed the seconds are those of its last attempt.
-    """
-    outcomes: Outcomes = {}
-    for run in runs:
-        key = run.config.get("wandb", {}).get("work")
-        if key is None:
-            continue
-        summary = run.summary_metrics
-        if "seconds" in summary:
-            records = ungroup_records(summary.get("evaluations", [])) if "/" in key else []
-            outcomes[key] = Outcome(
-                seconds=summary["seconds"],
-                records=records,
-                num_devices=run.config.get("environment", {}).get("num_devices", 1),
-                batch_norm=run.config.get("batch", {}).get("batch_norm", ""),
-                submission=summary.get("submission", ""),
-                protocol=run.config["wandb"].get("protocol") or 1,
-                asked=run.config["wandb"].get("asked") or [key.rpartition("/")[2].partition("_")[0]],
-            )
-        elif key not in outcomes or outcomes[key].state:
-            outcomes[key] = Outcome("failed" if run.state == "failed" else "unfinished")
-    return outcomes
-
-
-def read_wandb(project: str) -> Outcomes:
-    """The outcomes of a project, "project" or "entity/project", by W&B's public API.
-
-    Raises:
-        ConnectionError: there is no key, no network, or no such project.
-    """
-    import wandb
-
-    if not wandb.login(prompt=False, verify=False):
-        raise ConnectionError(
-            "W&B has no API key here: `wandb login` or WANDB_API_KEY; without --wandb the local records are read"
-        )
-    try:
-        return read_runs(wandb.Api().runs(project, order="+created_at", per_page=200, lazy=False))
-    except (wandb.Error, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ConnectionError(f"W&B's project {project} cannot be read ({reason})") from error
+def _write(path: Path, content: dict[str, Any]) -> None:
+    write_atomically(path, json.dumps(content, indent=1))

@@ -9,15 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from deeplab_lightning.ablation.protocol import COUNTS, PROTOCOL, Resolved, check_shape, digest, listed, resolve
-from deeplab_lightning.ablation.table import Row, Settings, Table, TableError, read_yaml
+from deeplab_lightning.ablation.scales import PAPER_SCALE, SCALES
+from deeplab_lightning.ablation.table import Row, Settings, Table, read_yaml
 from deeplab_lightning.datasets.submission import Competition
+from deeplab_lightning.run_folder import JobKey
 
-SCALES = {
-    "paper": (),
-    "camvid": ("data/camvid.yaml", "scale/tables_camvid.yaml"),
-    "smoke": ("data/shapes.yaml", "scale/tables_smoke.yaml"),
-}
-"""The data and the settings that take the place of the paper's."""
 COMMANDS = {"val": "validate", "test": "test", "server": "predict"}
 PAPER = re.compile(r"arXiv:[\d.]+\d")
 
@@ -27,13 +23,13 @@ class Evaluation:
     """One scoring of a training.
 
     Args:
-        digest: of its settings; names its folder within the training's.
-        command: "validate", "test" or, for the VOC server, "predict".
-        settings: over those of the training.
-        resolved: all that can change its scores, with those of the training.
-        asked: hashes of its settings as tables give them, by which it is found under another protocol.
-        rows: names of the rows that it serves.
-        paper: at the paper's scale the paper's numbers for it, by logged name and by row.
+        digest: The hash of its settings, which names its folder within the training's.
+        command: The command "validate", "test" or, for the VOC server, "predict".
+        settings: Its settings, which are laid over those of the training.
+        resolved: All settings that can change its scores, the training's included.
+        asked: The hashes of its settings as tables give them, by which it is found under another protocol.
+        rows: The names of the rows that it serves.
+        paper: At the paper's scale the paper's numbers for it, by logged name and by row.
     """
 
     digest: str
@@ -46,7 +42,7 @@ class Evaluation:
 
     @property
     def passes(self) -> float:
-        """What its scales and its flip take, in passes over the images at scale 1."""
+        """Its cost by its scales and its flip, in passes over the images at scale 1."""
         scales: list[float] = self.resolved["model.init_args.scales"]
         return (2 if self.resolved["model.init_args.flip"] else 1) * sum(scale**2 for scale in scales)
 
@@ -56,17 +52,17 @@ class Training:
     """One training, of one or more rows.
 
     Args:
-        name: of its folder: the hash of its resolved settings, and its seed.
-        config: all settings that tables and files give, but for the paths of its folder and of what it starts from.
-        seed: of this training.
-        source: the training that it starts from.
-        group: the table that asked for it first.
-        tags: of its runs in Weights & Biases: table, scale, paper and seed.
-        rows: names of the rows that it serves.
-        evaluations: by digest.
-        replaced: by row, its settings that the scale's own took the place of.
-        resolved: all that can change its weights, defaults too.
-        asked: hashes of its settings as tables give them, by which it is found under another protocol.
+        name: The name of its folder: the hash of its resolved settings, and its seed.
+        config: All settings that tables and files give, but for the paths of its folder and of what it starts from.
+        seed: The seed of the training.
+        source: The training that it starts from.
+        group: The table that asked for it first.
+        tags: The tags of its runs in Weights & Biases: table, scale, paper and seed.
+        rows: The names of the rows that it serves.
+        evaluations: Its evaluations by their digests.
+        replaced: The settings of each row that the scale's own took the place of.
+        resolved: All settings that can change its weights, defaults too.
+        asked: The hashes of its settings as tables give them, by which it is found under another protocol.
     """
 
     name: str
@@ -82,20 +78,30 @@ class Training:
     asked: list[str] = field(default_factory=list)
 
     @property
+    def key(self) -> JobKey:
+        """The name of its job, by which it is found again."""
+        return JobKey(self.name)
+
+    @property
+    def digest(self) -> str:
+        """The hash of its resolved settings."""
+        return self.key.digest
+
+    @property
     def origin(self) -> "Training":
-        """Where the trainings that it starts from begin; itself when it starts from none."""
+        """The first of the trainings that it starts from; itself when it starts from none."""
         return self if self.source is None else self.source.origin
 
     @property
     def cost(self) -> str:
-        """What its training takes, in steps and crops."""
+        """The cost of the training in steps and crops."""
         steps, batches, batch_size, height, width = self._budget()
         times = "" if batches == 1 else f"{batches} x "
         return f"{steps} steps of {times}{batch_size} crops of {height}x{width}"
 
     @property
     def gigapixels(self) -> float:
-        """Of all its crops."""
+        """The pixels of all its crops."""
         return math.prod(self._budget()) / 1e9
 
     def _budget(self) -> tuple[int, int, int, int, int]:
@@ -114,7 +120,7 @@ class PlannedRow:
 
     @property
     def served(self) -> bool:
-        """Whether the VOC server scores it, from the label maps that it leaves."""
+        """Whether the VOC server scores it from its label maps."""
         return self.evaluation is not None and self.evaluation.command == "predict"
 
 
@@ -123,11 +129,11 @@ class Plan:
     """All that the rows of a table need at one scale.
 
     Args:
-        table: of the rows.
-        scale: one of `SCALES`.
-        rows: with each seed.
-        trainings: each after that which it starts from.
-        wandb: further settings of the runs in Weights & Biases.
+        table: The table of the rows.
+        scale: One of `SCALES`.
+        rows: The rows, each with every seed.
+        trainings: The trainings, each after that which it starts from.
+        wandb: Further settings of the runs in Weights & Biases.
     """
 
     table: Table
@@ -135,6 +141,18 @@ class Plan:
     rows: list[PlannedRow]
     trainings: list[Training]
     wandb: Mapping[str, str]
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it is at the paper's own scale, so that its numbers can be compared with the paper's."""
+        return self.scale == PAPER_SCALE
+
+    def rows_once(self) -> list[PlannedRow]:
+        """Each row with the first of its seeds."""
+        first: dict[str, PlannedRow] = {}
+        for planned in self.rows:
+            first.setdefault(planned.row.name, planned)
+        return list(first.values())
 
 
 def plan_table(
@@ -147,7 +165,7 @@ def plan_table(
     """Plan the rows of these names, or all, with each seed. Rows that train alike share a training.
 
     Raises:
-        TableError: a row of that name does not exist.
+        TableError: A row of that name does not exist, or a row's settings make no sense.
     """
     rows = table.rows if names is None else [table.row(name) for name in names]
     trainings: dict[str, Training] = {}
@@ -157,17 +175,17 @@ def plan_table(
             planned.append(PlannedRow(row, seeds[0], None, None))
             continue
         for seed in seeds:
-            training, _ = _plan_training(table, row, scale, seed, trainings)
+            training, _ = _plan_training(table, row, scale, seed=seed, trainings=trainings)
             evaluation = _plan_evaluation(table, row, training)
             if evaluation is not None:
                 asked = evaluation.asked
                 evaluation = training.evaluations.setdefault(evaluation.digest, evaluation)
                 evaluation.asked = list(dict.fromkeys([*evaluation.asked, *asked]))
                 evaluation.rows += [row.name] if row.name not in evaluation.rows else []
-                if scale == "paper" and row.paper is not None:
-                    evaluation.paper.setdefault(row.metric, {})[row.name] = row.paper
+                if scale == PAPER_SCALE and row.paper is not None:
+                    evaluation.paper.setdefault(str(row.metric), {})[row.name] = row.paper
             planned.append(PlannedRow(row, seed, training, evaluation))
-    return Plan(table, scale, planned, list(trainings.values()), wandb or {})
+    return Plan(table, scale, planned, trainings=list(trainings.values()), wandb=wandb or {})
 
 
 def _plan_training(
@@ -176,14 +194,17 @@ def _plan_training(
     """The training of a row, and the hash of what the row asks for."""
     source, source_asked = None, None
     if row.start_from is not None:
-        source, source_asked = _plan_training(table, table.row(row.start_from), scale, seed, trainings)
+        source, source_asked = _plan_training(table, table.row(row.start_from), scale, seed=seed, trainings=trainings)
     config, replaced = compose(table, row, scale)
     resolved = resolve(config, _where(table, row))
-    origin = None if source is None else source.name.partition("_")[0]
-    name = f"{digest([PROTOCOL, resolved, origin])}_seed{seed}"
+    origin = None if source is None else source.digest
+    name = JobKey.of_training(digest([PROTOCOL, resolved, origin]), seed).training
     asked = digest([config, source_asked])
-    tags = [table.path.stem, scale, *PAPER.findall(table.title), f"seed{seed}"]
-    training = trainings.setdefault(name, Training(name, config, seed, source, table.path.stem, tags))
+    group = table.path.stem
+    tags = [group, scale, *PAPER.findall(table.title), f"seed{seed}"]
+    training = trainings.setdefault(
+        name, Training(name, config, seed=seed, source=source, group=table.path.stem, tags=tags)
+    )
     training.resolved = resolved
     training.asked += [asked] if asked not in training.asked else []
     training.rows += [row.name] if row.name not in training.rows else []
@@ -219,7 +240,7 @@ def compose(table: Table, row: Row, scale: str) -> tuple[dict[str, Any], list[st
 
 
 def _plan_evaluation(table: Table, row: Row, training: Training) -> Evaluation | None:
-    split = row.metric.split("/")[0]
+    split = row.metric.split
     if row.stage is not None:
         return None
     settings: dict[str, Any] = {}
@@ -233,11 +254,11 @@ def _plan_evaluation(table: Table, row: Row, training: Training) -> Evaluation |
     merge(config, settings)
     resolved = resolve(config, _where(table, row))
     name = digest([PROTOCOL, split, resolved])
-    return Evaluation(name, COMMANDS[split], settings, resolved, [digest([split, settings])])
+    return Evaluation(name, COMMANDS[split], settings, resolved, asked=[digest([split, settings])])
 
 
 def competition(training: Training) -> Competition:
-    """Of VOC's, the one for what a training and those that it starts from have seen."""
+    """The competition of VOC for what a training and those that it starts from have seen."""
     data, model = (training.config[part] for part in ("data", "model"))
     others = data["class_path"] != "VOCDataModule" or data["init_args"].get("sbd_root")
     if others or model["init_args"].get("pretrained"):
@@ -274,10 +295,3 @@ def _get(config: dict[str, Any], key: str) -> Any:
     for name in key.split("."):  # what adds to a list that is not there has kept its plus
         config = config[name] if name in config else config[f"{name}+"]
     return config
-
-
-def check_scale(table: Table, scale: str) -> None:
-    """Refuse a scale whose files are not beside the table's."""
-    for file in SCALES[scale]:
-        if not (table.root / file).is_file():
-            raise TableError(f"{table.path}: scale {scale} needs {table.root / file}")

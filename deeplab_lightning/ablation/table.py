@@ -11,12 +11,17 @@ from typing import Any
 
 import yaml
 
+from deeplab_lightning.run_folder import RunFolder
+from deeplab_lightning.scores import ScoreName
+
 Settings = dict[str, Any]
 """Dotted settings of the command line, such as `model.init_args.output_stride`, and their values."""
 
 TABLE_KEYS = {"table", "metric", "configs", "rows"}
 OF_ALL_ROWS = {"uncertain"}
-"""What a table may say once of every row that trains."""
+"""The keys by which a table says something once of every row that trains."""
+REMARKS = ("note", "uncertain", "not_reproducible")
+ROW_KEYS = {"name", "metric", "configs", "paper", "train", "evaluate", "start_from", "columns", "stage", *REMARKS}
 KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     **dict.fromkeys(("table", "name", "metric", "stage", "start_from"), (str, "a text")),
     **dict.fromkeys(("note", "uncertain", "not_reproducible"), (str, "a text")),
@@ -24,10 +29,11 @@ KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     **dict.fromkeys(("train", "evaluate", "columns"), (dict, "a mapping; where it is empty, {}")),
     "paper": ((int, float, NoneType), "a number, or null"),
 }
-"""What may stand behind a key of a table or of a row."""
-LARGEST_FILE, LARGEST_NUMBER = 100_000, 10**18  # values of a file, for YAML can say one value a million times
+"""The type of the value of each key of a table or of a row, and the type in words."""
+LARGEST_FILE = 100_000  # values; by its anchors a short YAML file can hold one value a million times
+LARGEST_NUMBER = 10**18
 SETTING = re.compile(r"(model|data|trainer)(\.\w+)+\+?")
-METRIC = re.compile(r"(val|test|server)/\w+(/\w+)*")
+SPLITS = ("val", "test", "server")
 
 
 class TableError(ValueError):
@@ -35,27 +41,44 @@ class TableError(ValueError):
 
 
 @dataclass(frozen=True)
+class Remarks:
+    """The remarks on a row.
+
+    Args:
+        note: What to know about the row; needed where the paper prints no number.
+        uncertain: What the paper leaves open, and how it is done here; with what the table says of all rows.
+        not_reproducible: Why nobody else can repeat the row.
+    """
+
+    note: str | None = None
+    uncertain: str | None = None
+    not_reproducible: str | None = None
+
+    def __str__(self) -> str:
+        marks = {"": self.note, "uncertain: ": self.uncertain, "not reproducible: ": self.not_reproducible}
+        return "; ".join(f"{mark}{text}" for mark, text in marks.items() if text)
+
+
+@dataclass(frozen=True)
 class Row:
     """One row of a table. A row that neither trains nor evaluates is a reference: somebody else's published number.
 
     Args:
-        name: by which other rows, options and reports know it.
-        metric: what the number is; "server/..." is scored by the VOC server alone, from label maps.
-        configs: files of the training, in order.
-        paper: the published number, in percent.
-        train: settings of the training, over those of the files; None for a reference.
-        evaluate: settings of the evaluation only, over those of the training.
-        evaluate_configs: files of the evaluation only; `configs` in the file's `evaluate`.
-        start_from: the row whose weights are the start.
-        columns: what else the paper prints in this row.
-        stage: what a row is for that only trains, for others to start from; the paper has no such row.
-        note: what to know about a row; needed where the paper prints no number.
-        uncertain: what of the row the paper leaves open, and how it is done here; with what the table says of all.
-        not_reproducible: why nobody else can repeat it.
+        name: The name by which other rows, options and reports know it.
+        metric: The name of its score; one of the split "server" is scored by the VOC server alone, from label maps.
+        configs: The files of the training, in order.
+        paper: The published number, in percent.
+        train: The settings of the training, over those of the files; None for a reference.
+        evaluate: The settings of the evaluation only, over those of the training.
+        evaluate_configs: The files of the evaluation only; `configs` in the file's `evaluate`.
+        start_from: The row whose weights are the start.
+        columns: The further columns that the paper prints, by their headings.
+        stage: The purpose of a row that only trains, for others to start from; the paper has no such row.
+        remarks: All else that is to be said about it.
     """
 
     name: str
-    metric: str
+    metric: ScoreName
     configs: tuple[str, ...]
     paper: float | None = None
     train: Settings | None = None
@@ -64,16 +87,12 @@ class Row:
     start_from: str | None = None
     columns: dict[str, Any] = field(default_factory=dict)
     stage: str | None = None
-    note: str | None = None
-    uncertain: str | None = None
-    not_reproducible: str | None = None
+    remarks: Remarks = field(default_factory=Remarks)
 
     @property
-    def remarks(self) -> str:
+    def all_remarks(self) -> str:
         """All that is to be said about the row, in one line."""
-        marks = [("", self.stage), ("", self.note), ("uncertain: ", self.uncertain)]
-        marks.append(("not reproducible: ", self.not_reproducible))
-        return "; ".join(f"{mark}{text}" for mark, text in marks if text)
+        return "; ".join(filter(None, (self.stage, str(self.remarks))))
 
 
 @dataclass(frozen=True)
@@ -81,9 +100,9 @@ class Table:
     """One table of a paper.
 
     Args:
-        path: of its file; the files that it names are sought from the folder above the file's own.
-        title: paper and number of the table.
-        rows: in the paper's order.
+        path: The path of its file; the files that it names are sought from the folder above the file's own.
+        title: The paper and the number of the table.
+        rows: The rows in the paper's order.
     """
 
     path: Path
@@ -99,7 +118,7 @@ class Table:
         """The row of that name.
 
         Raises:
-            TableError: there is none.
+            TableError: There is none.
         """
         for row in self.rows:
             if row.name == name:
@@ -112,7 +131,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-        TableError: it is not there, or holds no mapping.
+        TableError: It is not there, or holds no mapping.
     """
     try:
         content = _parse(path.read_text())
@@ -127,7 +146,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _parse(text: str) -> object:
-    """What is in a YAML file, once it is known to be small and plain; the rows of tables share their files."""
+    """The content of a YAML file that is small and plain.
+
+    It is kept, for the rows of tables share their files.
+
+    Raises:
+        ValueError: It holds too much, or values of other types than YAML's plain ones.
+    """
     content = yaml.safe_load(text)
     number, values = 0, [content]
     while values:
@@ -148,17 +173,17 @@ def _parse(text: str) -> object:
 
 
 def table_files(path: Path) -> list[Path]:
-    """The tables at a path: itself, or all in it unless it is the folder of a run."""
+    """The files of tables at a path: itself, or all in it unless it is the folder of a run."""
     if path.suffix == ".yaml":
         return [path]
-    return [] if (path / "logs").is_dir() else sorted(path.glob("*.yaml"))
+    return [] if RunFolder(path).log_root.is_dir() else sorted(path.glob("*.yaml"))
 
 
 def read_table(path: Path) -> Table:
     """Read and check the file of a table.
 
     Raises:
-        TableError: whatever is wrong with it.
+        TableError: Something is wrong with it; the message says what and where.
     """
     content = read_yaml(path)
     _check_keys(path, content, TABLE_KEYS | OF_ALL_ROWS, TABLE_KEYS)
@@ -175,7 +200,7 @@ def _read_row(path: Path, table: dict[str, Any], entry: dict[str, Any]) -> Row:
     if not isinstance(entry, dict):
         raise TableError(f"{path}: a row must be a mapping, got {entry!r}")
     where = f"{path}, row {entry.get('name')!r}"
-    _check_keys(where, entry, set(Row.__dataclass_fields__) - {"evaluate_configs"}, {"name"})
+    _check_keys(where, entry, ROW_KEYS, {"name"})
     if "stage" not in entry and "paper" not in entry:
         raise TableError(f"{where}: it needs paper, the published number, or stage, what it is trained for")
     evaluate = dict(entry.get("evaluate", {}))
@@ -184,16 +209,31 @@ def _read_row(path: Path, table: dict[str, Any], entry: dict[str, Any]) -> Row:
     train = entry.get("train", {} if "evaluate" in entry else None)
     if train is None and "configs" in entry:
         raise TableError(f"{where}: it trains nothing, so it takes no configs; or give it train: {{}}")
-    given = {key: value for key, value in entry.items() if key not in ("configs", "evaluate", "train")}
-    if train is not None and (uncertain := [each["uncertain"] for each in (entry, table) if "uncertain" in each]):
-        given["uncertain"] = "; ".join(uncertain)
     return Row(
-        **{"metric": table["metric"]} | given,
+        metric=_read_metric(where, entry.get("metric", table["metric"])),
         configs=_overlay(table["configs"], entry.get("configs", ())),
         train=train,
         evaluate=evaluate,
         evaluate_configs=tuple(evaluate_configs),
+        remarks=_read_remarks(entry, None if train is None else table.get("uncertain")),
+        **{key: entry[key] for key in ("name", "paper", "start_from", "columns", "stage") if key in entry},
     )
+
+
+def _read_metric(where: str, text: str) -> ScoreName:
+    try:
+        name = ScoreName.parse(text)
+    except ValueError:
+        name = None
+    if name is None or name.split not in SPLITS or not re.fullmatch(r"\w+(/\w+)+", text):
+        raise TableError(f"{where}: metric must be a logged name such as val/miou, got {text!r}")
+    return name
+
+
+def _read_remarks(entry: dict[str, Any], of_all_rows: str | None) -> Remarks:
+    given = {key: entry.get(key) for key in REMARKS}
+    given["uncertain"] = "; ".join(filter(None, (given["uncertain"], of_all_rows))) or None
+    return Remarks(**given)
 
 
 def _overlay(configs: Collection[str], own: Collection[str]) -> tuple[str, ...]:
@@ -229,10 +269,8 @@ def _check_row(above: Table, row: Row) -> None:
         raise TableError(f"{where}: there are two rows of this name")
     if row.paper is not None and not 0 <= row.paper <= 100:
         raise TableError(f"{where}: paper must be a number in percent, got {row.paper}")
-    if row.paper is None and not (row.stage or row.note):
+    if row.paper is None and not (row.stage or row.remarks.note):
         raise TableError(f"{where}: without a paper's number it needs a note that says why there is none")
-    if not METRIC.fullmatch(row.metric):
-        raise TableError(f"{where}: metric must be a logged name such as val/miou, got {row.metric!r}")
     for key in (*(row.train or {}), *row.evaluate):
         if not SETTING.fullmatch(str(key)):
             raise TableError(f"{where}: {key!r} is no setting such as model.init_args.output_stride")
@@ -246,7 +284,7 @@ def _check_row(above: Table, row: Row) -> None:
             raise TableError(f"{where}: there is no file {above.root / config}")
     if row.train is None and (row.start_from or row.stage):
         raise TableError(f"{where}: start_from and stage are of rows that train; give it train: {{}}")
-    if row.train is not None and row.not_reproducible:
+    if row.train is not None and row.remarks.not_reproducible:
         raise TableError(f"{where}: not_reproducible is of rows that do not train")
     if row.start_from is not None and above.row(row.start_from).train is None:
         raise TableError(f"{where}: it starts from {row.start_from!r}, which does not train")

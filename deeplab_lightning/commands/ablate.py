@@ -1,26 +1,27 @@
 """`deeplab ablate`: train and score the rows of tables, as far as it is not done yet."""
 
 import json
-import shlex
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table as RichTable
 
-from deeplab_lightning.ablation.chains import commands_of, write_sweep
-from deeplab_lightning.ablation.compare import compare, print_comparison
-from deeplab_lightning.ablation.devices import split_devices
-from deeplab_lightning.ablation.older import find_older
-from deeplab_lightning.ablation.outcomes import read_folder
-from deeplab_lightning.ablation.plan import SCALES, Plan, check_scale, plan_table
-from deeplab_lightning.ablation.runner import RUNS, Share, Work, is_done, run_works, work_of
+from deeplab_lightning.ablation.job import Job, jobs_of
+from deeplab_lightning.ablation.older import accept_older, find_older
+from deeplab_lightning.ablation.outcomes import State, read_folder
+from deeplab_lightning.ablation.plan import Plan, plan_table
+from deeplab_lightning.ablation.resources import WHOLE_MACHINE, Resources, split_devices
+from deeplab_lightning.ablation.runner import RUNS, run_jobs
+from deeplab_lightning.ablation.scales import PAPER_SCALE, SCALES, check_scale
+from deeplab_lightning.ablation.sweep import commands_of, write_sweep
 from deeplab_lightning.ablation.table import Table, TableError, read_table, table_files
+from deeplab_lightning.commands.dry_run import as_dict, print_plan
+from deeplab_lightning.reports.compare import compare
+from deeplab_lightning.reports.terminal import print_comparison, print_line
+from deeplab_lightning.run_folder import JobKey
 from deeplab_lightning.usage import Parser
 
 EPILOG = """Rows that train alike share one training, also across tables; rows that differ in how they are scored share
@@ -28,39 +29,46 @@ its checkpoint. What is done is found again by the hash of its settings and of t
 goes on after an interrupt, and again tries what failed; where code has changed since, --older decides. `deeplab report`
 with the same files prints the tables at any time."""
 
-NONE: Mapping[str, str] = MappingProxyType({})
 TABLES_OWN = {"asked", "group", "name", "paper", "protocol", "tags", "work"}
-"""Settings of W&B by which a report finds the runs of a table."""
+"""The settings of W&B by which a report finds the runs of a table."""
 
 
 def run(command: str, options: list[str]) -> int:
     """Plan, then print, hand over or run and show the tables; status 1 when something failed."""
     arguments = _parse(command, options)
-    tables = [read_table(file) for path in arguments.table for file in table_files(path) or [path]]
-    for table in tables:
-        check_scale(table, arguments.scale)
-    plans = []
-    for table in tables:
-        names = _names(table, tables, arguments.rows)
-        if names != []:
-            seeds = sorted(set(arguments.seeds))
-            plans.append(plan_table(table, arguments.scale, seeds, names, arguments.wandb))
     root = arguments.runs / arguments.scale
-    older = {} if arguments.older == "rerun" else find_older(plans, read_folder(root), arguments.older == "accept")
+    plans = _plan(arguments)
+    outcomes = read_folder(root)
+    accepted = accept_older(plans, outcomes) if arguments.older == "accept" else plans
+    older = {} if arguments.older else find_older(plans, outcomes)
     if arguments.dry_run:
-        for plan in plans:
+        for plan in accepted:
             if arguments.json:
                 print(json.dumps(as_dict(plan, root, older)))
             else:
                 print_plan(Console(), plan, root, older)
         return 0
     if arguments.launcher in HAND_OVER:
-        return HAND_OVER[arguments.launcher](plans, arguments)
-    failed = _run(plans, root, older, split_devices(arguments.jobs) if arguments.launcher == "local" else [{}])
+        return HAND_OVER[arguments.launcher](accepted, arguments)
+    resources = split_devices(arguments.jobs) if arguments.launcher == "local" else [WHOLE_MACHINE]
+    failed = _run(accepted, root, older, resources)
+    outcomes = read_folder(root)
     for plan in plans:
-        names = list(dict.fromkeys(planned.row.name for planned in plan.rows))
-        print_comparison(Console(), compare(plan.table, arguments.scale, root, names))
+        print_comparison(Console(), compare(plan, outcomes))
     return 1 if failed else 0
+
+
+def _plan(arguments: Namespace) -> list[Plan]:
+    """The plans of the tables that have rows to run."""
+    tables = [read_table(file) for path in arguments.table for file in table_files(path) or [path]]
+    for table in tables:
+        check_scale(table, arguments.scale)
+    seeds, plans = sorted(set(arguments.seeds)), []
+    for table in tables:
+        names = _names(table, tables, arguments.rows)
+        if names != []:
+            plans.append(plan_table(table, arguments.scale, seeds, names=names, wandb=arguments.wandb))
+    return plans
 
 
 def _parse(command: str, options: list[str]) -> Namespace:
@@ -82,7 +90,7 @@ def _parse(command: str, options: list[str]) -> Namespace:
     parser.add_argument(
         "--scale",
         choices=SCALES,
-        default="paper",
+        default=PAPER_SCALE,
         help="paper: as published; camvid: on CamVid; smoke: a few steps on generated Shapes; default: paper",
     )
     parser.add_argument("--runs", type=Path, default=RUNS, help=f"where runs are kept, by scale; default: {RUNS}")
@@ -162,7 +170,11 @@ def _numbers(text: str) -> list[int]:
 
 
 def _names(table: Table, tables: list[Table], names: list[str] | None) -> list[str] | None:
-    """Those of the names, "row" or "table/row", that are rows of a table; every name must be one of some table."""
+    """The names of the rows of a table among those that were given as "row" or "table/row"; None for all.
+
+    Raises:
+        TableError: A name that was given is that of no row of any table.
+    """
     if names is None:
         return None
     known = {name for each in tables for row in each.rows for name in (row.name, f"{each.path.stem}/{row.name}")}
@@ -171,76 +183,13 @@ def _names(table: Table, tables: list[Table], names: list[str] | None) -> list[s
     return [row.name for row in table.rows if row.name in names or f"{table.path.stem}/{row.name}" in names]
 
 
-def as_dict(plan: Plan, root: Path, older: Mapping[str, str] = NONE) -> dict[str, Any]:
-    """A plan ready for JSON."""
-    rows = [
-        {
-            "name": planned.row.name,
-            "paper": planned.row.paper,
-            "run": planned.training and planned.training.name,
-            "seed": planned.training and planned.seed,
-            "evaluate": planned.evaluation and planned.evaluation.settings,
-        }
-        for planned in plan.rows
-    ]
-    runs = [
-        {
-            "run": training.name,
-            "rows": training.rows,
-            "start_from": training.source and training.source.name,
-            "cost": training.cost,
-            "gigapixels": training.gigapixels,
-            "replaced": training.replaced,
-            "done": is_done(root / training.name),
-            "older": older.get(training.name),
-            "commands": [["deeplab", *work.options(root)] for work in work_of(plan) if work.training is training],
-            "config": training.config,
-        }
-        for training in plan.trainings
-    ]
-    return {"table": str(plan.table.path), "rows": rows, "runs": runs}
-
-
-def print_plan(console: Console, plan: Plan, root: Path, older: Mapping[str, str] = NONE) -> None:
-    """Show the trainings of a plan, what shares them, what they cost, and their commands."""
-    grid = RichTable("run", "rows", "starts from", "cost", "passes", "state", title=escape(plan.table.title))
-    for training in plan.trainings:
-        state = "done" if is_done(root / training.name) else "older" if training.name in older else "to do"
-        source = "" if training.source is None else training.source.name
-        passes = "\n".join(f"{each.passes:.3g}" for each in training.evaluations.values())
-        cells = (training.name, ", ".join(training.rows), source, training.cost, passes, state)
-        grid.add_row(*map(escape, cells))
-    console.print(grid)
-    total = sum(training.gigapixels for training in plan.trainings)
-    legend = f"{len(plan.trainings)} trainings, {total:.3g} gigapixels of crops; evaluations by passes at scale 1"
-    console.print(legend, highlight=False, soft_wrap=True)
-    references = [planned.row.name for planned in plan.rows if planned.training is None]
-    if references:
-        text = f"references, nothing to run: {', '.join(references)}"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-    works = work_of(plan)
-    if served := [planned.row.name for planned in plan.rows if planned.served]:
-        text = f"label maps for the VOC server, in a tarball each: {', '.join(dict.fromkeys(served))}"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-    for work in works:
-        if work.key in older:
-            console.print(f"{work.rows_name}: {older[work.key]}", markup=False, highlight=False, soft_wrap=True)
-    for training in plan.trainings:
-        for row, replaced in training.replaced.items():
-            text = f"scale {plan.scale} sets aside {', '.join(replaced)} of {row}"
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
-    console.print("Its commands; their configs are written when `deeplab ablate` starts them:", highlight=False)
-    for work in works:
-        console.print(shlex.join(["deeplab", *work.options(root)]), markup=False, highlight=False, soft_wrap=True)
-
-
 def _submit(plans: list[Plan], arguments: Namespace) -> int:
     from deeplab_lightning.ablation.slurm import submit
 
     folder = arguments.runs / arguments.scale / "slurm"
-    jobs = submit(commands_of(plans, arguments.runs, _older(arguments)), folder, arguments.slurm)
-    print("\n".join(jobs))
-    print(f"{len(jobs)} tasks; their output goes to {folder}, and `deeplab report` shows what is done")
+    ids = submit(commands_of(plans, arguments.runs, _older(arguments)), folder, arguments.slurm)
+    print("\n".join(ids))
+    print(f"{len(ids)} tasks; their output goes to {folder}, and `deeplab report` shows what is done")
     return 0
 
 
@@ -258,23 +207,22 @@ def _older(arguments: Namespace) -> list[str]:
 HAND_OVER = {"slurm": _submit, "wandb": _write_sweep}
 
 
-def _run(plans: list[Plan], root: Path, older: Mapping[str, str], shares: Sequence[Share]) -> int:
-    works = work_of(*plans)
-    console = Console()
+def _run(plans: list[Plan], root: Path, older: Mapping[JobKey, str], resources: Sequence[Resources]) -> int:
+    """Run the jobs of plans behind a progress bar, and count what is not done then."""
+    jobs, console = jobs_of(*plans), Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("", total=len(works))
+        bar = progress.add_task("", total=len(jobs))
 
-        def tell(work: Work, what: str) -> None:
-            kind = "training" if work.evaluation is None else "evaluation"
-            title = f"{work.training.group}: {kind} of {work.rows_name}, seed {work.training.seed}"
-            if what == "starts":
+        def on_progress(job: Job, state: State, reason: str) -> None:
+            kind = "training" if job.evaluation is None else "evaluation"
+            title = f"{job.training.group}: {kind} of {job.rows_name}, seed {job.training.seed}"
+            if state is State.STARTED:
                 progress.update(bar, description=escape(title))
                 return
             progress.advance(bar)
-            if what not in ("done", "was done"):
-                place = f"{title} not done; {work.folder(root)}:"
-                console.print(place, markup=False, highlight=False, soft_wrap=True)
-                console.print(what, markup=False, highlight=False, soft_wrap=True)
+            if state is not State.DONE:
+                print_line(console, f"{title} not done; {job.folder(root).path}:")
+                print_line(console, reason)
 
-        return run_works(works, root, tell, shares, older)
+        return run_jobs(jobs, root, on_progress, resources=resources, older=older)

@@ -3,26 +3,46 @@
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as RichTable
 
-from deeplab_lightning.ablation.compare import compare, markdown, print_comparison
-from deeplab_lightning.ablation.gallery import gather
-from deeplab_lightning.ablation.outcomes import read_folder, read_wandb
-from deeplab_lightning.ablation.plan import SCALES
-from deeplab_lightning.ablation.report import Run, read_run, tabulate
+from deeplab_lightning.ablation.outcomes import read_folder
+from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.runner import RUNS
+from deeplab_lightning.ablation.scales import PAPER_SCALE, SCALES
 from deeplab_lightning.ablation.table import read_table, table_files
 from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.reports.compare import compare
+from deeplab_lightning.reports.gallery import gather
+from deeplab_lightning.reports.markdown import comparison_section, gallery_numbers
+from deeplab_lightning.reports.terminal import print_comparison, print_line, print_run
+from deeplab_lightning.reports.wandb_runs import read_wandb
+from deeplab_lightning.run_reader import read_run
 from deeplab_lightning.usage import Parser
+
+PAGE = "report.html"
 
 
 def run(command: str, options: list[str]) -> int:
     """Read the run folders or tables, print, and write the pages."""
+    parser = _parser(command)
+    arguments = parser.parse_args(options)
+    files = [file for path in arguments.path for file in table_files(path)]
+    if arguments.runs and arguments.wandb:
+        parser.error("--runs and --wandb are two places for the same runs; choose one")
+    if files:
+        folders = [path for path in arguments.path if not table_files(path)]
+        if folders:
+            parser.error(f"tables and run folders have reports of their own; {folders[0]} is no table")
+        return _report_tables(files, arguments)
+    if arguments.scale or arguments.runs or arguments.wandb:
+        parser.error("--scale, --runs and --wandb are of tables, and there are only run folders")
+    return _report_runs(arguments.path, arguments)
+
+
+def _parser(command: str) -> Parser:
     parser = Parser(
         prog=f"deeplab {command}",
         description="What runs left behind, or tables of the papers beside what `deeplab ablate` measured for them: in "
@@ -52,40 +72,29 @@ def run(command: str, options: list[str]) -> int:
         help="the page, of tables with a markdown file beside it; default: report.html in the run folder, in this "
         "folder for several runs or tables",
     )
-    arguments = parser.parse_args(options)
-    files = [file for path in arguments.path for file in table_files(path)]
-    if arguments.runs and arguments.wandb:
-        parser.error("--runs and --wandb are two places for the same runs; choose one")
-    if files:
-        folders = [path for path in arguments.path if not table_files(path)]
-        if folders:
-            parser.error(f"tables and run folders have reports of their own; {folders[0]} is no table")
-        return _report_tables(files, arguments)
-    if arguments.scale or arguments.runs or arguments.wandb:
-        parser.error("--scale, --runs and --wandb are of tables, and there are only run folders")
-    return _report_runs(arguments)
+    return parser
 
 
-def _report_tables(files: list[Path], arguments: Namespace) -> int:
-    scale = arguments.scale or "paper"
+def _report_tables(files: Sequence[Path], arguments: Namespace) -> int:
+    scale = arguments.scale or PAPER_SCALE
     root = None if arguments.wandb else (arguments.runs or RUNS) / scale
     if arguments.runs and not (arguments.runs / scale).is_dir():
         raise FileNotFoundError(f"{arguments.runs / scale}: no such folder; `deeplab ablate` makes it in its --runs")
     outcomes = read_wandb(arguments.wandb) if root is None else read_folder(root)
-    comparisons = [compare(read_table(file), scale, outcomes) for file in files]
+    plans = [plan_table(read_table(file), scale) for file in files]
+    comparisons = [compare(plan, outcomes) for plan in plans]
     if arguments.json:
         print(json.dumps([comparison.as_dict() for comparison in comparisons], indent=1))
         return 0
-    from deeplab_lightning.ablation import page
+    from deeplab_lightning.reports import page
 
-    output = arguments.output or Path("report.html")
-    galleries = [gather(comparison.table, scale, outcomes, root) for comparison in comparisons]
+    output = arguments.output or Path(PAGE)
+    galleries = [gather(plan, outcomes, root) for plan in plans]
     _warn(fault for gallery in galleries for fault in gallery.faults)
     tables = list(zip(comparisons, galleries, strict=True))
-    page.write([], output, tables)
-    write_atomically(
-        output.with_suffix(".md"), "\n".join(markdown(each) + gallery.markdown() for each, gallery in tables)
-    )
+    page.write(output, [], tables)
+    sections = [comparison_section(comparison) + gallery_numbers(gallery) for comparison, gallery in tables]
+    write_atomically(output.with_suffix(".md"), "\n".join(sections))
     console = Console()
     for comparison in comparisons:
         print_comparison(console, comparison)
@@ -93,20 +102,21 @@ def _report_tables(files: list[Path], arguments: Namespace) -> int:
     return 0
 
 
-def _report_runs(arguments: Namespace) -> int:
-    runs = [read_run(folder) for folder in arguments.path]
+def _report_runs(folders: Sequence[Path], arguments: Namespace) -> int:
+    runs = [read_run(folder) for folder in folders]
     _warn(fault for each in runs for fault in each.faults)
     if arguments.json:
-        print(json.dumps([record for each in runs for record in each.records], indent=1))
+        records = [{"run": each.name} | score.as_record() for each in runs for score in each.scores]
+        print(json.dumps(records, indent=1))
         return 0
-    from deeplab_lightning.ablation import page
+    from deeplab_lightning.reports import page
 
-    output = arguments.output or (arguments.path[0] if len(runs) == 1 else Path()) / "report.html"
-    page.write(runs, output)
+    output = arguments.output or (folders[0] if len(runs) == 1 else Path()) / PAGE
+    page.write(output, runs)
     console = Console()
     for each in runs:
-        _print(console, each)
-    console.print(f"wrote {output}", markup=False, soft_wrap=True)
+        print_run(console, each)
+    print_line(console, f"wrote {output}")
     return 0
 
 
@@ -114,16 +124,3 @@ def _warn(faults: Iterable[str]) -> None:
     """Say what could not be read, each once, beside what is printed for other programs."""
     for fault in dict.fromkeys(faults):
         print(f"deeplab: warning: {fault}", file=sys.stderr)
-
-
-def _print(console: Console, run: Run) -> None:
-    table = tabulate(run)
-    grid = RichTable(title=escape(run.name), title_justify="left")
-    grid.add_column("metric")
-    for column in table.columns:
-        grid.add_column(escape(column), justify="right")
-    for name, values in table.rows:
-        grid.add_row(escape(name), *("-" if value is None else f"{value:.4f}" for value in values))
-    console.print(grid)
-    for identity in table.identities:
-        console.print(identity, markup=False, highlight=False, soft_wrap=True)

@@ -11,7 +11,7 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser
 from lightning import Trainer
 
-from deeplab_lightning.ablation.compare import list_of_tables
+from deeplab_lightning.reports.compare import list_of_tables
 from deeplab_lightning.ablation.plan import SCALES, Training, merge, nest, plan_table
 from deeplab_lightning.ablation.table import Row, read_table
 from deeplab_lightning.cli import CALLBACKS, DATAMODULES, MODULES

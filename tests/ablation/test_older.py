@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deeplab_lightning.ablation.compare import compare
-from deeplab_lightning.ablation.gallery import gather
+from deeplab_lightning.reports.compare import compare
+from deeplab_lightning.reports.gallery import gather
 from deeplab_lightning.ablation.outcomes import read_folder
 from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.table import read_table

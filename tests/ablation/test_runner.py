@@ -13,7 +13,7 @@ from deeplab_lightning.ablation import runner
 from deeplab_lightning.ablation.outcomes import read_folder
 from deeplab_lightning.ablation.plan import Plan, plan_table
 from deeplab_lightning.ablation.protocol import PROTOCOL
-from deeplab_lightning.ablation.runner import Work, log_tail, run_works, work_of
+from deeplab_lightning.ablation.runner import Work, log_tail, run_jobs, jobs_of
 from deeplab_lightning.ablation.table import read_table
 from tests.ablation.processes import Processes
 from tests.ablation.tables import TABLE, write_tree
@@ -41,13 +41,13 @@ class Said(dict[str, str]):
 
 
 def test_a_training_comes_before_its_evaluations_and_what_starts_from_it(tmp_path: Path) -> None:
-    works = work_of(plan(tmp_path))
+    works = jobs_of(plan(tmp_path))
     assert [work.options(tmp_path)[0] for work in works] == ["fit", "validate", "validate"]
     assert works[2].folder(tmp_path).parent.parent == works[0].folder(tmp_path)
 
 
 def test_the_names_of_its_run_in_wandb(tmp_path: Path) -> None:
-    works = work_of(plan(tmp_path, wandb={"project": "mine"}))
+    works = jobs_of(plan(tmp_path, wandb={"project": "mine"}))
     options = works[0].options(tmp_path)
     assert options[options.index("--wandb.group") :] == [
         *("--wandb.group", "tiny", "--wandb.name", "plain and 1 more", "--wandb.tags", '["tiny", "paper", "seed0"]'),
@@ -57,7 +57,7 @@ def test_the_names_of_its_run_in_wandb(tmp_path: Path) -> None:
     assert [work.rows_name for work in works[1:]] == ["plain", "flip"]
     options = works[2].options(tmp_path)
     assert options[options.index("--wandb.paper") + 1] == '{"val/miou": {"flip": 21.0}}'
-    assert "--wandb.paper" not in work_of(plan_table(plan(tmp_path).table, "smoke"))[2].options(tmp_path)
+    assert "--wandb.paper" not in jobs_of(plan_table(plan(tmp_path).table, "smoke"))[2].options(tmp_path)
     assert works[1].key.startswith(f"{works[0].key}/evaluations/")
 
 
@@ -66,8 +66,8 @@ def test_what_two_tables_share_is_run_once(tmp_path: Path, monkeypatch: pytest.M
     first = plan(tmp_path)
     other = first.table.path.with_name("other.yaml")
     other.write_text(first.table.path.read_text())
-    works = work_of(first, plan_table(read_table(other), "paper"))
-    assert run_works(works, tmp_path / "runs", quiet, TWO) == 0
+    works = jobs_of(first, plan_table(read_table(other), "paper"))
+    assert run_jobs(works, tmp_path / "runs", quiet, TWO) == 0
     assert processes.rows() == ["fit plain and 1 more", "validate plain", "validate flip"]
     (folder,) = (tmp_path / "runs").iterdir()
     assert json.loads((folder / "done.json").read_text())["seconds"] == 1.5
@@ -77,7 +77,7 @@ def test_pieces_run_side_by_side_each_on_its_share(tmp_path: Path, monkeypatch: 
     """None of the two evaluations ends before both have started."""
     barrier = threading.Barrier(2, timeout=PATIENCE)
     processes = Processes(monkeypatch, lambda options: 0 if options[0] == "fit" else 0 * barrier.wait())
-    assert run_works(work_of(plan(tmp_path)), tmp_path / "runs", quiet, TWO) == 0
+    assert run_jobs(jobs_of(plan(tmp_path)), tmp_path / "runs", quiet, TWO) == 0
     assert {environment["OMP_NUM_THREADS"] for environment in processes.environments[1:]} == {"3", "4"}
 
 
@@ -86,8 +86,8 @@ def test_what_is_needed_comes_first_and_a_failure_stops_nothing_else(
 ) -> None:
     processes = Processes(monkeypatch, lambda options: int(options[options.index("--wandb.name") + 1] == "slow"))
     said = Said()
-    works = work_of(plan(tmp_path, OTHERS))
-    assert run_works(works, tmp_path / "runs", said, TWO) == 4
+    works = jobs_of(plan(tmp_path, OTHERS))
+    assert run_jobs(works, tmp_path / "runs", said, TWO) == 4
     assert sorted(processes.rows()) == ["fit plain and 1 more", "fit slow", "validate flip", "validate plain"]
     assert said["fit next"] == "it needs the training of slow, which failed"
     assert said["validate next"] == "it needs the training of next, which was not run"
@@ -95,7 +95,7 @@ def test_what_is_needed_comes_first_and_a_failure_stops_nothing_else(
     assert said["fit slow"].startswith("ended with status 1\n")
     assert "--wandb.name slow" in said["fit slow"]  # the end of its log
     again = Processes(monkeypatch)
-    assert run_works(works, tmp_path / "runs", said, TWO) == 0
+    assert run_jobs(works, tmp_path / "runs", said, TWO) == 0
     assert again.rows()[0] == "fit slow"
     assert said["validate flip"] == "was done"
     assert list((tmp_path / "runs").rglob("failed.json")) == []
@@ -117,7 +117,7 @@ def test_ctrl_c_waits_until_all_have_saved(tmp_path: Path, monkeypatch: pytest.M
 
     processes = Processes(monkeypatch, wait)
     with pytest.raises(KeyboardInterrupt):
-        run_works(work_of(plan(tmp_path, OTHERS)), tmp_path / "runs", tell, TWO)
+        run_jobs(jobs_of(plan(tmp_path, OTHERS)), tmp_path / "runs", tell, TWO)
     assert saved == ["slow"]
     assert processes.rows() == ["fit plain and 1 more", "fit slow"]
     assert len(list((tmp_path / "runs").rglob("done.json"))) == 1  # not of what was interrupted
@@ -139,7 +139,7 @@ def test_sigterm_stops_the_processes_and_waits(tmp_path: Path, monkeypatch: pyte
     before = signal.getsignal(signal.SIGTERM)
     processes = Processes(monkeypatch, wait)
     with pytest.raises(KeyboardInterrupt):
-        run_works(work_of(plan(tmp_path, OTHERS)), tmp_path / "runs", tell, TWO)
+        run_jobs(jobs_of(plan(tmp_path, OTHERS)), tmp_path / "runs", tell, TWO)
     assert ended == ["slow"]
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -147,9 +147,9 @@ def test_sigterm_stops_the_processes_and_waits(tmp_path: Path, monkeypatch: pyte
 def test_status_0_without_its_records_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     processes, said = Processes(monkeypatch), Said()
     monkeypatch.setattr(processes, "_run", lambda options: 0)
-    works = work_of(plan(tmp_path, names=["plain"]))
+    works = jobs_of(plan(tmp_path, names=["plain"]))
     folder = works[0].folder(tmp_path)
-    assert run_works(works, tmp_path, said) == 2
+    assert run_jobs(works, tmp_path, said) == 2
     failure = f"ended with status 0, but there is no record in {folder / 'logs'}"
     assert said["fit plain"].startswith(failure)
     assert json.loads((folder / "failed.json").read_text()) == {"failure": failure}
@@ -160,7 +160,7 @@ def test_status_0_without_its_records_is_a_failure(tmp_path: Path, monkeypatch: 
 def test_a_training_took_what_all_its_attempts_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first was killed outright, the second interrupted; what was scored by hand is no attempt."""
     Processes(monkeypatch)
-    works = work_of(plan(tmp_path, names=["plain"]))
+    works = jobs_of(plan(tmp_path, names=["plain"]))
     folder = works[0].folder(tmp_path)
     for log, record in {
         "fit_0": "{}",
@@ -170,17 +170,17 @@ def test_a_training_took_what_all_its_attempts_took(tmp_path: Path, monkeypatch:
     }.items():
         (folder / "logs" / log).mkdir(parents=True)
         (folder / "logs" / log / "run.json").write_text(record)
-    assert run_works(works, tmp_path, quiet) == 0
+    assert run_jobs(works, tmp_path, quiet) == 0
     outcomes = read_folder(tmp_path)
     assert [outcomes[work.key].seconds for work in works] == [41.5, 1.5]
 
 
 def test_a_record_that_cannot_be_read_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     processes = Processes(monkeypatch)
-    works = work_of(plan(tmp_path, names=["plain"]))
-    run_works(works, tmp_path, quiet)
+    works = jobs_of(plan(tmp_path, names=["plain"]))
+    run_jobs(works, tmp_path, quiet)
     (works[0].folder(tmp_path) / "done.json").write_text("{")
-    assert run_works(works, tmp_path, quiet) == 0
+    assert run_jobs(works, tmp_path, quiet) == 0
     assert processes.rows() == ["fit plain", "validate plain", "fit plain"]
     assert {outcome.state for outcome in read_folder(tmp_path).values()} == {""}
 
@@ -189,7 +189,7 @@ def test_a_record_that_cannot_be_read_is_not_done(tmp_path: Path, monkeypatch: p
 def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[IO[str]]:
     """The lock of the training of "plain", which another process is at."""
     monkeypatch.setattr(runner, "PAUSE", 0.001)
-    folder = work_of(plan(tmp_path))[0].folder(tmp_path)
+    folder = jobs_of(plan(tmp_path))[0].folder(tmp_path)
     folder.mkdir()
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -201,7 +201,7 @@ def test_what_another_process_is_at_stops_nothing_else(
 ) -> None:
     monkeypatch.setattr(runner, "PATIENCE", 0.0)
     processes, said = Processes(monkeypatch), Said()
-    assert run_works(work_of(plan(tmp_path, OTHERS)), tmp_path, said) == 3
+    assert run_jobs(jobs_of(plan(tmp_path, OTHERS)), tmp_path, said) == 3
     assert said["fit plain and 1 more"] == f"{Path(held.name).parent}: in progress elsewhere"
     assert said["validate flip"] == "it needs the training of plain and 1 more, which is in progress elsewhere"
     assert processes.rows() == ["fit slow", "validate slow", "fit next", "validate next"]
@@ -217,7 +217,7 @@ def test_a_process_that_takes_its_time_to_go_holds_up_nothing_else(
         if said.get("validate next") == "done":
             fcntl.flock(held, fcntl.LOCK_UN)
 
-    assert run_works(work_of(plan(tmp_path, OTHERS)), tmp_path, tell) == 0
+    assert run_jobs(jobs_of(plan(tmp_path, OTHERS)), tmp_path, tell) == 0
     assert processes.rows()[-3:] == ["fit plain and 1 more", "validate plain", "validate flip"]
 
 
@@ -225,7 +225,7 @@ def test_a_wandb_agents_names_for_its_run_stay_with_it(tmp_path: Path, monkeypat
     monkeypatch.setenv("WANDB_RUN_ID", "one")
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
     processes = Processes(monkeypatch)
-    run_works(work_of(plan(tmp_path)), tmp_path / "runs", quiet)
+    run_jobs(jobs_of(plan(tmp_path)), tmp_path / "runs", quiet)
     for environment in processes.environments:
         assert "WANDB_RUN_ID" not in environment
         assert environment["WANDB_SWEEP_ID"] == "sweep"

@@ -12,11 +12,11 @@ from PIL import Image
 from rich.console import Console
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.ablation.compare import compare, print_comparison
+from deeplab_lightning.reports.compare import compare, print_comparison
 from deeplab_lightning.ablation.outcomes import read_folder, read_runs
 from deeplab_lightning.ablation.plan import Plan, plan_table
 from deeplab_lightning.ablation.protocol import PROTOCOL
-from deeplab_lightning.ablation.runner import run_works, work_of
+from deeplab_lightning.ablation.runner import run_jobs, jobs_of
 from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.commands.ablate import print_plan
 from deeplab_lightning.datasets.images import DataError
@@ -177,7 +177,7 @@ def test_a_row_of_the_server_is_run_once_and_says_what_to_submit(
     made, root = plan(tmp_path), tmp_path / "runs"
     processes = Processes(monkeypatch)
     for _ in range(2):
-        assert run_works(work_of(made), root, lambda work, what: None) == 0
+        assert run_jobs(jobs_of(made), root, lambda work, what: None) == 0
     assert processes.rows() == ["fit test", "predict test"]
     (tarball,) = root.rglob("comp6_test_cls.tar")
     comparison = compare(made.table, "paper", root, ["test"])
@@ -185,7 +185,7 @@ def test_a_row_of_the_server_is_run_once_and_says_what_to_submit(
     assert f"test: submit {tarball}\n" in capsys.readouterr().out  # whole, in one line
     (line,) = comparison.lines
     assert (line.status, line.ours, line.seconds) == (f"submit {tarball}", None, 3.0)
-    training, prediction = work_of(made)
+    training, prediction = jobs_of(made)
     summary = {"seconds": 1.5, "submission": str(tarball)}
     runs = [
         OfflineRun(
@@ -202,7 +202,7 @@ def test_a_row_of_the_server_is_run_once_and_says_what_to_submit(
 def test_another_scale_submits_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Processes(monkeypatch)
     made = plan_table(plan(tmp_path).table, "smoke", names=["test"])
-    assert run_works(work_of(made), tmp_path / "runs", lambda work, what: None) == 0
+    assert run_jobs(jobs_of(made), tmp_path / "runs", lambda work, what: None) == 0
     assert compare(made.table, "smoke", tmp_path / "runs", ["test"]).lines[0].status == "predicted"
 
 

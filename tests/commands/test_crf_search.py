@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.ablation.crf_search import NO_CRF, Search
+from deeplab_lightning.crf_search import NO_CRF, Search
 from deeplab_lightning.commands.crf_search import write
 from deeplab_lightning.crf.dense_crf import DenseCRF
 

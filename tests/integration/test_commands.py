@@ -12,7 +12,7 @@ from lightning import Trainer
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.ablation.crf_search import Search, fragment
+from deeplab_lightning.crf_search import Search, fragment
 from deeplab_lightning.datasets.folder import FolderDataset
 from deeplab_lightning.datasets.images import Sample
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule

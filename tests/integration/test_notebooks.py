@@ -48,7 +48,7 @@ def execute(name: str, folder: Path, asked: str) -> tuple[int, Any]:
 def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"RUN": "run", "IMAGES": "12", "STEPS": "4", "SIDE": "48"}.items():
         monkeypatch.setenv(f"DEEPLAB_{name}", value)
-    asked = "[run.curves['train/loss'], sorted({r['identity']['weights'] for r in records}), prediction.tolist()]"
+    asked = "[run.curves['train/loss'], sorted({score.identity['weights'] for score in ious}), prediction.tolist()]"
     pictures, (losses, weights, prediction) = execute("01_quickstart", tmp_path, asked)
     assert pictures == 8  # data, loss, scores, classes, two panels, prediction, its probability
     assert [step for step, _ in losses] == [0, 1, 2, 3]

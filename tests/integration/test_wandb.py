@@ -14,7 +14,7 @@ from PIL import Image
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.ablation import outcomes, runner
-from deeplab_lightning.ablation.compare import compare
+from deeplab_lightning.reports.compare import compare
 from deeplab_lightning.ablation.outcomes import read_folder, read_runs
 from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.datasets.shapes import CLASS_NAMES

@@ -6,7 +6,7 @@ import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.ablation.chains import Chain, chains_of, commands_of
+from deeplab_lightning.ablation.sweep import Part, parts_of, commands_of
 from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.table import read_table
 from tests.ablation.tables import TABLE, write_tree
@@ -29,9 +29,9 @@ def planned(capsys: pytest.CaptureFixture[str], command: list[str]) -> tuple[lis
 
 def test_rows_whose_trainings_hang_together(tmp_path: Path) -> None:
     plan = plan_table(read_table(write_tree(tmp_path, tmp_path, TABLE + OTHERS)), "paper", (0, 7))
-    assert chains_of([plan]) == [
-        *(Chain(("plain", "flip"), seed) for seed in (0, 7)),
-        *(Chain(("slow", "next"), seed) for seed in (0, 7)),
+    assert parts_of([plan]) == [
+        *(Part(("plain", "flip"), seed) for seed in (0, 7)),
+        *(Part(("slow", "next"), seed) for seed in (0, 7)),
     ]
 
 

@@ -8,24 +8,32 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from deeplab_lightning.ablation.report import Curve
+from deeplab_lightning.run_reader import Curve
 
 LEGEND_ROWS = 5  # more names than this stand beside the chart
 MARKED_POINTS = 30  # a curve of fewer points shows each of them
+SHOWN_SHARE = 0.01  # smaller shares of a class have no number in its row
 
 
 def lines(title: str, curves: Mapping[str, Sequence[Curve]], x: str = "step", y: str = "") -> Figure:
-    """Curves by name; those of one name, its seeds, share a colour."""
+    """Draw curves by name; those of one name, its seeds, share a colour.
+
+    Args:
+        title: The line above the chart.
+        curves: The curves of each name.
+        x: The name of the horizontal axis.
+        y: The name of the vertical axis.
+    """
     beside = len(curves) > LEGEND_ROWS
     figure = Figure(figsize=(6.8 if beside else 4.6, max(2.8, 0.2 * len(curves))), layout="constrained")
     axes = figure.subplots()
     named: dict[str, Artist] = {}
     for color, (name, seeds) in zip(_colors(len(curves)), curves.items(), strict=True):
-        for seed, curve in enumerate(seeds):
+        for curve in seeds:
             marker = "o" if len(curve) < MARKED_POINTS else None
-            (line,) = axes.plot(*zip(*curve, strict=True), color=color, lw=1.2, marker=marker, markersize=3)
-            if not seed:
-                named[_plain(name)] = line
+            xs, ys = zip(*curve, strict=True)
+            (line,) = axes.plot(xs, ys, color=color, lw=1.2, marker=marker, markersize=3)
+            named.setdefault(_plain(name), line)  # the legend shows a name once
     axes.set_title(_plain(title), fontsize=10)
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
@@ -49,7 +57,7 @@ def _colors(count: int) -> list[tuple[float, ...]]:
 
 
 def bars(values: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Values in 0..1 of the same things, such as the IoU of each class, side by side for each name."""
+    """Draw values in 0..1 of the same things, such as the IoU of each class, side by side for each name."""
     labels = list(dict.fromkeys(label for each in values.values() for label in each))
     height = 0.4 + 0.17 * len(labels)
     figure = Figure(figsize=(1.3 + 1.45 * len(values), height), layout="constrained")
@@ -69,15 +77,21 @@ def bars(values: Mapping[str, Mapping[str, float]]) -> Figure:
 
 
 def confusion(matrix: Tensor, class_names: Sequence[str]) -> Figure:
-    """Of the pixels of each class, the share that was predicted as each: (K, K), target in rows."""
+    """Draw a confusion matrix as shares of the pixels of each class.
+
+    Args:
+        matrix: The number of pixels of each class (row) that were predicted as each (column), (K, K).
+        class_names: The names of the K classes.
+    """
     shares = matrix.double() / matrix.sum(1, keepdim=True)
     side = 2 + 0.32 * len(class_names)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), share in zip(shares.nonzero().tolist(), shares[shares != 0].tolist(), strict=True):
-        if share >= 0.01:
-            axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color="wk"[share < 0.5])
+        if share >= SHOWN_SHARE:
+            color = "black" if share < 0.5 else "white"  # light fields are small shares
+            axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=color)
     names = [_plain(name) for name in class_names]
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)

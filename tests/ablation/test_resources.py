@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from deeplab_lightning.ablation.devices import split_devices
+from deeplab_lightning.ablation.resources import split_devices
 
 
 @pytest.fixture

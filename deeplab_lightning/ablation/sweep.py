@@ -15,23 +15,23 @@ SWEEP = "sweep.yaml"
 
 
 @dataclass(frozen=True)
-class Chain:
+class Part:
     """Rows whose trainings are the same or start from one another, so that one machine must run them.
 
     Args:
-        rows: as `--rows` takes them.
-        seed: of the trainings.
+        rows: The rows as `--rows` takes them.
+        seed: The seed of their trainings.
     """
 
     rows: tuple[str, ...]
     seed: int
 
 
-def chains_of(plans: Sequence[Plan]) -> list[Chain]:
-    """Every row that trains, with each seed, in exactly one chain.
+def parts_of(plans: Sequence[Plan]) -> list[Part]:
+    """The parts of plans: every row that trains, with each seed, is in exactly one.
 
     Raises:
-        TableError: none does.
+        TableError: No row trains.
     """
     found: dict[str, list[tuple[str, int]]] = {}
     for plan in plans:
@@ -42,45 +42,41 @@ def chains_of(plans: Sequence[Plan]) -> list[Chain]:
     if not found:
         names = ", ".join(planned.row.name for plan in plans for planned in plan.rows)
         raise TableError(f"there is nothing to run: {names} are references")
-    return [Chain(tuple(name for name, _ in rows), rows[0][1]) for rows in found.values()]
+    return [Part(tuple(name for name, _ in rows), rows[0][1]) for rows in found.values()]
 
 
-def options_of(plans: Sequence[Plan], runs: Path, more: Sequence[str] = ()) -> list[str]:
-    """What all machines' command lines after `deeplab` have in common."""
+def common_options(plans: Sequence[Plan], runs: Path, more: Sequence[str] = ()) -> list[str]:
+    """The part of the command line after `deeplab` that all machines have in common."""
     tables = [str(plan.table.path) for plan in plans]
     settings = ",".join(f"{key}={value}" for key, value in plans[0].wandb.items())
-    return [
-        "ablate",
-        *tables,
-        "--scale",
-        plans[0].scale,
-        "--runs",
-        str(runs),
-        *(["--wandb", settings] if settings else []),
-        *more,
-    ]
+    wandb = ["--wandb", settings] if settings else []
+    return ["ablate", *tables, "--scale", plans[0].scale, "--runs", str(runs), *wandb, *more]
 
 
 def commands_of(plans: Sequence[Plan], runs: Path, more: Sequence[str] = ()) -> list[list[str]]:
-    """The command line after `deeplab` of each chain, with more options for all."""
-    common = options_of(plans, runs, more)
-    return [[*common, "--rows", ",".join(chain.rows), "--seeds", str(chain.seed)] for chain in chains_of(plans)]
+    """The command line after `deeplab` of each part, with more options for all."""
+    common = common_options(plans, runs, more)
+    return [[*common, "--rows", ",".join(part.rows), "--seeds", str(part.seed)] for part in parts_of(plans)]
 
 
 def write_sweep(plans: Sequence[Plan], runs: Path, more: Sequence[str] = ()) -> Path:
-    """Write a W&B sweep, whose agents run a chain each at a time until none is left; where it is."""
+    """Write a W&B sweep, whose agents run a part each at a time until none is left.
+
+    Returns:
+        The file of the sweep.
+    """
     from deeplab_lightning.loggers import WandbSettings
 
-    chains, wandb = chains_of(plans), {"project": WandbSettings.project} | dict(plans[0].wandb)
+    parts, wandb = parts_of(plans), {"project": WandbSettings.project} | dict(plans[0].wandb)
     sweep: dict[str, Any] = {
         "name": ", ".join(plan.table.path.stem for plan in plans),
         **{key: wandb[key] for key in ("entity", "project") if key in wandb},
         "program": "deeplab_lightning",
         "method": "grid",
-        "command": ["${env}", "${interpreter}", "-m", "${program}", *options_of(plans, runs, more), "${args}"],
+        "command": ["${env}", "${interpreter}", "-m", "${program}", *common_options(plans, runs, more), "${args}"],
         "parameters": {
-            "rows": {"values": list(dict.fromkeys(",".join(chain.rows) for chain in chains))},
-            "seeds": {"values": list(dict.fromkeys(chain.seed for chain in chains))},
+            "rows": {"values": list(dict.fromkeys(",".join(part.rows) for part in parts))},
+            "seeds": {"values": list(dict.fromkeys(part.seed for part in parts))},
         },
     }
     path = runs / plans[0].scale / SWEEP

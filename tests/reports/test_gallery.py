@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.ablation.compare import compare
-from deeplab_lightning.ablation.gallery import PANEL_IMAGES, Gallery, gather
+from deeplab_lightning.reports.compare import compare
+from deeplab_lightning.reports.gallery import PANEL_IMAGES, Gallery, gather
 from deeplab_lightning.ablation.outcomes import read_folder
-from deeplab_lightning.ablation.page import PANEL_WIDTH, render
+from deeplab_lightning.reports.page import PANEL_WIDTH, render
 from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.commands.report import run

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from deeplab_lightning.ablation.records import describe_failure, read_results
+from deeplab_lightning.ablation.results import describe_failure, read_results
 
 
 @pytest.mark.parametrize(

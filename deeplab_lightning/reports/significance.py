@@ -1,4 +1,4 @@
-"""What a handful of seeds can say about the difference between two rows."""
+"""The difference between two rows, as far as a handful of seeds can show it."""
 
 import math
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ class Difference:
     """The mean of one row less that of another.
 
     Args:
-        estimate: of the difference.
-        low: lower end of its confidence interval.
-        high: upper end.
-        p_value: how often seeds alone would make a difference at least as large, were there none.
+        estimate: The difference of the means.
+        low: The lower end of its confidence interval.
+        high: The upper end.
+        p_value: How often seeds alone would make a difference at least as large, were there none.
     """
 
     estimate: float
@@ -31,12 +31,18 @@ class Difference:
 def welch(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Difference:
     """Welch's t test of `first` less `second`: rows of unequal spread, seeds independent and about normal.
 
+    Args:
+        first: The scores of one row, one a seed.
+        second: The scores of the other.
+        confidence: How often such an interval holds the true difference, in 0..1.
+
     Raises:
-        ValueError: one has fewer than two scores, or none of them has any spread; that shows nothing of the noise.
+        ValueError: One has fewer than two scores, or none of them has any spread; that shows nothing of the noise.
     """
     from scipy.stats import ttest_ind
 
-    if min(len(first), len(second)) < 2 or len({*first}) == len({*second}) == 1:
+    have_no_spread = len({*first}) == len({*second}) == 1
+    if min(len(first), len(second)) < 2 or have_no_spread:
         raise ValueError(f"a test needs two seeds or more of each row, with scores that differ: {first}, {second}")
     test = ttest_ind(first, second, equal_var=False)
     low, high = test.confidence_interval(confidence)
@@ -48,8 +54,13 @@ def resolution(spread: float, num_seeds: int, confidence: float = 0.95) -> float
 
     It is half the width of the interval, t * spread * sqrt(2 / num_seeds) with 2 num_seeds - 2 degrees of freedom.
 
+    Args:
+        spread: The standard deviation over the seeds of each row.
+        num_seeds: The number of seeds of each row.
+        confidence: How often such an interval holds the true difference, in 0..1.
+
     Raises:
-        ValueError: fewer than two seeds have no spread.
+        ValueError: There are fewer than two seeds, which have no spread.
     """
     from scipy.stats import t
 

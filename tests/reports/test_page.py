@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from deeplab_lightning.ablation.page import render
+from deeplab_lightning.reports.page import render
 from deeplab_lightning.ablation.report import metric_name, read_run, short_label, tabulate
 from deeplab_lightning.commands.report import run
 from tests.test_identity import IDENTITY

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from deeplab_lightning.ablation.significance import resolution, welch
+from deeplab_lightning.reports.significance import resolution, welch
 
 
 def test_welchs_interval_by_hand() -> None:

@@ -4,7 +4,7 @@ import torch
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
-from deeplab_lightning.ablation.charts import LEGEND_ROWS, bars, confusion, lines, svg
+from deeplab_lightning.reports.charts import LEGEND_ROWS, bars, confusion, lines, svg
 
 
 def test_seeds_share_a_colour_and_a_name() -> None:

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from deeplab_lightning.ablation.compare import Comparison, compare, markdown, print_comparison
-from deeplab_lightning.ablation.gallery import Gallery
-from deeplab_lightning.ablation.page import render
+from deeplab_lightning.reports.compare import Comparison, compare, markdown, print_comparison
+from deeplab_lightning.reports.gallery import Gallery
+from deeplab_lightning.reports.page import render
 from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.protocol import PROTOCOL
 from deeplab_lightning.ablation.table import read_table

@@ -7,8 +7,8 @@ import torch
 import yaml
 from PIL import Image
 
-from deeplab_lightning.ablation import crf_search
-from deeplab_lightning.ablation.crf_search import NO_CRF, Grid, Search, confusion, draw_heat_map, fragment
+from deeplab_lightning import crf_search
+from deeplab_lightning.crf_search import NO_CRF, Grid, Search, confusion, draw_heat_map, fragment
 from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.metrics import mean_iou
 from tests.patience import printed_until_all_have_ended
@@ -134,7 +134,7 @@ def test_what_is_written_can_be_used(tmp_path: Path) -> None:
 KILLED = """
 import os, signal
 from pathlib import Path
-from deeplab_lightning.ablation.crf_search import Grid, Search
+from deeplab_lightning.crf_search import Grid, Search
 def advance(*_):
     print("at work", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,88 @@
+"""The answer of `deeplab ablate --dry-run`: what would run, and what it shares and costs."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from rich.console import Console
+
+from deeplab_lightning.ablation.job import jobs_of
+from deeplab_lightning.ablation.outcomes import Outcome
+from deeplab_lightning.ablation.plan import Plan, Training
+from deeplab_lightning.reports.grid import Grid
+from deeplab_lightning.reports.terminal import print_line
+from deeplab_lightning.run_folder import JobFolder, JobKey
+
+NONE: Mapping[JobKey, str] = MappingProxyType({})
+
+
+def as_dict(plan: Plan, root: Path, older: Mapping[JobKey, str] = NONE) -> dict[str, Any]:
+    """A plan ready for JSON."""
+    rows = [
+        {
+            "name": planned.row.name,
+            "paper": planned.row.paper,
+            "run": planned.training and planned.training.name,
+            "seed": planned.training and planned.seed,
+            "evaluate": planned.evaluation and planned.evaluation.settings,
+        }
+        for planned in plan.rows
+    ]
+    runs = [
+        {
+            "run": training.name,
+            "rows": training.rows,
+            "start_from": training.source and training.source.name,
+            "cost": training.cost,
+            "gigapixels": training.gigapixels,
+            "replaced": training.replaced,
+            "done": _is_done(training, root),
+            "older": older.get(training.key),
+            "commands": [["deeplab", *job.options(root)] for job in jobs_of(plan) if job.training is training],
+            "config": training.config,
+        }
+        for training in plan.trainings
+    ]
+    return {"table": str(plan.table.path), "rows": rows, "runs": runs}
+
+
+def _is_done(training: Training, root: Path) -> bool:
+    return Outcome.read(JobFolder.of(root, training.key)).is_done
+
+
+def print_plan(console: Console, plan: Plan, root: Path, older: Mapping[JobKey, str] = NONE) -> None:
+    """Print the trainings of a plan, what shares them, what they cost, and their commands."""
+    console.print(_plan_grid(plan, root, older).for_terminal(plan.table.title))
+    total = sum(training.gigapixels for training in plan.trainings)
+    print_line(
+        console, f"{len(plan.trainings)} trainings, {total:.3g} gigapixels of crops; evaluations by passes at scale 1"
+    )
+    references = [planned.row.name for planned in plan.rows if planned.training is None]
+    if references:
+        print_line(console, f"references, nothing to run: {', '.join(references)}")
+    served = [planned.row.name for planned in plan.rows if planned.served]
+    if served:
+        names = ", ".join(dict.fromkeys(served))
+        print_line(console, f"label maps for the VOC server, in a tarball each: {names}")
+    jobs = jobs_of(plan)
+    for job in jobs:
+        if job.key in older:
+            print_line(console, f"{job.rows_name}: {older[job.key]}")
+    for training in plan.trainings:
+        for row, replaced in training.replaced.items():
+            print_line(console, f"scale {plan.scale} sets aside {', '.join(replaced)} of {row}")
+    console.print("Its commands; their configs are written when `deeplab ablate` starts them:", highlight=False)
+    for job in jobs:
+        print_line(console, shlex.join(["deeplab", *job.options(root)]))
+
+
+def _plan_grid(plan: Plan, root: Path, older: Mapping[JobKey, str]) -> Grid:
+    rows = []
+    for training in plan.trainings:
+        state = "done" if _is_done(training, root) else "older" if training.key in older else "to do"
+        source = "" if training.source is None else training.source.name
+        passes = "\n".join(f"{each.passes:.3g}" for each in training.evaluations.values())
+        rows.append([training.name, ", ".join(training.rows), source, training.cost, passes, state])
+    return Grid(["run", "rows", "starts from", "cost", "passes", "state"], rows)

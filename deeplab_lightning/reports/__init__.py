@@ -1,0 +1,1 @@
+"""From finished runs to what people read: tables beside the papers, charts, pages."""

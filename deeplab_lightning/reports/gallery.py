@@ -1,0 +1,118 @@
+"""The pictures that a report shows beside the numbers of a table: IoU by class, curves, trimap curves, panels."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+
+from deeplab_lightning.ablation.job import rows_name
+from deeplab_lightning.ablation.older import chosen_evaluation, chosen_keys
+from deeplab_lightning.ablation.outcomes import Outcomes
+from deeplab_lightning.ablation.plan import Plan, Training
+from deeplab_lightning.run_folder import TRIMAP_CURVE, JobFolder, JobKey
+from deeplab_lightning.run_reader import Curve, Run, read_logs
+from deeplab_lightning.scores import ScoreName
+
+CURVES = {"train/loss": "training loss", "val/miou": "validation mIoU"}
+"""The curves that are shown, by logged name, and their titles."""
+PANEL_IMAGES = 2
+
+Scores = dict[ScoreName, float]
+
+
+@dataclass
+class Gallery:
+    """All there is to see of a table; what was not run or recorded is left out.
+
+    Args:
+        ious: The IoU of each class in 0..1, by row, the mean over the seeds.
+        curves: The curves, one a seed, by logged name and by the rows that share the training.
+        trimaps: The mIoU over the width of the band in pixels, the mean over the seeds, by row, without and with CRF.
+        panels: The pictures of the first seed, by image: (row, picture).
+        faults: A sentence for each thing that cannot be read.
+    """
+
+    ious: dict[str, dict[str, float]] = field(default_factory=dict)
+    curves: dict[str, dict[str, list[Curve]]] = field(default_factory=lambda: {name: {} for name in CURVES})
+    trimaps: dict[str, Curve] = field(default_factory=dict)
+    panels: dict[str, list[tuple[str, Path]]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+
+def gather(plan: Plan, outcomes: Outcomes, root: Path | None) -> Gallery:
+    """Gather what there is to see from the outcomes of a plan's jobs.
+
+    Args:
+        plan: The plan of the rows.
+        outcomes: The outcomes, which hold the scores.
+        root: The folder of the jobs, which holds curves and panels; None where the outcomes were read from W&B.
+    """
+    gallery = Gallery()
+    shown: set[JobKey] = set()  # rows may share a training or an evaluation, and differ in the score that they take
+    for planned in plan.rows_once():
+        if planned.training is None:
+            continue
+        keys = list(chosen_keys(planned.training, outcomes).values())
+        if planned.training.key not in shown:
+            shown.add(planned.training.key)
+            _add_curves(gallery, planned.training, _read(root, keys))
+        if planned.evaluation is None:
+            continue
+        evaluations = [chosen_evaluation(key, planned.evaluation, outcomes) for key in keys]
+        scores = _mean_scores(evaluations, outcomes)
+        if ious := _ious(scores, planned.row.metric):
+            gallery.ious[planned.row.name] = ious
+        evaluation = JobKey(planned.training.name, planned.evaluation.digest)
+        if evaluation not in shown:
+            shown.add(evaluation)
+            _add_trimaps(gallery, planned.row.name, planned.row.metric.split, scores)
+            _add_panels(gallery, planned.row.name, _read(root, evaluations))
+    return gallery
+
+
+def _read(root: Path | None, keys: Iterable[JobKey]) -> list[Run]:
+    return [] if root is None else [read_logs(JobFolder.of(root, key).path) for key in keys]
+
+
+def _mean_scores(keys: Iterable[JobKey], outcomes: Outcomes) -> Scores:
+    """The mean over evaluations of each score; what is unfinished has none."""
+    values: dict[ScoreName, list[float]] = defaultdict(list)
+    for key in keys:
+        for score in outcomes[key].scores if key in outcomes else ():
+            values[score.name].append(score.value)
+    return {name: mean(each) for name, each in values.items()}
+
+
+def _ious(scores: Scores, metric: ScoreName) -> dict[str, float]:
+    """The IoUs of the classes that belong to a metric: of its split, with or without the CRF as it is."""
+    return {
+        name.detail: value
+        for name, value in scores.items()
+        if name.kind == "iou" and (name.split, name.refined) == (metric.split, metric.refined)
+    }
+
+
+def _add_curves(gallery: Gallery, training: Training, runs: Sequence[Run]) -> None:
+    gallery.faults += [fault for run in runs for fault in run.faults]
+    for name, by_rows in gallery.curves.items():
+        if found := [run.curves[name] for run in runs if name in run.curves]:
+            by_rows[rows_name(training.rows)] = found
+
+
+def _add_trimaps(gallery: Gallery, row: str, split: str, scores: Scores) -> None:
+    for refined, how in ((False, "without CRF"), (True, "with CRF")):
+        bands = sorted(
+            (float(name.width), value)
+            for name, value in scores.items()
+            if name.kind == "trimap_miou" and (name.split, name.refined) == (split, refined)
+        )
+        if len(bands) > 1:  # one band is in the scores of every evaluation
+            gallery.trimaps[f"{row}, {how}"] = bands
+
+
+def _add_panels(gallery: Gallery, row: str, runs: Sequence[Run]) -> None:
+    gallery.faults += [fault for run in runs for fault in run.faults]
+    pictures = next((run.panels for run in runs if run.panels), [])
+    for path in [path for path in pictures if path.name != TRIMAP_CURVE][:PANEL_IMAGES]:
+        gallery.panels.setdefault(path.stem, []).append((row, path))

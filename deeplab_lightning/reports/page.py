@@ -1,0 +1,89 @@
+"""The report as one HTML page that needs no network: tables, charts, panels."""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+
+from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.datasets.images import read_image
+from deeplab_lightning.reports.charts import bars, lines, svg
+from deeplab_lightning.reports.compare import Comparison
+from deeplab_lightning.reports.gallery import CURVES, Gallery
+from deeplab_lightning.reports.scores import score_grid
+from deeplab_lightning.run_reader import Curve, Run
+
+CHARTS = {
+    "training loss": ("train/loss",),
+    "validation loss": ("val/loss",),
+    "validation scores": ("val/miou", "val/pixel_accuracy", "val/trimap_miou/3"),
+}
+"""The charts of a training, by title, and the curves in each, by logged name."""
+LEARNING_RATE = "lr-"  # begins the logged name of the learning rate of each optimizer and group
+PANEL_WIDTH, PANEL_QUALITY = 720, 85  # of the many panels of a table: pixels, and JPEG's quality
+
+
+def render(runs: Sequence[Run], tables: Sequence[tuple[Comparison, Gallery]] = ()) -> str:
+    """The page as HTML, with a section for each run or table.
+
+    Args:
+        runs: The runs that are shown.
+        tables: The tables of papers beside ours, each with what there is to see of its runs.
+    """
+    environment = Environment(loader=PackageLoader("deeplab_lightning.reports", "."), autoescape=True)
+    template = environment.get_template("report.html.jinja")
+    sections = [_run_section(run) for run in runs]
+    return template.render(runs=sections, tables=[_table_section(*table) for table in tables])
+
+
+def write(path: Path, runs: Sequence[Run], tables: Sequence[tuple[Comparison, Gallery]] = ()) -> None:
+    """Write the page; see `render`."""
+    write_atomically(path, render(runs, tables))
+
+
+def _run_section(run: Run) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "grid": score_grid(run),
+        "charts": _charts(run.curves),
+        "faults": run.faults,
+        "panels": [(path.stem, b64encode(path.read_bytes()).decode()) for path in run.panels],
+    }
+
+
+def _charts(curves: Mapping[str, Curve]) -> list[str]:
+    """SVG pictures of what was logged during training."""
+    rates = [name for name in curves if name.startswith(LEARNING_RATE)]
+    pictures = []
+    for title, names in (CHARTS | {"learning rate": tuple(rates[:1])}).items():
+        if drawn := {name: [curves[name]] for name in names if name in curves}:
+            pictures.append(svg(lines(title, drawn)))
+    return pictures
+
+
+def _table_section(comparison: Comparison, gallery: Gallery) -> dict[str, Any]:
+    drawn = [lines(title, gallery.curves[name]) for name, title in CURVES.items() if gallery.curves[name]]
+    if gallery.trimaps:
+        curves = {name: [curve] for name, curve in gallery.trimaps.items()}
+        drawn.append(lines("mIoU near the boundaries", curves, "trimap width (pixels)"))
+    return {
+        "title": comparison.table.title,
+        "warning": comparison.warning,
+        "grid": comparison.grid(),
+        "bars": svg(bars(gallery.ious)) if gallery.ious else "",
+        "charts": [svg(figure) for figure in drawn],
+        "faults": gallery.faults,
+        "panels": [(image_id, row, _reduced(path)) for image_id, rows in gallery.panels.items() for row, path in rows],
+    }
+
+
+def _reduced(path: Path) -> str:
+    """A picture no wider than `PANEL_WIDTH`, as a JPEG in base64."""
+    picture = read_image(path)
+    picture.thumbnail((PANEL_WIDTH, picture.height))
+    file = BytesIO()
+    picture.save(file, "JPEG", quality=PANEL_QUALITY)
+    return b64encode(file.getvalue()).decode()

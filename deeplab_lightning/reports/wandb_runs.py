@@ -1,0 +1,68 @@
+"""The outcomes of the jobs of tables, read from Weights & Biases."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from deeplab_lightning.ablation.outcomes import Outcome, Outcomes, State
+from deeplab_lightning.identity import ungroup_records
+from deeplab_lightning.run_folder import JobKey
+from deeplab_lightning.scores import Score
+
+
+def read_runs(runs: Iterable[Any]) -> Outcomes:
+    """The outcomes of runs of `wandb.Api`, oldest first; of those of the same job the newest that is done counts.
+
+    Of a training that was resumed the seconds are those of its last attempt.
+    """
+    outcomes: Outcomes = {}
+    for run in runs:
+        key = _key(run)
+        if key is None:
+            continue
+        if "seconds" in run.summary_metrics:
+            outcomes[key] = _read_done(run, key)
+        elif key not in outcomes or not outcomes[key].is_done:
+            outcomes[key] = Outcome(State.FAILED if run.state == "failed" else State.UNFINISHED)
+    return outcomes
+
+
+def _key(run: Any) -> JobKey | None:
+    """The key of the job that a run was; None where it is no run of a table."""
+    try:
+        return JobKey.parse(run.config["wandb"]["work"])
+    except (LookupError, TypeError, ValueError):
+        return None
+
+
+def _read_done(run: Any, key: JobKey) -> Outcome:
+    """The outcome of a run that is done; under the first protocol the key was what the table asked for."""
+    summary, config = run.summary_metrics, run.config
+    records = ungroup_records(summary.get("evaluations", [])) if key.evaluation else []
+    return Outcome(
+        seconds=summary["seconds"],
+        scores=[Score.of_record(record) for record in records],
+        num_devices=config.get("environment", {}).get("num_devices", 1),
+        batch_norm=config.get("batch", {}).get("batch_norm", ""),
+        submission=summary.get("submission", ""),
+        protocol=config["wandb"].get("protocol") or 1,
+        asked=config["wandb"].get("asked") or [key.own_digest],
+    )
+
+
+def read_wandb(project: str) -> Outcomes:
+    """The outcomes of a project, "project" or "entity/project", by W&B's public API.
+
+    Raises:
+        ConnectionError: There is no key, no network, or no such project.
+    """
+    import wandb
+
+    if not wandb.login(prompt=False, verify=False):
+        raise ConnectionError(
+            "W&B has no API key here: `wandb login` or WANDB_API_KEY; without --wandb the local records are read"
+        )
+    try:
+        return read_runs(wandb.Api().runs(project, order="+created_at", per_page=200, lazy=False))
+    except (wandb.Error, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConnectionError(f"W&B's project {project} cannot be read ({reason})") from error
