@@ -1,4 +1,7 @@
-"""The papers' search for the settings of a CRF: a coarse grid, then refinement around the best (v1, 5; v2, 4.1.1)."""
+"""The papers' search for the settings of a CRF: a coarse grid, then refinement around the best.
+
+Section 5 of DeepLab v1 (arXiv:1412.7062), section 4.1.1 of v2 (arXiv:1606.00915).
+"""
 
 import csv
 import os
@@ -22,8 +25,8 @@ from deeplab_lightning.metrics import ConfusionMatrix, mean_iou
 AXES = ("bilateral_weight", "bilateral_xy", "bilateral_rgb", "gaussian_weight", "gaussian_xy")
 NO_CRF = DenseCRF(bilateral_weight=0, gaussian_weight=0, iterations=1)
 
-Advance = Callable[[DenseCRF, int, int], None]
-"""Is told the setting in work, how many images of it are done, and how many there are."""
+OnProgress = Callable[[DenseCRF, int, int], None]
+"""Is called with the setting in work, the number of its images that are done, and the number of all."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,11 @@ class Grid:
     """The values to try of each setting, all combined; ascending.
 
     Args:
-        bilateral_weight: of the appearance kernel.
-        bilateral_xy: its range in pixels.
-        bilateral_rgb: its range in 8-bit colour values.
-        gaussian_weight: of the smoothness kernel.
-        gaussian_xy: its range in pixels.
+        bilateral_weight: Weights of the appearance kernel.
+        bilateral_xy: Ranges of the appearance kernel in pixels.
+        bilateral_rgb: Ranges of the appearance kernel in 8-bit colour values.
+        gaussian_weight: Weights of the smoothness kernel.
+        gaussian_xy: Ranges of the smoothness kernel in pixels.
     """
 
     bilateral_weight: tuple[float, ...] = (3, 4, 5, 6)
@@ -51,18 +54,23 @@ class Grid:
                 raise ValueError(f"the values of {axis.name} must be at least one, ascending, each once: {values}")
 
     def settings(self, iterations: int, normalization: Normalization) -> list[DenseCRF]:
-        """All combinations."""
+        """All combinations of the values."""
         values = product(*(getattr(self, axis) for axis in AXES))
         return [crf_of(combination, iterations, normalization) for combination in values]
 
     def around(self, best: DenseCRF, halvings: int) -> list[DenseCRF]:
-        """The neighbours of a setting on each axis that has several values, the step of the grid halved so often."""
+        """The neighbours of a setting on each axis that has several values.
+
+        Args:
+            best: The setting.
+            halvings: How often the step of the grid, the mean one on an axis, is halved.
+        """
         neighbours = []
         for axis in AXES:
             values, value = getattr(self, axis), getattr(best, axis)
             if len(values) > 1:
                 step = (values[-1] - values[0]) / (len(values) - 1) / 2**halvings
-                neighbours += [replace(best, **{axis: value + way * step}) for way in (-1, 1) if value + way * step > 0]
+                neighbours += [replace(best, **{axis: near}) for near in (value - step, value + step) if near > 0]
         return neighbours
 
 
@@ -76,10 +84,10 @@ class Search:
     """Scores settings on saved logits, and remembers the scores in a CSV file, so that a second start goes on.
 
     Args:
-        images: what `SaveLogits` wrote.
-        scores_file: the CSV file; its rows of this normalisation are taken over, the others kept.
-        num_workers: processes, each on one core.
-        normalization: of all settings.
+        images: The files that `SaveLogits` wrote.
+        scores_file: The CSV file; its rows of this normalisation are taken over, the others kept.
+        num_workers: The number of processes, each on one core.
+        normalization: The normalisation of all settings.
     """
 
     def __init__(
@@ -90,22 +98,22 @@ class Search:
         scores = _read(scores_file)
         self.scores = {crf: miou for crf, miou in scores if crf.normalization == normalization}
 
-    def run(self, grid: Grid, iterations: int, rounds: int, advance: Advance) -> DenseCRF:
+    def run(self, grid: Grid, iterations: int, rounds: int, on_progress: OnProgress) -> DenseCRF:
         """The best setting of the grid and of `rounds` refinements, or `no_crf` where none is better than that.
 
         Args:
-            grid: its coarse part.
-            iterations: of mean field.
-            rounds: of refinement; each halves the step, and moves on while a neighbour is better.
-            advance: shows the progress.
+            grid: The settings of the coarse search.
+            iterations: The iterations of mean field.
+            rounds: The number of refinements; each halves the step, and moves on while a neighbour is better.
+            on_progress: Is called after each image.
         """
         with ProcessPoolExecutor(self.num_workers, get_context("spawn"), _start_worker) as executor:
-            self._score([self.no_crf, *grid.settings(iterations, self.normalization)], executor, advance)
+            self._score([self.no_crf, *grid.settings(iterations, self.normalization)], executor, on_progress)
             for halvings in range(1, rounds + 1):
                 best = None
                 while best != self.best:
                     best = self.best
-                    self._score(grid.around(best, halvings) if best != self.no_crf else [], executor, advance)
+                    self._score(grid.around(best, halvings) if best != self.no_crf else [], executor, on_progress)
         return self.best
 
     @property
@@ -118,7 +126,7 @@ class Search:
         """The best so far of those that change something."""
         return max(self.scores, key=lambda crf: (crf != self.no_crf, self.scores[crf]))
 
-    def _score(self, settings: list[DenseCRF], executor: ProcessPoolExecutor, advance: Advance) -> None:
+    def _score(self, settings: list[DenseCRF], executor: ProcessPoolExecutor, on_progress: OnProgress) -> None:
         for crf in settings:
             if crf in self.scores:
                 continue
@@ -126,8 +134,8 @@ class Search:
             try:
                 for done, future in enumerate(futures, 1):
                     total = total + future.result()
-                    advance(crf, done, len(futures))
-            finally:  # Ctrl-C need not wait for the images that have not begun
+                    on_progress(crf, done, len(futures))
+            finally:  # on Ctrl-C the images that have not begun are not waited for
                 for future in futures:
                     future.cancel()
             self.scores[crf] = mean_iou(total)
@@ -173,7 +181,13 @@ def _append(path: Path, crf: DenseCRF, miou: float) -> None:
 
 
 def draw_heat_map(scores: dict[DenseCRF, float], best: DenseCRF, path: Path) -> None:
-    """Draw the mIoU over the ranges of the appearance kernel into a PNG, its other settings being those of the best."""
+    """Draw the mIoU over the two ranges of the appearance kernel into a PNG.
+
+    Args:
+        scores: The mIoU of each setting; those that differ from the best in anything else are left out.
+        best: The best setting.
+        path: The file of the picture.
+    """
     from matplotlib.figure import Figure
 
     others = [axis for axis in AXES if axis not in ("bilateral_xy", "bilateral_rgb")]
@@ -182,7 +196,7 @@ def draw_heat_map(scores: dict[DenseCRF, float], best: DenseCRF, path: Path) -> 
         for crf, miou in scores.items()
         if all(getattr(crf, axis) == getattr(best, axis) for axis in others)
     }
-    rgbs, xys = (sorted({ranges[which] for ranges in shown}) for which in (0, 1))
+    rgbs, xys = sorted({rgb for rgb, _ in shown}), sorted({xy for _, xy in shown})
     values = [[shown.get((rgb, xy), float("nan")) for xy in xys] for rgb in rgbs]
     figure = Figure(figsize=(1.6 + 0.6 * len(xys), 1.6 + 0.4 * len(rgbs)), layout="constrained")
     axes = figure.subplots()
@@ -197,7 +211,7 @@ def draw_heat_map(scores: dict[DenseCRF, float], best: DenseCRF, path: Path) -> 
 
 
 def fragment(best: DenseCRF, heading: str) -> str:
-    """The setting as a config, ready for `-c` on top of an evaluation."""
+    """The setting as a config, ready for `-c` on top of an evaluation, with a heading as its comment."""
     lines = [f"# {heading}", "trainer:", "  callbacks+:", "    - class_path: CRFEvaluation", "      init_args:"]
     lines += [f"        {name}: {getattr(best, name):g}" for name in (*AXES, "iterations")]
     return "\n".join([*lines, f"        normalization: {best.normalization}", ""])

@@ -1,6 +1,7 @@
 """Imports point one way, and the command starts without heavy ones."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,25 +23,44 @@ LEVELS = {
         "scores",
         "checkpoint_file",
     },
-    1: {"modules", "datamodules", "callbacks", "loggers"},
-    2: {"__main__", "cli", "settings", "commands", "ablation"},
+    1: {"modules", "datamodules", "callbacks", "loggers", "run_reader"},
+    2: {"__main__", "cli", "settings", "commands", "ablation", "reports", "crf_search"},
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
 SIDEWAYS: dict[str, set[str]] = {
     "__main__": {"cli", "commands"},
     "cli": {"settings"},
-    "commands": {"ablation", "cli", "settings"},
+    "commands": {"ablation", "cli", "crf_search", "reports", "settings"},
     "ablation": {"cli"},
+    "reports": {"ablation"},
 }
 MAY_USE = {
     "modules": {"models", "crf", "losses", "metrics", "schedules", "inference", "identity", "checkpoint_file"},
     "datamodules": {"datasets"},
     "callbacks": {"crf", "metrics", "datasets", "identity", "scores", "checkpoint_file", "modules"},
     "loggers": set(),
+    "run_reader": {"datasets", "identity", "scores"},
 }
 FORBIDDEN_IN_LEVEL_0 = {"lightning", "pytorch_lightning", "wandb"}
 LAZY = {"wandb", "pydensecrf", "matplotlib", "segmentation_models_pytorch", "timm", "torchvision", "onnx", "gradio"}
 LAZY |= {"scipy", "pycocotools", "submitit"}
+FILES_OF_RUNS = {
+    *("best.ckpt", "last.ckpt", "previous.ckpt", ".fit.lock", "config.yaml", "metrics.csv", "run.json"),
+    *("evaluation.json", "evaluate.yaml", "done.json", "failed.json", "log.txt", "lock", "trimap.png"),
+}
+FOLDERS_OF_RUNS = {"logs", "panels", "predictions", "evaluations", "wandb"}
+THEIR_OWN_NAMES = {
+    "callbacks/checkpoint_io.py",
+    "callbacks/lock_run.py",
+    "callbacks/log_predictions.py",
+    "callbacks/record_evaluation.py",
+    "callbacks/record_run.py",
+    "callbacks/trimap_evaluation.py",
+    "callbacks/write_predictions.py",
+    "cli.py",
+    "loggers.py",
+}
+"""Files that have yet to take the names from `run_folder`."""
 
 
 def imports(path: Path, top_level_only: bool = False) -> set[str]:
@@ -119,3 +139,20 @@ def test_help_imports_nothing_heavy() -> None:
 def test_files_stay_small() -> None:
     for _, path in sources():
         assert len(path.read_text().splitlines()) <= 300, f"{path} has outgrown its room"
+
+
+def file_names(tree: ast.AST) -> set[str]:
+    """The names of files and folders of a run folder that stand in code; prose, which has spaces, may name them."""
+    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    operands = [side for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
+                for side in (node.left, node.right)]  # fmt: skip
+    words = [str(node.value) for node in constants if not re.search(r"\s", str(node.value))]
+    parts = {part for word in words for part in word.split("/")}
+    paths = {part for word in words if "*" in word for part in word.split("/")}
+    paths |= {str(node.value) for node in operands if isinstance(node, ast.Constant)}
+    return (parts & FILES_OF_RUNS) | (paths & FOLDERS_OF_RUNS)
+
+
+def test_one_file_knows_the_names_in_a_run_folder() -> None:
+    known = {path.relative_to(PACKAGE).as_posix() for _, path in sources() if file_names(ast.parse(path.read_text()))}
+    assert known == {"run_folder.py", *THEIR_OWN_NAMES}

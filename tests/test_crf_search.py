@@ -8,8 +8,8 @@ import yaml
 from PIL import Image
 
 from deeplab_lightning import crf_search
-from deeplab_lightning.crf_search import NO_CRF, Grid, Search, confusion, draw_heat_map, fragment
 from deeplab_lightning.crf.dense_crf import DenseCRF
+from deeplab_lightning.crf_search import NO_CRF, Grid, Search, confusion, draw_heat_map, fragment
 from deeplab_lightning.metrics import mean_iou
 from tests.patience import printed_until_all_have_ended
 

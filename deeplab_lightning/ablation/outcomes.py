@@ -1,7 +1,6 @@
 """The outcomes of the jobs of tables: written into their folders when they end, and read back."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -53,7 +52,7 @@ class Outcome:
     batch_norm: str = ""
     submission: str = ""
     protocol: int = PROTOCOL
-    asked: Sequence[str] = ()
+    asked: list[str] = field(default_factory=list)
     folder: Path | None = field(default=None, compare=False)
 
     @property
@@ -82,7 +81,7 @@ class Outcome:
             content["submission"] = Path(self.submission).relative_to(folder.path).as_posix()
         else:
             content["records"] = [score.as_record() for score in self.scores]
-        _write(folder.done, content | more | {"protocol": self.protocol, "asked": list(self.asked)})
+        _write(folder.done, content | more | {"protocol": self.protocol, "asked": self.asked})
 
     @classmethod
     def read(cls, folder: JobFolder) -> Self:

@@ -3,7 +3,7 @@
 import json
 import os
 from argparse import Namespace
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import get_args
 
@@ -16,55 +16,106 @@ from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.commands.brought_settings import read_brought_settings
 from deeplab_lightning.crf.dense_crf import NORMALIZATION_WORDS, DenseCRF, Normalization
 from deeplab_lightning.crf_search import AXES, Grid, Search, draw_heat_map, fragment
+from deeplab_lightning.run_folder import RunFolder
 from deeplab_lightning.usage import Parser
 
-ROWS = 10
-FILES = ("logits.json", "search.csv", "best.yaml", "heat_map.png")
+ROWS = 10  # of the printed ranking
 EPILOG = """All other options are those of `deeplab validate`: -c experiments/data/X.yaml is the data, --model.scales
 the scales. Model, data and precision come from the newest logs/fit_*/config.yaml beside the checkpoint, which may name
 classes of this package alone; what is given by hand is free. The logits are computed once and kept; a search that was
 interrupted goes on where it stopped."""
 
 
+@dataclass(frozen=True)
+class SearchFolder:
+    """The folder of a search, and the files in it.
+
+    Args:
+        path: The folder itself.
+    """
+
+    path: Path
+
+    @property
+    def logits(self) -> Path:
+        """The folder of the saved logits."""
+        return self.path / "logits"
+
+    @property
+    def origin(self) -> Path:
+        """The record of what the logits were computed from."""
+        return self.path / "logits.json"
+
+    @property
+    def settings(self) -> Path:
+        """The settings that were taken from beside the checkpoint."""
+        return self.path / "settings.yaml"
+
+    @property
+    def scores(self) -> Path:
+        """The scores of all settings."""
+        return self.path / "search.csv"
+
+    @property
+    def best(self) -> Path:
+        """The best setting, as a config."""
+        return self.path / "best.yaml"
+
+    @property
+    def heat_map(self) -> Path:
+        """The picture of the scores."""
+        return self.path / "heat_map.png"
+
+    def images(self) -> list[Path]:
+        """The saved logits that are there, sorted."""
+        return sorted(self.logits.glob("*.npz"))
+
+    def clear(self) -> None:
+        """Remove the logits and what was found with them; all else in the folder stays."""
+        for path in [*self.images(), self.origin, self.scores, self.best, self.heat_map]:
+            path.unlink(missing_ok=True)
+
+
 def run(command: str, options: list[str]) -> int:
     """Compute and keep the logits, search, print, and write what was found."""
     arguments, rest = parse(command, options)
-    output = arguments.output or arguments.checkpoint.parent / "crf_search"
+    folder = SearchFolder(arguments.output or arguments.checkpoint.parent / "crf_search")
     grid = Grid(**{axis: tuple(getattr(arguments, axis)) for axis in AXES})
-    images = _save_logits(arguments, rest, output)
-    search = Search(images, output / "search.csv", arguments.workers, arguments.normalization)
+    _save_logits(arguments, rest, folder)
+    images = folder.images()
+    search = Search(images, folder.scores, arguments.workers, arguments.normalization)
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("", total=len(images))
 
-        def advance(crf: DenseCRF, done: int, total: int) -> None:
+        def on_progress(crf: DenseCRF, done: int, total: int) -> None:
             best = f"best {max(search.scores.values(), default=0):.4f}"
             title = f"{len(search.scores) + 1}: {_describe(crf)} ({best})"
             progress.update(bar, description=title, completed=done, total=total)
 
-        search.run(grid, arguments.iterations, arguments.rounds, advance)
+        search.run(grid, arguments.iterations, arguments.rounds, on_progress)
     _print(console, search)
-    console.print(write(search, output), markup=False, highlight=False)
+    console.print(write(search, folder), markup=False, highlight=False)
     return 0
 
 
-def write(search: Search, output: Path) -> str:
-    """Write what was found into the folder, and say it."""
+def write(search: Search, folder: SearchFolder) -> str:
+    """Write what was found into the folder, and return what there is to say of it."""
     best, num_images, tried = search.best_crf, len(search.images), len(search.scores) - 1
-    draw_heat_map(search.scores, best, output / "heat_map.png")
+    draw_heat_map(search.scores, best, folder.heat_map)
     heading = (
         f"The best of {tried} CRF setting{'' if tried == 1 else 's'}, {NORMALIZATION_WORDS[search.normalization]}, "
         f"on {num_images} validation image{'' if num_images == 1 else 's'}: mIoU {search.scores[best]:.4f}, "
         f"{search.scores[search.no_crf]:.4f} without CRF."
     )
     if search.best == search.no_crf:
-        (output / "best.yaml").unlink(missing_ok=True)  # of an earlier search, it would pass for this one's
-        return (
-            f"{heading}\nno CRF improves the prediction: wrote heat_map.png and search.csv into {output}, no best.yaml"
-        )
-    write_atomically(output / "best.yaml", fragment(best, heading))
-    return f"{heading}\nwrote best.yaml (for -c), heat_map.png and search.csv into {output}"
+        folder.best.unlink(missing_ok=True)  # that of an earlier search would pass for this one's
+        written = f"{folder.heat_map.name} and {folder.scores.name} into {folder.path}, no {folder.best.name}"
+        return f"{heading}\nno CRF improves the prediction: wrote {written}"
+    write_atomically(folder.best, fragment(best, heading))
+    others = f"{folder.heat_map.name} and {folder.scores.name} into {folder.path}"
+    return f"{heading}\nwrote {folder.best.name} (for -c), {others}"
 
 
 def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:
@@ -80,15 +131,15 @@ def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:
         parser.add_argument(
             f"--{axis.name}", type=float, nargs="+", default=axis.default, help=f"values of the grid; default: {values}"
         )
-    parser.add_argument("--images", type=int, default=100, help="of the validation split, its first; default: 100")
-    parser.add_argument("--iterations", type=int, default=10, help="of mean field; default: 10")
+    parser.add_argument("--images", type=int, default=100, help="images, the first of the split; default: 100")
+    parser.add_argument("--iterations", type=int, default=10, help="iterations of mean field; default: 10")
     parser.add_argument(
         "--normalization",
         choices=get_args(Normalization),
         default="after",
         help="of the messages: after filtering, as in the releases of v1 and v2, or symmetric; default: after",
     )
-    parser.add_argument("--rounds", type=int, default=2, help="of refinement, each at half the step; default: 2")
+    parser.add_argument("--rounds", type=int, default=2, help="refinements, each at half the step; default: 2")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; default: one a core")
     parser.add_argument("--output", type=Path, help="folder; default: crf_search beside the checkpoint")
     arguments, rest = parser.parse_known_args(options)
@@ -100,49 +151,50 @@ def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:
     return arguments, rest
 
 
-def _save_logits(arguments: Namespace, rest: list[str], output: Path) -> list[Path]:
-    """The images with their logits, computed unless they are there from the same checkpoint and options."""
+def _save_logits(arguments: Namespace, rest: list[str], folder: SearchFolder) -> None:
+    """Compute the logits unless they are there from the same checkpoint and options."""
     if not arguments.checkpoint.is_file():
         raise FileNotFoundError(f"{arguments.checkpoint}: no such checkpoint")
-    key = {
+    origin = {
         "checkpoint": [str(arguments.checkpoint.resolve()), arguments.checkpoint.stat().st_mtime],
         "images": arguments.images,
         "options": rest,
     }
-    folder, key_file = output / "logits", output / "logits.json"
-    if not key_file.is_file() or json.loads(key_file.read_text()) != key:
-        from deeplab_lightning.cli import run as run_lightning
+    if folder.origin.is_file() and json.loads(folder.origin.read_text()) == origin:
+        return
+    from deeplab_lightning.cli import run as run_lightning
 
-        own = _own_settings(arguments.checkpoint, rest, output / "settings.yaml")
-        options = [*own, *rest, "--ckpt_path", str(arguments.checkpoint)]
-        for path in [*folder.glob("*.npz"), *(output / name for name in FILES)]:
-            path.unlink(missing_ok=True)  # scores of other logits are worth nothing
-        options += ["--trainer.default_root_dir", str(output), "--wandb.mode", "disabled"]
-        options += ["--trainer.limit_val_batches", str(arguments.images), "--data.eval_batch_size", "1"]
-        options += ["--trainer.devices", "1", "--trainer.callbacks+", "SaveLogits"]
-        run_lightning("validate", [*options, "--trainer.callbacks.folder", str(folder)])
-        write_atomically(key_file, json.dumps(key))
-    return sorted(folder.glob("*.npz"))
+    own = _own_settings(arguments.checkpoint, rest, folder.settings)
+    folder.clear()  # scores of other logits are worth nothing
+    options = [*own, *rest, "--ckpt_path", str(arguments.checkpoint)]
+    options += ["--trainer.default_root_dir", str(folder.path), "--wandb.mode", "disabled"]
+    options += ["--trainer.limit_val_batches", str(arguments.images), "--data.eval_batch_size", "1"]
+    options += ["--trainer.devices", "1", "--trainer.callbacks+", "SaveLogits"]
+    run_lightning("validate", [*options, "--trainer.callbacks.folder", str(folder.logits)])
+    write_atomically(folder.origin, json.dumps(origin))
 
 
 def _own_settings(checkpoint: Path, rest: list[str], copy: Path) -> list[str]:
-    """A copy of what is taken of the settings beside the checkpoint; nothing where their file is given by hand."""
-    configs = sorted((checkpoint.parent / "logs").glob("fit_*/config.yaml"), key=_time)
-    if not configs:
+    """The options for a copy of what is taken of the settings beside the checkpoint.
+
+    There are none where the file of these settings is itself given by hand.
+
+    Raises:
+        FileNotFoundError: There are no settings beside the checkpoint.
+    """
+    config = RunFolder(checkpoint.parent).newest_config("fit")
+    if config is None:
         raise FileNotFoundError(f"{checkpoint.parent}: no logs/fit_*/config.yaml beside the checkpoint")
-    if configs[-1].resolve() in (Path(option.rpartition("=")[2]).resolve() for option in rest):
+    if config.resolve() in (Path(option.rpartition("=")[2]).resolve() for option in rest):
         return []
-    write_atomically(copy, yaml.safe_dump(read_brought_settings(configs[-1])))
+    write_atomically(copy, yaml.safe_dump(read_brought_settings(config)))
     return ["-c", str(copy)]
 
 
-def _time(path: Path) -> float:
-    return path.stat().st_mtime
-
-
 def _describe(crf: DenseCRF) -> str:
-    has_kernels = crf.bilateral_weight or crf.gaussian_weight
-    return " ".join(f"{getattr(crf, axis):g}" for axis in AXES) if has_kernels else "no CRF"
+    if not (crf.bilateral_weight or crf.gaussian_weight):
+        return "no CRF"
+    return " ".join(f"{getattr(crf, axis):g}" for axis in AXES)
 
 
 def _print(console: Console, search: Search) -> None:

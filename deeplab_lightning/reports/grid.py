@@ -32,8 +32,9 @@ class Grid:
         """
         table = Table(title=escape(title), title_justify="left")
         for heading in self.headings:
-            justify = "right" if heading in right else "left"
-            table.add_column(escape(heading), justify=justify, no_wrap=heading in no_wrap)
+            table.add_column(
+                escape(heading), justify="right" if heading in right else "left", no_wrap=heading in no_wrap
+            )
         for cells in self.rows:
             table.add_row(*map(escape, cells))
         return table

@@ -14,11 +14,11 @@ from tests.test_identity import IDENTITY
 
 
 class Processes:
-    """Keeps what was started; each process is done at once, or what `wait` makes of it.
+    """Remembers the processes that were started; each is done at once, or when `wait` returns.
 
     Args:
-        monkeypatch: puts it in the place of `subprocess`.
-        wait: what a process does until it ends, given its options; its exit status.
+        monkeypatch: Puts it in the place of `subprocess`.
+        wait: Is called with the options of a process, and returns its exit status when it ends.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, wait: Callable[[list[str]], int] = lambda options: 0) -> None:
@@ -32,9 +32,10 @@ class Processes:
         options = command[3:]
         self.started.append(options)
         self.environments.append(env)
-        return SimpleNamespace(wait=lambda: self._run(options), terminate=self.terminated.set)
+        return SimpleNamespace(wait=lambda: self.run(options), terminate=self.terminated.set)
 
-    def _run(self, options: list[str]) -> int:
+    def run(self, options: list[str]) -> int:
+        """Leave what a process with these options would leave; its exit status."""
         status = self._wait(options)
         if status == 0:
             folder = Path(options[2]).parent
@@ -50,5 +51,5 @@ class Processes:
         return status
 
     def rows(self) -> list[str]:
-        """What was started, by command and rows."""
+        """The jobs that were started, by command and rows."""
         return [f"{options[0]} {options[options.index('--wandb.name') + 1]}" for options in self.started]

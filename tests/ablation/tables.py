@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -95,3 +96,26 @@ def write_evaluation(folder: Path, training: Training, score: float, num_bands: 
         noise = np.random.default_rng(0).integers(0, 256, (60, 2000, 3), np.uint8)
         Image.fromarray(noise).save(panels / f"{name}.png")
     (folder / "done.json").write_text(json.dumps({"records": records, "seconds": 2}))
+
+
+def write_scored_tree(root: Path) -> Path:
+    """Write the tree, whose plain row is done with two seeds at the paper's scale and with one at the smoke scale.
+
+    Returns:
+        The path of the table; the runs are in `runs` under the root.
+    """
+    path = write_tree(root, root)
+    for scale, scores in (("paper", (0.22, 0.24)), ("smoke", (0.1,))):
+        plan = plan_table(read_table(path), scale, range(len(scores)))
+        for training, score in zip(plan.trainings, scores, strict=True):
+            folder = root / "runs" / scale / training.name
+            write_done(folder, {"seed": training.seed, "seconds": 10})
+            record = {"metric": "val/miou", "value": score, "identity": IDENTITY.as_dict()}
+            write_done(folder / "evaluations" / next(iter(training.evaluations)), {"records": [record], "seconds": 2})
+    return path
+
+
+def write_done(folder: Path, content: dict[str, Any]) -> None:
+    """Write the record of a job that is done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "done.json").write_text(json.dumps(content))

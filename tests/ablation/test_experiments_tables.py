@@ -11,12 +11,13 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser
 from lightning import Trainer
 
-from deeplab_lightning.reports.compare import list_of_tables
-from deeplab_lightning.ablation.plan import SCALES, Training, merge, nest, plan_table
+from deeplab_lightning.ablation.plan import Training, merge, nest, plan_table
+from deeplab_lightning.ablation.scales import SCALES
 from deeplab_lightning.ablation.table import Row, read_table
 from deeplab_lightning.cli import CALLBACKS, DATAMODULES, MODULES
 from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.modules.base import SegmentationModule
+from deeplab_lightning.reports.markdown import list_of_tables
 from tests.ablation.printed import COLUMNS, COUNTS, DECODER, NUMBERS, RESNET, UNCERTAIN
 from tests.integration.conftest import ROOT
 
@@ -91,18 +92,19 @@ def test_rows_are_the_papers(path: Path) -> None:
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_rows_say_what_stands_against_their_number(path: Path) -> None:
     table = read_table(path)
-    marks = {row.name: row.uncertain for row in table.rows if row.uncertain and not row.stage}
+    marks = {row.name: row.remarks.uncertain for row in table.rows if row.remarks.uncertain and not row.stage}
     uncertain = {name: text.removesuffix(RESNET).removesuffix(DECODER) for name, text in marks.items()}
     assert {name for name, text in uncertain.items() if text} == UNCERTAIN.get(path.stem, set())
     for planned in plan_table(table, "paper").rows:
         row = planned.row
-        assert bool(row.not_reproducible) == ("jft" in row.name.lower())
-        assert row.metric.startswith("server/") == ("VOC 2012 test" in f"{table.title} {row.note}") or row.stage
+        assert bool(row.remarks.not_reproducible) == ("jft" in row.name.lower())
+        is_test = "VOC 2012 test" in f"{table.title} {row.remarks.note}"
+        assert (row.metric.split == "server") == is_test or row.stage
         if not row.stage:
             other = has_other_resnet(row, planned.training)
-            assert (row.uncertain or "").endswith(RESNET) == other, row.name
+            assert (row.remarks.uncertain or "").endswith(RESNET) == other, row.name
             if other and planned.training is not None and "Plus" in planned.training.config["model"]["class_path"]:
-                assert (row.uncertain or "").endswith(DECODER + RESNET), row.name
+                assert (row.remarks.uncertain or "").endswith(DECODER + RESNET), row.name
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
@@ -153,7 +155,7 @@ def test_a_row_after_the_crf_has_one_as_released(path: Path) -> None:
         callbacks = planned.evaluation.settings.get("trainer", {}).get("callbacks+", [])
         crfs = [callback["init_args"] for callback in callbacks if callback["class_path"] == "CRFEvaluation"]
         assert all(crf["normalization"] == "after" for crf in crfs), planned.row.name
-        if planned.row.metric.startswith("server/"):
+        if planned.served:
             assert bool(crfs) == ("crf" in planned.row.name.lower()), planned.row.name
 
 
@@ -191,4 +193,4 @@ def test_trainings_are_shared_across_tables() -> None:
 
 def test_the_list_in_the_readme_is_that_of_the_files() -> None:
     text = (ROOT / "experiments" / "README.md").read_text()
-    assert list_of_tables([read_table(path) for path in TABLES]) in text
+    assert list_of_tables([plan_table(read_table(path), "paper") for path in TABLES]) in text

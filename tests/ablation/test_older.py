@@ -4,12 +4,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deeplab_lightning.reports.compare import compare
-from deeplab_lightning.reports.gallery import gather
-from deeplab_lightning.ablation.outcomes import read_folder
-from deeplab_lightning.ablation.plan import plan_table
+from deeplab_lightning.ablation.older import accept_older, find_older, keys_by_seed
+from deeplab_lightning.ablation.outcomes import Outcome, read_folder
+from deeplab_lightning.ablation.plan import Plan, plan_table
 from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.commands.ablate import run
+from deeplab_lightning.reports.compare import compare
+from deeplab_lightning.reports.gallery import gather
+from deeplab_lightning.run_folder import JobKey
 from tests.ablation.defaults import changed_default
 from tests.ablation.processes import Processes
 from tests.ablation.tables import TABLE, write_tree
@@ -29,7 +31,7 @@ class Done:
         self.path, self.root = write_tree(root, root, TABLE + NEXT), root / "runs" / "paper"
         self._monkeypatch = monkeypatch
         assert self.ablate()[0] == 0
-        (training, _) = plan_table(read_table(self.path), "paper").trainings
+        (training, _) = self.plan().trainings
         self.folder = self.root / training.name
         log = next((self.folder / "logs").glob("fit_*")) / "config.yaml"
         settings = training.config["model"]["init_args"] | {"trimap_width": 3}
@@ -43,9 +45,11 @@ class Done:
 
     def states(self) -> dict[str, tuple[float | None, str]]:
         """What a report shows of the rows."""
-        return {
-            line.row.name: (line.ours, line.status) for line in compare(read_table(self.path), "paper", self.root).lines
-        }
+        return {line.row.name: (line.ours, line.status) for line in compare(self.plan(), read_folder(self.root)).lines}
+
+    def plan(self) -> Plan:
+        """The plan of the rows as the code is now."""
+        return plan_table(read_table(self.path), "paper")
 
 
 @pytest.fixture
@@ -79,7 +83,7 @@ def test_a_report_shows_an_older_result_and_marks_it(done: Done) -> None:
         assert ours == 20.0
         assert "older protocol (" in status
         assert "model.init_args.trimap_width 3 -> 5" in status
-        assert gather(read_table(done.path), "paper", read_folder(done.root), done.root).faults == []
+        assert gather(done.plan(), read_folder(done.root), done.root).faults == []
 
 
 def test_an_older_result_can_be_accepted(done: Done) -> None:
@@ -102,7 +106,7 @@ def test_an_older_result_can_be_done_again_and_is_kept(done: Done) -> None:
 
 def test_folders_of_the_first_protocol_are_found(done: Done) -> None:
     """They are named by the hash of what the table gives, and say neither that nor a protocol."""
-    for training in plan_table(read_table(done.path), "paper").trainings:
+    for training in done.plan().trainings:
         folder = (done.root / training.name).rename(done.root / f"{training.asked[0]}_seed0")
         for digest, evaluation in training.evaluations.items():
             (folder / "evaluations" / digest).rename(folder / "evaluations" / evaluation.asked[0])
@@ -117,3 +121,20 @@ def test_folders_of_the_first_protocol_are_found(done: Done) -> None:
     assert "older protocol (protocol 1 -> 2: data.batch_size is of all processes together" in status
     assert done.ablate() == (1, [])
     assert done.ablate("--older", "accept") == (0, [])
+
+
+def test_the_seeds_of_a_training_in_their_order(tmp_path: Path) -> None:
+    (training,) = plan_table(read_table(write_tree(tmp_path, tmp_path)), "paper").trainings
+    keys = [JobKey.of_training(training.digest, seed) for seed in (10, 1)]
+    others = [JobKey.of_training("0123456789", 2), JobKey(training.name, "0123456789")]
+    assert keys_by_seed(training, dict.fromkeys([*keys, *others], Outcome())) == {1: keys[1], 10: keys[0]}
+
+
+def test_what_is_accepted_leaves_the_plan_as_it_is(done: Done) -> None:
+    with changed_default(trimap_width=5):
+        plan, outcomes = done.plan(), read_folder(done.root)
+        name = plan.trainings[0].name
+        (accepted,) = accept_older([plan], outcomes)
+        assert plan.trainings[0].name == name != accepted.trainings[0].name == done.folder.name
+        assert JobKey(name) in find_older([plan], outcomes)
+        assert find_older([accepted], outcomes) == {}

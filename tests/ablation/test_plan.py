@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from deeplab_lightning.ablation.plan import Plan, Training, check_scale, competition, merge, nest, plan_table
+from deeplab_lightning.ablation.plan import Plan, Training, competition, merge, nest, plan_table
 from deeplab_lightning.ablation.runner import config_of
+from deeplab_lightning.ablation.scales import check_scale
 from deeplab_lightning.ablation.table import Settings, TableError, read_table
 from tests.ablation.tables import TABLE, write_tree
 
@@ -110,7 +111,7 @@ def test_the_competition_follows_from_all_that_was_seen(
     def training(settings: Settings, source: Training | None) -> Training:
         voc = nest({"data.class_path": "VOCDataModule", "data.init_args": {}, "model.init_args.pretrained": False})
         merge(voc, nest(settings))
-        return Training("name", voc, 0, source, "group", [])
+        return Training("name", voc, 0, source, group="group", tags=[])
 
     assert competition(training(config, None if source is None else training(source, None))) == expected
 

@@ -10,11 +10,13 @@ from typing import IO
 import pytest
 
 from deeplab_lightning.ablation import runner
-from deeplab_lightning.ablation.outcomes import read_folder
+from deeplab_lightning.ablation.job import Job, jobs_of
+from deeplab_lightning.ablation.outcomes import Outcome, State, read_folder
 from deeplab_lightning.ablation.plan import Plan, plan_table
-from deeplab_lightning.ablation.protocol import PROTOCOL
-from deeplab_lightning.ablation.runner import Work, log_tail, run_jobs, jobs_of
+from deeplab_lightning.ablation.resources import Resources
+from deeplab_lightning.ablation.runner import log_tail, run_jobs
 from deeplab_lightning.ablation.table import read_table
+from deeplab_lightning.run_folder import JobFolder
 from tests.ablation.processes import Processes
 from tests.ablation.tables import TABLE, write_tree
 from tests.patience import PATIENCE
@@ -22,43 +24,23 @@ from tests.patience import PATIENCE
 OTHERS = """  - {name: slow, train: {model.init_args.lr: 0.001}, paper: 1}
   - {name: next, train: {trainer.max_steps: 9}, start_from: slow, paper: 3}
 """
-TWO = ({"OMP_NUM_THREADS": "3"}, {"OMP_NUM_THREADS": "4"})
+TWO = (Resources(3), Resources(4))
+DONE = (State.DONE, "")
 
 
 def plan(folder: Path, more: str = "", **kwargs: object) -> Plan:
     return plan_table(read_table(write_tree(folder, folder, TABLE + more)), "paper", **kwargs)  # type: ignore[arg-type]
 
 
-def quiet(work: Work, what: str) -> None:
+def quiet(job: Job, state: State, reason: str) -> None:
     pass
 
 
-class Said(dict[str, str]):
-    """What was told last of each piece of work, by command and rows."""
+class Said(dict[str, tuple[State, str]]):
+    """The last state of each job and its reason, by command and rows."""
 
-    def __call__(self, work: Work, what: str) -> None:
-        self[f"{work.command} {work.rows_name}"] = what
-
-
-def test_a_training_comes_before_its_evaluations_and_what_starts_from_it(tmp_path: Path) -> None:
-    works = jobs_of(plan(tmp_path))
-    assert [work.options(tmp_path)[0] for work in works] == ["fit", "validate", "validate"]
-    assert works[2].folder(tmp_path).parent.parent == works[0].folder(tmp_path)
-
-
-def test_the_names_of_its_run_in_wandb(tmp_path: Path) -> None:
-    works = jobs_of(plan(tmp_path, wandb={"project": "mine"}))
-    options = works[0].options(tmp_path)
-    assert options[options.index("--wandb.group") :] == [
-        *("--wandb.group", "tiny", "--wandb.name", "plain and 1 more", "--wandb.tags", '["tiny", "paper", "seed0"]'),
-        *("--wandb.work", works[0].training.name, "--wandb.asked", json.dumps(works[0].asked)),
-        *("--wandb.protocol", str(PROTOCOL), "--wandb.project", "mine"),
-    ]
-    assert [work.rows_name for work in works[1:]] == ["plain", "flip"]
-    options = works[2].options(tmp_path)
-    assert options[options.index("--wandb.paper") + 1] == '{"val/miou": {"flip": 21.0}}'
-    assert "--wandb.paper" not in jobs_of(plan_table(plan(tmp_path).table, "smoke"))[2].options(tmp_path)
-    assert works[1].key.startswith(f"{works[0].key}/evaluations/")
+    def __call__(self, job: Job, state: State, reason: str) -> None:
+        self[f"{job.command} {job.rows_name}"] = state, reason
 
 
 def test_what_two_tables_share_is_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,8 +48,8 @@ def test_what_two_tables_share_is_run_once(tmp_path: Path, monkeypatch: pytest.M
     first = plan(tmp_path)
     other = first.table.path.with_name("other.yaml")
     other.write_text(first.table.path.read_text())
-    works = jobs_of(first, plan_table(read_table(other), "paper"))
-    assert run_jobs(works, tmp_path / "runs", quiet, TWO) == 0
+    jobs = jobs_of(first, plan_table(read_table(other), "paper"))
+    assert run_jobs(jobs, tmp_path / "runs", quiet, TWO) == 0
     assert processes.rows() == ["fit plain and 1 more", "validate plain", "validate flip"]
     (folder,) = (tmp_path / "runs").iterdir()
     assert json.loads((folder / "done.json").read_text())["seconds"] == 1.5
@@ -86,18 +68,21 @@ def test_what_is_needed_comes_first_and_a_failure_stops_nothing_else(
 ) -> None:
     processes = Processes(monkeypatch, lambda options: int(options[options.index("--wandb.name") + 1] == "slow"))
     said = Said()
-    works = jobs_of(plan(tmp_path, OTHERS))
-    assert run_jobs(works, tmp_path / "runs", said, TWO) == 4
+    jobs = jobs_of(plan(tmp_path, OTHERS))
+    assert run_jobs(jobs, tmp_path / "runs", said, TWO) == 4
     assert sorted(processes.rows()) == ["fit plain and 1 more", "fit slow", "validate flip", "validate plain"]
-    assert said["fit next"] == "it needs the training of slow, which failed"
-    assert said["validate next"] == "it needs the training of next, which was not run"
-    assert said["validate flip"] == "done"
-    assert said["fit slow"].startswith("ended with status 1\n")
-    assert "--wandb.name slow" in said["fit slow"]  # the end of its log
+    assert said["fit next"] == (State.LACKING, "it needs the training of slow, which failed")
+    assert said["validate next"] == (State.LACKING, "it needs the training of next, which was not run")
+    assert said["validate flip"] == DONE
+    state, reason = said["fit slow"]
+    assert state is State.FAILED
+    assert reason.startswith("ended with status 1\n")
+    assert "--wandb.name slow" in reason  # the end of its log
     again = Processes(monkeypatch)
-    assert run_jobs(works, tmp_path / "runs", said, TWO) == 0
+    assert run_jobs(jobs, tmp_path / "runs", said, TWO) == 0
     assert again.rows()[0] == "fit slow"
-    assert said["validate flip"] == "was done"
+    assert "validate flip" not in again.rows()
+    assert said["validate flip"] == DONE
     assert list((tmp_path / "runs").rglob("failed.json")) == []
 
 
@@ -110,8 +95,8 @@ def test_ctrl_c_waits_until_all_have_saved(tmp_path: Path, monkeypatch: pytest.M
             saved.append("slow")
         return 0
 
-    def tell(work: Work, what: str) -> None:
-        if what == "done":
+    def tell(job: Job, state: State, reason: str) -> None:
+        if state is State.DONE:
             interrupted.set()
             raise KeyboardInterrupt
 
@@ -132,8 +117,8 @@ def test_sigterm_stops_the_processes_and_waits(tmp_path: Path, monkeypatch: pyte
             ended.append("slow")
         return 0
 
-    def tell(work: Work, what: str) -> None:
-        if what == "done":
+    def tell(job: Job, state: State, reason: str) -> None:
+        if state is State.DONE:
             os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
@@ -146,22 +131,22 @@ def test_sigterm_stops_the_processes_and_waits(tmp_path: Path, monkeypatch: pyte
 
 def test_status_0_without_its_records_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     processes, said = Processes(monkeypatch), Said()
-    monkeypatch.setattr(processes, "_run", lambda options: 0)
-    works = jobs_of(plan(tmp_path, names=["plain"]))
-    folder = works[0].folder(tmp_path)
-    assert run_jobs(works, tmp_path, said) == 2
-    failure = f"ended with status 0, but there is no record in {folder / 'logs'}"
-    assert said["fit plain"].startswith(failure)
-    assert json.loads((folder / "failed.json").read_text()) == {"failure": failure}
-    assert read_folder(tmp_path)[folder.name].state == f"failed: {failure}"
-    assert not (folder / "done.json").exists()
+    monkeypatch.setattr(processes, "run", lambda options: 0)
+    jobs = jobs_of(plan(tmp_path, names=["plain"]))
+    folder = jobs[0].folder(tmp_path)
+    assert run_jobs(jobs, tmp_path, said) == 2
+    failure = f"ended with status 0, but there is no record in {folder.log_root}"
+    assert said["fit plain"][1].startswith(failure)
+    assert json.loads((folder.path / "failed.json").read_text()) == {"failure": failure}
+    assert read_folder(tmp_path)[jobs[0].key] == Outcome(State.FAILED, failure)
+    assert not (folder.path / "done.json").exists()
 
 
 def test_a_training_took_what_all_its_attempts_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first was killed outright, the second interrupted; what was scored by hand is no attempt."""
     Processes(monkeypatch)
-    works = jobs_of(plan(tmp_path, names=["plain"]))
-    folder = works[0].folder(tmp_path)
+    jobs = jobs_of(plan(tmp_path, names=["plain"]))
+    folder = jobs[0].folder(tmp_path).path
     for log, record in {
         "fit_0": "{}",
         "fit_1": '{"seconds": 40.0}',
@@ -170,19 +155,19 @@ def test_a_training_took_what_all_its_attempts_took(tmp_path: Path, monkeypatch:
     }.items():
         (folder / "logs" / log).mkdir(parents=True)
         (folder / "logs" / log / "run.json").write_text(record)
-    assert run_jobs(works, tmp_path, quiet) == 0
+    assert run_jobs(jobs, tmp_path, quiet) == 0
     outcomes = read_folder(tmp_path)
-    assert [outcomes[work.key].seconds for work in works] == [41.5, 1.5]
+    assert [outcomes[job.key].seconds for job in jobs] == [41.5, 1.5]
 
 
 def test_a_record_that_cannot_be_read_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     processes = Processes(monkeypatch)
-    works = jobs_of(plan(tmp_path, names=["plain"]))
-    run_jobs(works, tmp_path, quiet)
-    (works[0].folder(tmp_path) / "done.json").write_text("{")
-    assert run_jobs(works, tmp_path, quiet) == 0
+    jobs = jobs_of(plan(tmp_path, names=["plain"]))
+    run_jobs(jobs, tmp_path, quiet)
+    jobs[0].folder(tmp_path).done.write_text("{")
+    assert run_jobs(jobs, tmp_path, quiet) == 0
     assert processes.rows() == ["fit plain", "validate plain", "fit plain"]
-    assert {outcome.state for outcome in read_folder(tmp_path).values()} == {""}
+    assert {outcome.state for outcome in read_folder(tmp_path).values()} == {State.DONE}
 
 
 @pytest.fixture
@@ -190,8 +175,8 @@ def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[IO[str]]:
     """The lock of the training of "plain", which another process is at."""
     monkeypatch.setattr(runner, "PAUSE", 0.001)
     folder = jobs_of(plan(tmp_path))[0].folder(tmp_path)
-    folder.mkdir()
-    with (folder / "lock").open("w") as lock:
+    folder.path.mkdir()
+    with folder.lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock
 
@@ -202,8 +187,9 @@ def test_what_another_process_is_at_stops_nothing_else(
     monkeypatch.setattr(runner, "PATIENCE", 0.0)
     processes, said = Processes(monkeypatch), Said()
     assert run_jobs(jobs_of(plan(tmp_path, OTHERS)), tmp_path, said) == 3
-    assert said["fit plain and 1 more"] == f"{Path(held.name).parent}: in progress elsewhere"
-    assert said["validate flip"] == "it needs the training of plain and 1 more, which is in progress elsewhere"
+    assert said["fit plain and 1 more"] == (State.ELSEWHERE, f"{Path(held.name).parent}: in progress elsewhere")
+    reason = "it needs the training of plain and 1 more, which is in progress elsewhere"
+    assert said["validate flip"] == (State.LACKING, reason)
     assert processes.rows() == ["fit slow", "validate slow", "fit next", "validate next"]
 
 
@@ -212,9 +198,9 @@ def test_a_process_that_takes_its_time_to_go_holds_up_nothing_else(
 ) -> None:
     processes, said = Processes(monkeypatch), Said()
 
-    def tell(work: Work, what: str) -> None:
-        said(work, what)
-        if said.get("validate next") == "done":
+    def tell(job: Job, state: State, reason: str) -> None:
+        said(job, state, reason)
+        if said.get("validate next") == DONE:
             fcntl.flock(held, fcntl.LOCK_UN)
 
     assert run_jobs(jobs_of(plan(tmp_path, OTHERS)), tmp_path, tell) == 0
@@ -233,4 +219,4 @@ def test_a_wandb_agents_names_for_its_run_stay_with_it(tmp_path: Path, monkeypat
 
 def test_the_end_of_a_log(tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text("".join(f"{number}\n" for number in range(100)))
-    assert log_tail(tmp_path).splitlines() == [str(number) for number in range(88, 100)]
+    assert log_tail(JobFolder(tmp_path)).splitlines() == [str(number) for number in range(88, 100)]

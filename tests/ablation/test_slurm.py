@@ -107,8 +107,8 @@ def test_a_task_whose_time_is_up_saves_and_goes_on(package: Path) -> None:
     finally:
         thread.join()
         signal.signal(signal.SIGUSR1, before)
-    assert task._process is not None
-    assert task._process.wait() == 130
+    assert task.process is not None
+    assert task.process.wait() == 130
     assert (package / "stopped").read_text() == "saved"
     again = later[0].function
     assert isinstance(again, Task)

@@ -12,16 +12,19 @@ from PIL import Image
 from rich.console import Console
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.reports.compare import compare, print_comparison
-from deeplab_lightning.ablation.outcomes import read_folder, read_runs
+from deeplab_lightning.ablation.job import Job, jobs_of
+from deeplab_lightning.ablation.outcomes import State, read_folder
 from deeplab_lightning.ablation.plan import Plan, plan_table
 from deeplab_lightning.ablation.protocol import PROTOCOL
-from deeplab_lightning.ablation.runner import run_jobs, jobs_of
+from deeplab_lightning.ablation.runner import run_jobs
 from deeplab_lightning.ablation.table import read_table
-from deeplab_lightning.commands.ablate import print_plan
+from deeplab_lightning.commands.dry_run import print_plan
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.palette import PALETTE
 from deeplab_lightning.datasets.submission import write_submission
+from deeplab_lightning.reports.compare import compare
+from deeplab_lightning.reports.terminal import print_comparison
+from deeplab_lightning.reports.wandb_runs import read_runs
 from tests.ablation.processes import Processes
 from tests.ablation.tables import TABLE, write_tree
 from tests.devkits import VOC_TEST, save_palette
@@ -171,16 +174,20 @@ def plan(folder: Path) -> Plan:
     return plan_table(read_table(write_tree(folder, folder, TABLE + SERVER)), "paper", names=["test"])
 
 
+def quiet(job: Job, state: State, reason: str) -> None:
+    pass
+
+
 def test_a_row_of_the_server_is_run_once_and_says_what_to_submit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made, root = plan(tmp_path), tmp_path / "runs"
     processes = Processes(monkeypatch)
     for _ in range(2):
-        assert run_jobs(jobs_of(made), root, lambda work, what: None) == 0
+        assert run_jobs(jobs_of(made), root, quiet) == 0
     assert processes.rows() == ["fit test", "predict test"]
     (tarball,) = root.rglob("comp6_test_cls.tar")
-    comparison = compare(made.table, "paper", root, ["test"])
+    comparison = compare(made, read_folder(root))
     print_comparison(Console(width=80), comparison)
     assert f"test: submit {tarball}\n" in capsys.readouterr().out  # whole, in one line
     (line,) = comparison.lines
@@ -191,10 +198,10 @@ def test_a_row_of_the_server_is_run_once_and_says_what_to_submit(
         OfflineRun(
             root,
             "finished",
-            config={"wandb": {"work": work.key, "asked": work.asked, "protocol": PROTOCOL}},
-            summary_metrics=summary if work is prediction else {"seconds": 1.5},
+            config={"wandb": {"work": str(job.key), "asked": job.asked, "protocol": PROTOCOL}},
+            summary_metrics=summary if job is prediction else {"seconds": 1.5},
         )
-        for work in (training, prediction)
+        for job in (training, prediction)
     ]
     assert read_runs(runs) == read_folder(root)
 
@@ -202,8 +209,8 @@ def test_a_row_of_the_server_is_run_once_and_says_what_to_submit(
 def test_another_scale_submits_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Processes(monkeypatch)
     made = plan_table(plan(tmp_path).table, "smoke", names=["test"])
-    assert run_jobs(jobs_of(made), tmp_path / "runs", lambda work, what: None) == 0
-    assert compare(made.table, "smoke", tmp_path / "runs", ["test"]).lines[0].status == "predicted"
+    assert run_jobs(jobs_of(made), tmp_path / "runs", quiet) == 0
+    assert compare(made, read_folder(tmp_path / "runs")).lines[0].status == "predicted"
 
 
 def test_a_dry_run_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

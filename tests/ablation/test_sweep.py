@@ -6,8 +6,8 @@ import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.ablation.sweep import Part, parts_of, commands_of
 from deeplab_lightning.ablation.plan import plan_table
+from deeplab_lightning.ablation.sweep import Part, commands_of, parts_of
 from deeplab_lightning.ablation.table import read_table
 from tests.ablation.tables import TABLE, write_tree
 from tests.integration.conftest import ROOT
@@ -35,7 +35,7 @@ def test_rows_whose_trainings_hang_together(tmp_path: Path) -> None:
     ]
 
 
-def test_the_chains_of_tables_that_share_trainings_run_every_row_once(
+def test_the_parts_of_tables_that_share_trainings_run_every_row_once(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     paths = [path for path in TABLES if path.stem.startswith("deeplab_v1")]
@@ -46,7 +46,7 @@ def test_the_chains_of_tables_that_share_trainings_run_every_row_once(
     seen: set[str] = set()
     for command in commands_of(plans, tmp_path):
         rows, own = planned(capsys, command)
-        assert not own & seen  # no training belongs to two chains
+        assert not own & seen  # no training belongs to two parts
         found, seen = found + rows, seen | own
     assert sorted(found) == sorted(every)
     assert seen == trainings

@@ -19,13 +19,13 @@ def test_rows_and_references(tmp_path: Path) -> None:
     others, plain, flip = table.rows
     assert (others.train, plain.train) == (None, {})
     assert flip.evaluate == {"model.init_args.flip": True}
-    assert flip.remarks == "uncertain: the side"
+    assert flip.all_remarks == "uncertain: the side"
     assert table.root == tmp_path
 
 
 def test_what_is_uncertain_of_all_rows_that_train(tmp_path: Path) -> None:
     table = read_table(write_tree(tmp_path, tmp_path, TABLE.replace("rows:", "uncertain: the stem\nrows:")))
-    assert [row.uncertain for row in table.rows] == [None, "the stem", "the side; the stem"]
+    assert [row.remarks.uncertain for row in table.rows] == [None, "the stem", "the side; the stem"]
 
 
 def test_a_row_that_is_only_scored_trains_as_the_files_say(tmp_path: Path) -> None:

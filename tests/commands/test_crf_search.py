@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.crf_search import NO_CRF, Search
-from deeplab_lightning.commands.crf_search import write
+from deeplab_lightning.commands.crf_search import SearchFolder, write
 from deeplab_lightning.crf.dense_crf import DenseCRF
+from deeplab_lightning.crf_search import NO_CRF, Search
 
 WEAK, STRONG = DenseCRF(1, 10, 10, 1, 1), DenseCRF(3, 10, 10, 1, 1)
 
@@ -22,7 +22,7 @@ def test_where_no_crf_wins_it_says_so_and_no_setting_is_written(tmp_path: Path) 
     """Nor is the one left there that an earlier search found."""
     (tmp_path / "best.yaml").touch()
     for without, weak, strong in ((0.5, 0.3, 0.4), (0.5, 0.3, 0.5)):
-        said = write(searched(tmp_path, without, weak, strong), tmp_path)
+        said = write(searched(tmp_path, without, weak, strong), SearchFolder(tmp_path))
         assert (
             f"The best of 2 CRF settings, normalised after filtering, on 1 validation image: mIoU {strong:.4f}" in said
         )
@@ -32,7 +32,7 @@ def test_where_no_crf_wins_it_says_so_and_no_setting_is_written(tmp_path: Path) 
 
 
 def test_where_one_wins_it_is_written(tmp_path: Path) -> None:
-    said = write(searched(tmp_path, 0.3, 0.35, 0.4), tmp_path)
+    said = write(searched(tmp_path, 0.3, 0.35, 0.4), SearchFolder(tmp_path))
     assert "wrote best.yaml" in said
     assert "bilateral_weight: 3" in (tmp_path / "best.yaml").read_text()
 

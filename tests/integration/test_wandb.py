@@ -13,12 +13,15 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.ablation import outcomes, runner
-from deeplab_lightning.reports.compare import compare
-from deeplab_lightning.ablation.outcomes import read_folder, read_runs
+from deeplab_lightning.ablation import runner
+from deeplab_lightning.ablation.outcomes import Outcome, State, read_folder
+from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.datasets.shapes import CLASS_NAMES
 from deeplab_lightning.identity import group_records, ungroup_records
+from deeplab_lightning.reports.compare import compare
+from deeplab_lightning.reports.wandb_runs import read_runs
+from deeplab_lightning.run_folder import JobKey
 from tests.ablation.tables import TABLE, write_tree
 from tests.integration.conftest import ROOT
 from tests.wandb_file import OfflineRun, read_offline_runs
@@ -177,9 +180,9 @@ def test_the_checkpoint_that_was_scored_is_kept_where_asked(place: Place) -> Non
 
 
 def test_the_report_is_the_same_from_both(place: Place) -> None:
-    table = read_table(place.table)
-    local = compare(table, "paper", read_folder(place.root))
-    online = compare(table, "paper", read_runs(place.runs))
+    plan = plan_table(read_table(place.table), "paper")
+    local = compare(plan, read_folder(place.root))
+    online = compare(plan, read_runs(place.runs))
     assert online == local
     assert [len(line.scores) for line in local.lines] == [0, 1, 0, 1, 1]
     assert [line.status for line in local.lines] == ["", "", "not yet run", "", ""]
@@ -209,13 +212,14 @@ def test_the_command_reads_a_project(
 
 def test_of_the_runs_of_one_work_the_newest_that_is_done_counts(place: Place) -> None:
     training, plain, _ = place.runs
-    key = plain.config["wandb"]["work"]
+    key = JobKey.parse(plain.config["wandb"]["work"])
     stopped = OfflineRun(plain.folder, "crashed", config=plain.config)
     other = OfflineRun(plain.folder, config={"wandb": {"work": None}})
     newer = OfflineRun(
         plain.folder, "finished", config=plain.config, summary_metrics={"seconds": 3.0, "evaluations": []}
     )
-    assert read_runs([stopped, other])[key].state == "unfinished"
+    assert read_runs([stopped, other])[key].state is State.UNFINISHED
     assert read_runs([stopped, plain, stopped])[key].seconds == plain.summary_metrics["seconds"]
-    assert read_runs([plain, newer])[key] == outcomes.Outcome("", 3.0, [], asked=plain.config["wandb"]["asked"])
-    assert read_runs([OfflineRun(plain.folder, "failed", config=training.config)]).popitem()[1].state == "failed"
+    assert read_runs([plain, newer])[key] == Outcome(seconds=3.0, asked=plain.config["wandb"]["asked"])
+    (failed,) = read_runs([OfflineRun(plain.folder, "failed", config=training.config)]).values()
+    assert str(failed) == "failed"
