@@ -63,7 +63,7 @@ class LogFolder:
         return self.path / "predictions"
 
     @property
-    def age(self) -> float:
+    def modified(self) -> float:
         """The time of the newest file, in seconds since 1970; 0 where there is no file."""
         return max((path.stat().st_mtime for path in self.path.iterdir() if path.is_file()), default=0.0)
 

@@ -73,7 +73,7 @@ def read_run(folder: Path) -> Run:
 
 def read_logs(folder: Path) -> Run:
     """Read what there is so far of a run folder, even if that is nothing; what cannot be read is a fault."""
-    logs = sorted(RunFolder(folder).logs(), key=lambda log: log.age)
+    logs = sorted(RunFolder(folder).logs(), key=lambda log: log.modified)
     newest: dict[tuple[ScoreName, str], Score] = {}
     run = Run(folder.resolve().name)
     for log in logs:

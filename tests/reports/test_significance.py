@@ -39,7 +39,7 @@ def test_resolution_is_the_half_width_at_equal_spread() -> None:
 
 def test_too_few_seeds() -> None:
     for rows in (([1.0], [2.0, 3.0]), ([1.0, 1.0], [2.0, 2.0])):
-        with pytest.raises(ValueError, match="two seeds or more"):
+        with pytest.raises(ValueError, match=r"\[[12]\.0"):
             welch(*rows)
-    with pytest.raises(ValueError, match="at least 2, got 1"):
+    with pytest.raises(ValueError, match="num_seeds.* 1"):
         resolution(1.0, 1)
