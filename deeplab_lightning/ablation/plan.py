@@ -202,9 +202,7 @@ def _plan_training(
     asked = digest([config, source_asked])
     group = table.path.stem
     tags = [group, scale, *PAPER.findall(table.title), f"seed{seed}"]
-    training = trainings.setdefault(
-        name, Training(name, config, seed=seed, source=source, group=table.path.stem, tags=tags)
-    )
+    training = trainings.setdefault(name, Training(name, config, seed=seed, source=source, group=group, tags=tags))
     training.resolved = resolved
     training.asked += [asked] if asked not in training.asked else []
     training.rows += [row.name] if row.name not in training.rows else []
