@@ -73,7 +73,7 @@ def run_jobs(
     Raises:
         KeyboardInterrupt: On Ctrl-C or SIGTERM, once all processes have saved and ended.
     """
-    return _Runner(jobs, root, on_progress, list(resources), older).run()
+    return _Runner(jobs, root, on_progress, resources=list(resources), older=older).run()
 
 
 class _Runner:
