@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from deeplab_lightning.datasets.transforms import EvaluationTransform
+from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.deeplab_v1 import DeepLabV1Module
 from deeplab_lightning.modules.deeplab_v2 import DeepLabV2Module
@@ -16,11 +17,17 @@ from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 from tests.models.test_networks import NETWORKS
 
 
+class NamedModule(SegmentationModule):
+    """A module of the network of that name in the networks' own tests."""
+
+    def configure_network(self, num_classes: int, *, name: str) -> SegmentationNetwork:  # type: ignore[override]
+        with torch.device("meta"):
+            return NETWORKS[name]()
+
+
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_groups_hold_every_parameter_that_trains_once(name: str) -> None:
-    module = SegmentationModule(5)
-    with torch.device("meta"):
-        module.set_network(NETWORKS[name]())
+    module = NamedModule(5, name=name)
     grouped = [parameter for group in module.parameter_groups() for parameter in group["params"]]
     assert len({id(parameter) for parameter in grouped}) == len(grouped)
     trained = {id(parameter) for parameter in module.parameters() if parameter.requires_grad}
@@ -182,10 +189,10 @@ def test_weights_trained_with_other_poolings_are_refused() -> None:
 
 def test_weights_trained_with_other_strides_are_no_start(tmp_path: Path) -> None:
     path = str(tmp_path / "last.ckpt")
-    torch.save(checkpoint_of(DeepLabV2Module(4, "resnet50"), "stride_unit"), path)
+    torch.save(checkpoint_of(DeepLabV2Module(4, backbone="resnet50"), "stride_unit"), path)
     with pytest.raises(ValueError, match="another network: stride_unit first_1x1 there, first here"):
-        DeepLabV2Module(4, "resnet50", stride_unit="first", start_from=path)
-    DeepLabV2Module(4, "resnet50", start_from=path)
+        DeepLabV2Module(4, backbone="resnet50", stride_unit="first", start_from=path)
+    DeepLabV2Module(4, backbone="resnet50", start_from=path)
 
 
 def test_msc_starts_from_a_trunk_of_other_poolings(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_loss_on_the_grid_of_the_logits() -> None:
 def test_the_four_terms_of_multi_scale_inputs(upsample_logits: bool) -> None:
     """Section 3.2 of v2: one loss for each input scale, one for their maximum."""
     scales = (1.0, 0.75, 0.5)
-    module = DeepLabV2Module(4, "resnet50", input_scales=scales, upsample_logits=upsample_logits).eval()
+    module = DeepLabV2Module(4, backbone="resnet50", input_scales=scales, upsample_logits=upsample_logits).eval()
     network = module.network
     assert isinstance(network, DeepLabV2)
     images, target = torch.randn(1, 3, 65, 65), torch.randint(0, 4, (1, 65, 65))
