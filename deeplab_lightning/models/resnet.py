@@ -94,24 +94,25 @@ class ResNet(nn.Module):
     the parameters are torchvision's (and, for the three 3x3 stem, timm's), so ImageNet weights load as they are.
 
     Args:
-        depth: 18, 34, 50 or 101.
-        output_stride: image side over side of the last features: 8, 16, 32, and on to 2 ** (num_blocks + 1).
-        multi_grid: unit rates of block4 and the blocks after it, in turn; each multiplies the block's rate (v3, section
+        depth: Number of layers: 18, 34, 50 or 101.
+        output_stride: Image side over side of the last features: 8, 16, 32, and on to 2 ** (num_blocks + 1).
+        multi_grid: Unit rates of block4 and the blocks after it, in turn; each multiplies the block's rate (v3, section
             3.2.1).
-        stem: one 7x7 (the paper's text) or three 3x3 of 64, 64, 128 channels (the released "beta" ResNets).
-        stride_unit: which unit of a block strides. "first": the first unit of block2 and up, where torchvision and timm
+        stem: First convolutions: "conv7x7" (the paper's text), or "three_conv3x3" of 64, 64, 128 channels (the
+            released "beta" ResNets).
+        stride_unit: Unit of a block that strides. "first": the first unit of block2 and up, where torchvision and timm
             have it; when such a unit loses its stride, its own 3x3 keeps the rate of the block before, as in training
             on ImageNet. "last": the last unit of every block but the last, as in the released TensorFlow models; the
             rates of block4 are then (2, 4, 8) at output stride 16 with multi_grid (1, 2, 4). "first_1x1": the first
             unit, on its 1x1, and pooling with ceil sizes, as in Caffe and v2. "first_dilated": as "first", but the 3x3
             that loses its stride uses the larger rate already, as in segmentation-models-pytorch; features at two
             output strides do not agree then.
-        num_blocks: 4, or up to 7: block5 to block7 are copies of block4 in cascade (v3, section 3.2).
-        low_level_features: "block": the last features of block1 at stride 4 and of block2 at stride 8. "conv3": in the
-            last unit but one of these blocks, what conv3 adds to the shortcut, as in the TensorFlow release
-            (feature_extractor.py: block1/unit_2 and block2/unit_3); bottlenecks only.
-        pretrained: load ImageNet weights (torchvision's, or timm's resnet101s and kin for the three 3x3 stem); blocks
-            after block4 start from random ones. These weights stride in the 3x3 of a block's first unit.
+        num_blocks: Number of blocks, 4 to 7; block5 to block7 are copies of block4 in cascade (v3, section 3.2).
+        low_level_features: Low-level features. "block": the last ones of block1 at stride 4 and of block2 at stride 8.
+            "conv3": in the last unit but one of these blocks, what conv3 adds to the shortcut, as in the TensorFlow
+            release (feature_extractor.py: block1/unit_2 and block2/unit_3); bottlenecks only.
+        pretrained: ImageNet weights are loaded (torchvision's, or timm's resnet101s and its like for the three 3x3
+            stem); blocks after block4 start at random. These weights stride in the 3x3 of a block's first unit.
 
     Raises:
         ValueError: A setting cannot work, or the ImageNet weights were trained with other strides.
@@ -122,6 +123,7 @@ class ResNet(nn.Module):
         depth: int,
         output_stride: int = 16,
         multi_grid: Sequence[int] = (1, 1, 1),
+        *,
         stem: Stem = "conv7x7",
         stride_unit: StrideUnit = "first",
         num_blocks: int = 4,
