@@ -51,7 +51,7 @@ class Encoder(nn.Module):
         except OSError as error:
             raise ConnectionError(offline_message(name, error)) from error
         for head in CLASSIFIER_HEADS:
-            if hasattr(self.encoder, head[0]):  # several processes would wait for its gradients
+            if hasattr(self.encoder, head[0]):  # with several processes, each would wait for their gradients for ever
                 for part in head:
                     self.encoder.get_submodule(part).requires_grad_(False)
         channels = self.encoder.out_channels
