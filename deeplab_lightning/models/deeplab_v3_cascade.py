@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from deeplab_lightning.models.layers import SegmentationNetwork, classifier
-from deeplab_lightning.models.resnet import UNITS, ResNet
+from deeplab_lightning.models.resnet import RESNETS, ResNet
 
 
 class DeepLabV3Cascade(SegmentationNetwork):
@@ -34,11 +34,10 @@ class DeepLabV3Cascade(SegmentationNetwork):
         **resnet_settings: Any,
     ) -> None:
         super().__init__(num_classes, output_stride, align_corners)
-        depths = {f"resnet{depth}": depth for depth in UNITS}
-        if backbone not in depths:
-            raise ValueError(f"backbone must be one of {[*depths]}, got {backbone!r}")
+        if backbone not in RESNETS:
+            raise ValueError(f"backbone must be one of {[*RESNETS]}, got {backbone!r}")
         self.backbone = ResNet(
-            depths[backbone], output_stride, num_blocks=num_blocks, low_level_features="block", **resnet_settings
+            RESNETS[backbone], output_stride, num_blocks=num_blocks, low_level_features="block", **resnet_settings
         )
         self.classifier = classifier(self.backbone.out_channels, num_classes)
 

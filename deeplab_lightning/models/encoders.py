@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from deeplab_lightning.models.imagenet import offline_message
 from deeplab_lightning.models.mobilenet import MobileNet
-from deeplab_lightning.models.resnet import UNITS, LowLevelFeatures, ResNet, Stem, StrideUnit
-from deeplab_lightning.models.xception import FLOWS, Xception
+from deeplab_lightning.models.resnet import RESNETS, LowLevelFeatures, ResNet, Stem, StrideUnit
+from deeplab_lightning.models.xception import XCEPTIONS, Xception
 from deeplab_lightning.usage import did_you_mean
 
 Backbone: TypeAlias = "ResNet | Xception | MobileNet | Encoder"
@@ -79,11 +79,9 @@ def build_backbone(
 ) -> Backbone:
     """Build the backbone of a name.
 
-    "resnet18", "resnet34", "resnet50", "resnet101", "xception41", "xception65", "xception71", "mobilenet_v2" and
-    "mobilenet_v3_large" are this package's, all others smp's or timm's (see `Encoder`).
-
     Args:
-        name: Name of the backbone.
+        name: Name of the backbone: "resnet18", "resnet34", "resnet50", "resnet101", "xception41", "xception65",
+            "xception71", "mobilenet_v2" or "mobilenet_v3_large"; any other is one of smp or timm (see `Encoder`).
         output_stride: Output stride: 8, 16 or 32.
         multi_grid: Unit rates of a ResNet's block4.
         stem: Stem of a ResNet: "conv7x7" or "three_conv3x3".
@@ -97,16 +95,13 @@ def build_backbone(
     Raises:
         ValueError: A setting is set that the backbone does not have.
     """
-    resnet = name in {f"resnet{depth}" for depth in UNITS}
-    xception = name in {f"xception{depth}" for depth in FLOWS}
-    if not resnet and (tuple(multi_grid) != (1, 1, 1) or stem != "conv7x7" or low_level_features != "block"):
+    if name not in RESNETS and (tuple(multi_grid) != (1, 1, 1) or stem != "conv7x7" or low_level_features != "block"):
         raise ValueError(f"multi_grid, stem and low_level_features act on ResNets only, not on backbone {name!r}")
-    if not xception and relu_after_depthwise:
+    if name not in XCEPTIONS and relu_after_depthwise:
         raise ValueError(f"relu_after_depthwise acts on Xception only, not on backbone {name!r}")
-    if resnet:
-        depth = int(name.removeprefix("resnet"))
+    if name in RESNETS:
         return ResNet(
-            depth,
+            RESNETS[name],
             output_stride,
             multi_grid,
             stem=stem,
@@ -118,8 +113,8 @@ def build_backbone(
         return MobileNet(3, output_stride, stride_unit, pretrained)
     if stride_unit != "first":
         raise ValueError(f"stride_unit {stride_unit!r} does not exist for backbone {name!r}")
-    if xception:
-        return Xception(int(name.removeprefix("xception")), output_stride, relu_after_depthwise, pretrained)
+    if name in XCEPTIONS:
+        return Xception(XCEPTIONS[name], output_stride, relu_after_depthwise, pretrained)
     if name in ("mobilenet_v2", "mobilenet_v3_large"):
         return MobileNet(2 if name == "mobilenet_v2" else 3, output_stride, pretrained=pretrained)
     return Encoder(name, output_stride, pretrained)

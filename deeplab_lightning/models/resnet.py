@@ -15,6 +15,7 @@ StrideUnit = Literal["first", "first_1x1", "first_dilated", "last"]
 LowLevelFeatures = Literal["block", "conv3"]
 
 UNITS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+RESNETS = {f"resnet{depth}": depth for depth in UNITS}
 CHANNELS = (64, 128, 256, 512)  # block1 to block4
 CASCADE = ("layer5.", "layer6.", "layer7.")
 

@@ -14,7 +14,7 @@ from deeplab_lightning.models.deeplab_v2 import DeepLabV2
 from deeplab_lightning.models.deeplab_v3 import DeepLabV3
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
 from deeplab_lightning.models.layers import SegmentationNetwork
-from deeplab_lightning.models.resnet import UNITS
+from deeplab_lightning.models.resnet import RESNETS
 
 StateDict = Mapping[str, Tensor]
 Network = TypeVar("Network", bound=SegmentationNetwork)
@@ -107,7 +107,7 @@ def from_smp(
     Raises:
         ValueError: No such class is known, or tensors are left over or missing.
     """
-    own = encoder in {f"resnet{depth}" for depth in UNITS}
+    own = encoder in RESNETS
     num_classes = _num_classes(state_dict, "segmentation_head.0.weight")
     settings: dict[str, Any] = {
         "backbone": encoder if own or encoder.startswith("tu-") else f"smp-{encoder}",

@@ -13,6 +13,7 @@ FLOWS = {
     65: ((128, 256, 728), (2, 2, 2), 16),
     71: ((128, 256, 256, 728, 728), (2, 1, 2, 1, 2), 16),
 }
+XCEPTIONS = {f"xception{depth}": depth for depth in FLOWS}
 LAST_CHANNELS = (1536, 1536, 2048)
 
 

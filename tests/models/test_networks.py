@@ -23,10 +23,12 @@ NETWORKS: dict[str, Builder] = {
     "v2 vgg16": lambda: DeepLabV2(5, "vgg16", (2, 4, 8, 12)),
     "v2 resnet50": lambda: DeepLabV2(5, "resnet50", input_scales=(1, 0.75, 0.5)),
     "v3 block4": lambda: DeepLabV3Cascade(5, "resnet18", 4, multi_grid=(1, 2)),
-    "v3 block7": lambda: DeepLabV3Cascade(5, "resnet50", 7, 8, (1, 2, 1), stride_unit="last"),
+    "v3 block7": lambda: DeepLabV3Cascade(5, "resnet50", 7, 8, multi_grid=(1, 2, 1), stride_unit="last"),
     "v3 block5 stride 64": lambda: DeepLabV3Cascade(5, "resnet18", 5, 64),
     "v3 resnet18": lambda: DeepLabV3(5, "resnet18"),
-    "v3 resnet50 stride 8": lambda: DeepLabV3(5, "resnet50", 8, (12, 24, 36), (1, 2, 4), "three_conv3x3", "last"),
+    "v3 resnet50 stride 8": lambda: DeepLabV3(
+        5, "resnet50", 8, (12, 24, 36), multi_grid=(1, 2, 4), stem="three_conv3x3", stride_unit="last"
+    ),
     "v3 without image pooling": lambda: DeepLabV3(5, "resnet18", image_pooling=False, align_corners=True),
     "v3+ resnet18": lambda: DeepLabV3Plus(5, "resnet18"),
     "v3+ resnet34 stride 32": lambda: DeepLabV3Plus(5, "resnet34", 32, (3, 6, 9), align_corners=True),

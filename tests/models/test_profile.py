@@ -1,6 +1,7 @@
 """Costs and fields counted without running, against the papers and against networks that are run."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,8 @@ Builder = Callable[[], SegmentationNetwork]
 
 
 def v3(output_stride: int, *rates: int) -> SegmentationNetwork:
-    return DeepLabV3(21, "resnet101", output_stride, rates, (1, 2, 4), "three_conv3x3", "last")
+    settings: dict[str, Any] = {"multi_grid": (1, 2, 4), "stem": "three_conv3x3", "stride_unit": "last"}
+    return DeepLabV3(21, "resnet101", output_stride, rates, **settings)
 
 
 @pytest.mark.parametrize(

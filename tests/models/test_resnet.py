@@ -28,7 +28,9 @@ def test_atrous_consistency(depth: int, stride_unit: StrideUnit, stem: Stem) -> 
     """Dense features, subsampled, equal the strided ones with the same weights (v3, section 3.1)."""
     images = torch.randn(1, 3, 97, 65, dtype=torch.float64)
     multi_grid = (1, 2, 4) if depth == 50 else (1, 2)
-    networks = {stride: ResNet(depth, stride, multi_grid, stem, stride_unit).double() for stride in (8, 16, 32)}
+    networks = {
+        stride: ResNet(depth, stride, multi_grid, stem=stem, stride_unit=stride_unit).double() for stride in (8, 16, 32)
+    }
     settled(networks[32])
     features = {}
     for stride, network in networks.items():
