@@ -66,7 +66,7 @@ class DeepLabV1(SegmentationNetwork):
     in more than an upsampling for MSc and for poolings of 2x2.
 
     Args:
-        num_classes: K, background included.
+        num_classes: Number of classes K, background included.
         kernel_size: Side of fc6's kernel: 3 (LargeFOV), 4 or 7.
         rate: Atrous rate of fc6: 12 (LargeFOV), 8 or 4.
         fc_channels: Channels of fc6 and fc7: 1024 (LargeFOV) or 4096.

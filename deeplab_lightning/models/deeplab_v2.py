@@ -32,8 +32,8 @@ class DeepLabV2(SegmentationNetwork):
     train.prototxt of ASPP-L).
 
     Args:
-        num_classes: K, background included.
-        backbone: "vgg16", "resnet50" or "resnet101".
+        num_classes: Number of classes K, background included.
+        backbone: One of "vgg16", "resnet50" or "resnet101".
         atrous_rates: Rates of the branches as used: (6, 12, 18, 24) is ASPP-L, (2, 4, 8, 12) ASPP-S, (12,) LargeFOV.
         classifier_kernel_size: Side of the kernels of a ResNet's classifiers: 3, or 1 as in Table 4 before LargeFOV,
             with the rate 1.

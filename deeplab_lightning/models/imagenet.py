@@ -15,7 +15,9 @@ def imagenet_state_dict(name: str) -> dict[str, Tensor]:
         ConnectionError: The weights cannot be downloaded and are not in the cache.
     """
     try:
-        state = _timm(name.removeprefix("timm/")) if name.startswith("timm/") else _torchvision(name)
+        state = (
+            timm_state_dict(name.removeprefix("timm/")) if name.startswith("timm/") else torchvision_state_dict(name)
+        )
     except (OSError, RuntimeError) as error:  # URLError is an OSError; the hub raises its own kinds of both
         raise ConnectionError(offline_message(name, error)) from error
     return {key: value for key, value in state.items() if not key.startswith(("fc.", "head."))}
@@ -35,14 +37,20 @@ def offline_message(name: str, error: Exception) -> str:
     )
 
 
-def _torchvision(name: str) -> dict[str, Tensor]:
+def torchvision_state_dict(name: str) -> dict[str, Tensor]:
+    """Load all tensors of torchvision's network of a name."""
     from torchvision.models import get_model_weights
 
     state: dict[str, Tensor] = get_model_weights(name)["IMAGENET1K_V1"].get_state_dict(progress=True, check_hash=True)
     return state
 
 
-def _timm(name: str) -> dict[str, Tensor]:
+def timm_state_dict(name: str) -> dict[str, Tensor]:
+    """Load all tensors of timm's network of a name.
+
+    Raises:
+        ValueError: timm publishes no weights for it.
+    """
     import timm
 
     if not timm.is_model_pretrained(name):

@@ -22,7 +22,7 @@ def test_features_equal_torchvision(version: Literal[2, 3], monkeypatch: pytest.
         state: dict[str, torch.Tensor] = reference.state_dict()
         return state
 
-    monkeypatch.setattr("deeplab_lightning.models.imagenet._torchvision", download)
+    monkeypatch.setattr("deeplab_lightning.models.imagenet.torchvision_state_dict", download)
     network = MobileNet(version, 32, pretrained=True).eval()
     assert asked == [NAMES[version]]
     images = torch.randn(1, 3, 65, 49)
@@ -50,7 +50,7 @@ def test_atrous_consistency(version: Literal[2, 3]) -> None:
 
 
 def test_settings_that_cannot_work() -> None:
-    with pytest.raises(ValueError, match="version must be 2 or 3, got 1"):
+    with pytest.raises(ValueError, match="version.*1"):
         MobileNet(1)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="stride_unit of a MobileNet must be"):
+    with pytest.raises(ValueError, match="stride_unit.*last"):
         MobileNet(3, stride_unit="last")  # type: ignore[arg-type]

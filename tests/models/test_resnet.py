@@ -1,3 +1,5 @@
+"""ResNets, and the ImageNet weights of all backbones (imagenet)."""
+
 import math
 
 import pytest
@@ -94,7 +96,7 @@ def test_caffe_strides_on_the_first_1x1() -> None:
 
 @pytest.mark.parametrize("stride_unit", ["first_1x1", "last"])
 def test_imagenet_weights_are_refused_where_they_stride_elsewhere(stride_unit: StrideUnit) -> None:
-    with pytest.raises(ValueError, match=f"first unit, not as stride_unit '{stride_unit}' says"):
+    with pytest.raises(ValueError, match=f"pretrained.*stride_unit '{stride_unit}'"):
         ResNet(50, 8, stride_unit=stride_unit, pretrained=True)
 
 
@@ -147,18 +149,18 @@ def test_three_conv_stem_has_the_names_of_timm() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"depth": 20}, "depth must be one of"),
-        ({"output_stride": 12}, r"output_stride must be one of \[8, 16, 32\] with 4 blocks, got 12"),
-        ({"output_stride": 64}, "output_stride must be one of .* got 64"),
-        ({"num_blocks": 3}, "num_blocks must be 4 to 7, got 3"),
-        ({"stride_unit": "first_1x1"}, "needs bottlenecks, which ResNet-18 does not have"),
-        ({"multi_grid": (0, 1, 1)}, "multi_grid must hold rates of at least 1"),
-        ({"multi_grid": ()}, "multi_grid must hold rates"),
-        ({"multi_grid": (1, 2, 4)}, "block4 has 2 units, too few for multi_grid"),
-        ({"stem": "conv5x5"}, "stem must be"),
-        ({"stride_unit": "middle"}, "stride_unit must be"),
-        ({"low_level_features": "conv3"}, "low_level_features must be .* got 'conv3' for ResNet-18"),
-        ({"depth": 50, "low_level_features": "conv2"}, "low_level_features must be .* got 'conv2'"),
+        ({"depth": 20}, "depth.*20"),
+        ({"output_stride": 12}, r"output_stride.*\[8, 16, 32\].*12"),
+        ({"output_stride": 64}, "output_stride.*64"),
+        ({"num_blocks": 3}, "num_blocks.*3"),
+        ({"stride_unit": "first_1x1"}, "first_1x1.*ResNet-18"),
+        ({"multi_grid": (0, 1, 1)}, r"multi_grid.*\(0, 1, 1\)"),
+        ({"multi_grid": ()}, r"multi_grid.*\(\)"),
+        ({"multi_grid": (1, 2, 4)}, r"2 units.*multi_grid \(1, 2, 4\)"),
+        ({"stem": "conv5x5"}, "stem.*conv5x5"),
+        ({"stride_unit": "middle"}, "stride_unit.*middle"),
+        ({"low_level_features": "conv3"}, "low_level_features.*'conv3' for ResNet-18"),
+        ({"depth": 50, "low_level_features": "conv2"}, "low_level_features.*'conv2'"),
     ],
 )
 def test_settings_that_cannot_work(arguments: dict[str, object], message: str) -> None:
@@ -169,14 +171,14 @@ def test_settings_that_cannot_work(arguments: dict[str, object], message: str) -
 def test_weights_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.urlopen", _refuse)
-    with pytest.raises(ConnectionError, match="weights of resnet18 cannot be downloaded .*pretrained to false"):
+    with pytest.raises(ConnectionError, match="resnet18.*pretrained to false"):
         ResNet(18, pretrained=True)
 
 
 def test_weights_of_a_published_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loading path with a state dictionary of torchvision's layout in the place of the download."""
     reference = torchvision.models.resnet18(weights=None)
-    monkeypatch.setattr("deeplab_lightning.models.imagenet._torchvision", lambda name: reference.state_dict())
+    monkeypatch.setattr("deeplab_lightning.models.imagenet.torchvision_state_dict", lambda name: reference.state_dict())
     network = ResNet(18, pretrained=True)
     torch.testing.assert_close(network.conv1.weight, reference.conv1.weight)
 

@@ -79,5 +79,5 @@ def test_imagenet_weights_are_the_release_s(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_settings_that_cannot_work() -> None:
-    with pytest.raises(ValueError, match=r"depth must be one of \[41, 65, 71\], got 42"):
+    with pytest.raises(ValueError, match=r"depth.*\[41, 65, 71\].*42"):
         Xception(42)
