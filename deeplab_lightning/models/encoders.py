@@ -80,16 +80,14 @@ def build_backbone(
     """Build the backbone of a name.
 
     Args:
-        name: Name of the backbone: "resnet18", "resnet34", "resnet50", "resnet101", "xception41", "xception65",
-            "xception71", "mobilenet_v2" or "mobilenet_v3_large"; any other is one of smp or timm (see `Encoder`).
+        name: One of RESNETS or XCEPTIONS, "mobilenet_v2" or "mobilenet_v3_large"; all others are `Encoder`'s.
         output_stride: Output stride: 8, 16 or 32.
         multi_grid: Unit rates of a ResNet's block4.
         stem: Stem of a ResNet: "conv7x7" or "three_conv3x3".
         stride_unit: Unit of a ResNet's block that strides: "first" as in torchvision, "last" as in TensorFlow,
             "first_1x1" as in Caffe, "first_dilated" as in segmentation-models-pytorch and torchvision's MobileNetV3.
         low_level_features: Low-level features of a ResNet: "block" or "conv3"; see `ResNet`.
-        relu_after_depthwise: A ReLU follows every depthwise convolution of an Xception, as the paper's text says; the
-            release and its weights have it at the end only.
+        relu_after_depthwise: An Xception has a ReLU after every depthwise convolution; the release only at its end.
         pretrained: ImageNet weights are loaded into the backbone.
 
     Raises:

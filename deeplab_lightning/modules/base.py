@@ -100,7 +100,7 @@ class SegmentationModule(ReloadableModule):
         **network: Any,
     ) -> None:
         super().__init__()
-        network = network_defaults(type(self)) | network  # so that checkpoints and loggers get every one
+        network = network_defaults(type(self)) | network  # type: ignore[arg-type]  # a class can be hashed
         self.save_hyperparameters()
         self.class_names = class_names or [str(index) for index in range(num_classes)]
         check_lengths(num_classes, class_names=self.class_names, class_weights=class_weights)
@@ -115,26 +115,26 @@ class SegmentationModule(ReloadableModule):
             poly_power=poly_power,
             step_size=step_size,
         )
-        self.scales, self.flip, self.upsample_logits, self.start_from = tuple(scales), flip, upsample_logits, start_from
-        self.frozen, self.freeze_batch_norm = frozen, freeze_batch_norm
+        self.scales, self.flip, self.upsample_logits = tuple(scales), flip, upsample_logits
+        self.start_from, self.frozen, self.freeze_batch_norm = start_from, frozen, freeze_batch_norm
         self.crf = CRFRNN(num_classes, normalization=crf_normalization) if crf_rnn else None
         self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
         self.scores = SegmentationScores(self.class_names, trimap_width)
         self.image_loss, self.image_seconds = ImageMean(), ImageMean()
-        self.network = self.configure_network(num_classes, **network)
-        self._prepare_network(batch_norm_momentum)
+        self._take(self.configure_network(num_classes, **network), batch_norm_momentum)
 
     def configure_network(self, num_classes: int, **kwargs: Any) -> SegmentationNetwork:
         """Build the network; the keywords are its own arguments, whose defaults and descriptions are said there."""
         raise NotImplementedError
 
-    def _prepare_network(self, batch_norm_momentum: float) -> None:
-        set_momentum(self.network, batch_norm_momentum)
-        freeze(self.network, self.frozen, self.freeze_batch_norm)
+    def _take(self, network: SegmentationNetwork, batch_norm_momentum: float) -> None:
+        self.network = network
+        set_momentum(network, batch_norm_momentum)
+        freeze(network, self.frozen, self.freeze_batch_norm)
         self.train()  # once more, for the frozen batch norms: Lightning keeps the mode that it finds
         self.weights_origin = UNTRAINED
         if self.start_from is not None:
-            self.weights_origin = load_start(self.network, self.start_from, self.hparams)
+            self.weights_origin = load_start(network, self.start_from, self.hparams)
 
     def train(self, mode: bool = True) -> Self:
         """Enter training mode, frozen batch norms excepted."""

@@ -64,7 +64,7 @@ def test_settings_that_cannot_work() -> None:
     with pytest.raises(ValueError, match="num_classes is 4.* 1 class_weights"):
         DeepLabV3Module(4, backbone="resnet18", class_weights=[1.0])
     with pytest.raises(ValueError, match="optimizer.*'adam'"):
-        DeepLabV3Module(4, backbone="resnet18", optimizer="adam")
+        DeepLabV3Module(4, backbone="resnet18", optimizer="adam")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="poly_power.*step_size.*0.9 and 10"):
         DeepLabV3Module(4, backbone="resnet18", step_size=10)
     with pytest.raises(ValueError, match="freeze_batch_norm.*DeepLabV1"):
