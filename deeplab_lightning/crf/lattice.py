@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_lightning.crf.dense_crf import Normalization
+from deeplab_lightning.crf.settings import Normalization
 
 LARGEST_KEY = 2**62
 

@@ -11,7 +11,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from deeplab_lightning.crf.crf_rnn import CRFRNN
-from deeplab_lightning.crf.dense_crf import NORMALIZATION_WORDS, Normalization
+from deeplab_lightning.crf.settings import NORMALIZATION_WORDS, Normalization
 from deeplab_lightning.identity import EvaluationIdentity
 from deeplab_lightning.inference import multi_scale_logits
 from deeplab_lightning.losses import cross_entropy, decimate

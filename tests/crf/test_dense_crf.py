@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 from pydensecrf.densecrf import NORMALIZE_AFTER, DenseCRF2D
 
-from deeplab_lightning.crf.dense_crf import DenseCRF, Normalization
+from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.crf.lattice import gaussian_sums
 from deeplab_lightning.crf.mean_field import appearance_features, place_features
+from deeplab_lightning.crf.settings import Normalization
 
 ENGINES: list[Any] = ["torch", "pydensecrf"]
 NORMALIZATIONS: list[Normalization] = ["after", "symmetric"]
@@ -19,7 +20,7 @@ NORMALIZATIONS: list[Normalization] = ["after", "symmetric"]
 def exact_mean_field(crf: DenseCRF, image: NDArray[np.uint8], logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """The same mean field from logits as they are, in float64 with every pair of pixels summed."""
     classes, height, width = logits.shape
-    places = place_features(1, height, width, crf.gaussian_xy, torch.device("cpu"))
+    places = place_features((1, height, width), crf.gaussian_xy, torch.device("cpu"))
     colours = appearance_features(torch.from_numpy(image)[None], crf.bilateral_xy, crf.bilateral_rgb)
 
     def matrix(features: torch.Tensor) -> torch.Tensor:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from deeplab_lightning.crf.dense_crf import Normalization
 from deeplab_lightning.crf.lattice import build_lattice, gaussian_sums
+from deeplab_lightning.crf.settings import Normalization
 
 NORMALIZATIONS: list[Normalization] = ["after", "symmetric"]
 
