@@ -196,7 +196,7 @@ class DeepLabCLI(LightningCLI):
                 )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer with this project's loggers and callbacks; the CRF comes first, for others read its results."""
+        """The trainer with this project's loggers and callbacks."""
         self.config[self.command] = self._given  # for the record: a new run may be made of it, in another place
         trainer = self._get(self.config_init, "trainer")
         callbacks: list[Callback] = list(trainer.callbacks or [])
@@ -215,7 +215,6 @@ class DeepLabCLI(LightningCLI):
         if self.command == "fit":
             self._lock = LockRun()
             callbacks.append(self._lock)
-        callbacks.sort(key=lambda callback: not isinstance(callback, CRFEvaluation))
         kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO(resumes=self.command == "fit")]
         try:
             return super().instantiate_trainer(callbacks=callbacks, **kwargs)

@@ -1,4 +1,4 @@
-"""Scores from one confusion matrix over the whole split, and those in trimap bands along the void borders."""
+"""Scores from one confusion matrix over the whole split, and scores in trimap bands along the void borders."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric, SumMetric
 
 from deeplab_lightning import IGNORE_INDEX
+from deeplab_lightning.scores import ScoreName
 
 
 class ConfusionMatrix(Metric):
@@ -153,17 +154,16 @@ class ImageMean(MeanMetric):
 
 
 class SegmentationScores(nn.Module):
-    """What one evaluation reports: mIoU, pixel accuracy, IoU by class, and mIoU in one trimap band.
+    """The scores of one evaluation: mIoU, pixel accuracy, IoU by class, and mIoU in one trimap band.
 
     Args:
         class_names: K names, by which the IoUs are reported.
-        trimap_width: of the band, in pixels; `TrimapEvaluation` scores all widths.
-        suffix: ends the name of every score, "_crf" for what a CRF refined.
+        trimap_width: Width of the band in pixels; `TrimapEvaluation` scores all widths.
     """
 
-    def __init__(self, class_names: Sequence[str], trimap_width: int = 3, suffix: str = "") -> None:
+    def __init__(self, class_names: Sequence[str], trimap_width: int = 3) -> None:
         super().__init__()
-        self.class_names, self.trimap_width, self.suffix = list(class_names), trimap_width, suffix
+        self.class_names, self.trimap_width = list(class_names), trimap_width
         self.whole = ConfusionMatrix(len(class_names))
         self.bands = TrimapBands(len(class_names), trimap_width)
         self.images = SumMetric()
@@ -175,21 +175,25 @@ class SegmentationScores(nn.Module):
         self.images.update(len(target))
         self.bands.update(prediction, target)
 
-    def compute(self) -> dict[str, float]:
-        """All scores by name, over all ranks; NaN for a score of nothing (an absent class, no void border).
+    def compute(self, split: str, refined: bool = False) -> dict[ScoreName, float]:
+        """All scores over all ranks; NaN for a score of nothing (an absent class, no void border).
 
-        `num_images` then holds how many images they are of.
+        `num_images` then holds the number of images that they are of.
+
+        Args:
+            split: "val" or "test".
+            refined: Whether the predictions were refined by a CRF.
         """
         self.num_images = int(self.images.compute())
         matrix = self.whole.compute()
         values = [mean_iou(matrix), pixel_accuracy(matrix), mean_iou(self.bands.compute()[-1])]
-        return dict(zip(self.names, [*values, *iou_per_class(matrix).tolist()], strict=True))
+        return dict(zip(self.names(split, refined), [*values, *iou_per_class(matrix).tolist()], strict=True))
 
-    @property
-    def names(self) -> list[str]:
-        """By which the scores are reported."""
-        whole = [f"miou{self.suffix}", f"pixel_accuracy{self.suffix}", f"trimap_miou{self.suffix}/{self.trimap_width}"]
-        return whole + [f"iou{self.suffix}/{name}" for name in self.class_names]
+    def names(self, split: str, refined: bool = False) -> list[ScoreName]:
+        """The names of the scores, in the order of `compute`."""
+        details = [("miou", ""), ("pixel_accuracy", ""), ("trimap_miou", str(self.trimap_width))]
+        details += [("iou", name) for name in self.class_names]
+        return [ScoreName(split, kind, detail, refined) for kind, detail in details]
 
     def reset(self) -> None:
         """Start anew."""

@@ -9,7 +9,7 @@ import deeplab_lightning
 
 PACKAGE = Path(deeplab_lightning.__file__).parent
 LEVELS = {
-    -1: {"atomic", "folder_lock", "run_folder", "usage"},
+    -1: {"atomic", "folder_lock", "run_folder", "scores", "usage"},
     0: {
         "models",
         "datasets",
@@ -19,7 +19,6 @@ LEVELS = {
         "schedules",
         "inference",
         "identity",
-        "scores",
         "checkpoint_file",
     },
     1: {"modules", "datamodules", "callbacks", "loggers"},
@@ -35,7 +34,7 @@ SIDEWAYS: dict[str, set[str]] = {
 MAY_USE = {
     "modules": {"models", "crf", "losses", "metrics", "schedules", "inference", "identity", "checkpoint_file"},
     "datamodules": {"datasets"},
-    "callbacks": {"crf", "metrics", "datasets", "identity", "scores", "checkpoint_file", "modules"},
+    "callbacks": {"crf", "metrics", "datasets", "identity", "checkpoint_file", "modules"},
     "loggers": set(),
 }
 FORBIDDEN_IN_LEVEL_0 = {"lightning", "pytorch_lightning", "wandb"}

@@ -16,6 +16,7 @@ from deeplab_lightning.metrics import (
     pixel_accuracy,
     void_distance,
 )
+from deeplab_lightning.scores import ScoreName
 
 
 def random_maps(seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -102,16 +103,17 @@ def test_every_band_has_its_confusion_matrix() -> None:
 
 def test_scores_have_names_and_are_nan_where_nothing_was_measured() -> None:
     prediction, target = random_maps()
-    scores = SegmentationScores(["a", "b", "c", "d", "e", "never"], trimap_width=2, suffix="_crf")
+    scores = SegmentationScores(["a", "b", "c", "d", "e", "never"], trimap_width=2)
     scores.update(prediction, target)
-    values = scores.compute()
-    measured = {"miou_crf", "pixel_accuracy_crf", "trimap_miou_crf/2", *(f"iou_crf/{name}" for name in "abcde")}
+    values = {str(name): value for name, value in scores.compute("val", refined=True).items()}
+    measured = {"val/miou_crf", "val/pixel_accuracy_crf", "val/trimap_miou_crf/2"}
+    measured |= {f"val/iou_crf/{name}" for name in "abcde"}
     assert {name for name, value in values.items() if not math.isnan(value)} == measured
-    assert set(values) - measured == {"iou_crf/never"}
+    assert set(values) - measured == {"val/iou_crf/never"}
     assert scores.num_images == 3
     without_void = SegmentationScores(["a", "b"])
     without_void.update(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4))
-    assert math.isnan(without_void.compute()["trimap_miou/3"])
+    assert math.isnan(without_void.compute("test")[ScoreName("test", "trimap_miou", "3")])
     scores.reset()
     assert math.isnan(mean_iou(scores.whole.matrix))
     assert not scores.bands.rings.any()

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.callbacks.log_folder import log_folder
 from deeplab_lightning.datasets.class_counts import class_counts
 from deeplab_lightning.datasets.repeated import RepeatedDataset
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
@@ -69,7 +69,7 @@ class BootstrapHardImages(Callback):
         if stage != "fit":
             return
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
-        self._folder = Path(trainer.log_dir or trainer.default_root_dir)
+        self._folder = log_folder(trainer).path
         train_set = datamodule.train_set()
         self._image_ids = train_set.image_ids
         if trainer.is_global_zero:  # the others read what it leaves in the cache

@@ -1,7 +1,6 @@
 """Stop, or go past the batch, when the loss is no number."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.callbacks.log_folder import log_folder
 from deeplab_lightning.modules.ranks import mean_over_ranks
 
 
@@ -36,8 +36,8 @@ class FiniteLoss(Callback):
         self._kept: list[Tensor] = []  # what the buffers were after the last optimizer step
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ask for the log folder while every rank does: the ranks agree on it by a broadcast."""
-        self._folder = Path(trainer.log_dir or trainer.default_root_dir)
+        """Ask for the log folder."""
+        self._folder = log_folder(trainer).path
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make room for the running statistics, where batches may be left out."""

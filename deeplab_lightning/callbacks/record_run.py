@@ -19,8 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 import deeplab_lightning
 from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.callbacks.global_batch import GlobalBatch
-
-FILE_NAME = "run.json"
+from deeplab_lightning.callbacks.log_folder import log_folder
 
 
 class RecordRun(SaveConfigCallback):
@@ -37,8 +36,8 @@ class RecordRun(SaveConfigCallback):
         self._record: dict[str, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ask for the log folder while every rank does: the ranks agree on it by a broadcast."""
-        self._path = Path(trainer.log_dir or trainer.default_root_dir) / FILE_NAME
+        """Ask for the log folder."""
+        self._path = log_folder(trainer).run
         super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -124,5 +124,5 @@ def test_what_cannot_work_is_refused() -> None:
     with pytest.raises(ValueError, match="crf_normalization 'symmetric' does nothing"):
         DeepLabV3PlusModule(3, pretrained=False, crf_normalization="symmetric")
     with pytest.raises(ValueError, match="got 'before'"):
-        CRFRNN(3, normalization="before")  # type: ignore[arg-type]
+        CRFRNN(3, normalization="before")
     assert np.isfinite(CRFRNN(3)(logits, images).detach().numpy()).all()
