@@ -25,13 +25,14 @@ class ConfusionMatrix(Metric):
         """Count a batch: prediction and target (B, H, W), class indices; 255 in the target is void.
 
         Raises:
-            ValueError: they differ in shape, or one of them holds what is no class.
+            ValueError: They differ in shape, or one of them holds a label that is no class.
         """
         if prediction.shape != target.shape:
             raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
         check_labels("target", target, self.num_classes, 256)
         check_labels("prediction", prediction, self.num_classes)
-        pairs = target.int() * self.num_classes + prediction.int()  # with a row for every 8-bit label: no mask needed
+        # A row for every 8-bit label, void included, is counted and cut off: it is quicker than to mask void out.
+        pairs = target.int() * self.num_classes + prediction.int()
         counts = torch.bincount(pairs.flatten(), minlength=256 * self.num_classes).view(256, -1)
         if counts[self.num_classes : IGNORE_INDEX].any():
             check_labels("target", target[target != IGNORE_INDEX], self.num_classes)
@@ -46,13 +47,13 @@ def check_labels(name: str, labels: Tensor, num_classes: int, bound: int | None 
     """Refuse labels that are no classes; on a GPU it waits for them, as `torch.bincount` does by itself.
 
     Args:
-        name: what the labels are, for the error.
-        labels: class indices of any shape and type.
-        num_classes: K.
-        bound: labels below it pass here; K unless given.
+        name: Name of the labels, for the error.
+        labels: Class indices of any shape and type.
+        num_classes: Number of classes K.
+        bound: Labels below it pass here; K unless given.
 
     Raises:
-        ValueError: a label is negative or not below the bound; the message names it.
+        ValueError: A label is negative or not below the bound; the message names it.
     """
     if not labels.numel():
         return
@@ -85,19 +86,21 @@ def void_distance(target: Tensor, limit: int) -> Tensor:
 
     Args:
         target: (B, H, W) with 255 as void.
-        limit: distances above it come out as limit + 1; at most 254.
+        limit: Distances above it come out as limit + 1; at most 254.
 
     Returns:
         uint8 (B, H, W), 0 on void.
     """
     height, width = target.shape[1:]
+    # A Chebyshev distance is max(|dy|, |dx|). `vertical` is the least |dy| within each column; `nearest` is the least
+    # |dy| over the columns with |dx| <= shift; the distance is the least max(nearest, shift) over all shifts.
     rows = torch.arange(height, dtype=torch.int32, device=target.device)[:, None].expand_as(target)
     far, is_void = height + limit + 1, target == IGNORE_INDEX
     above = rows.where(is_void, -far).cummax(1).values
     below = rows.where(is_void, height + far).flip(1).cummin(1).values.flip(1)
     vertical = torch.minimum(rows - above, below - rows).clamp(max=limit + 1).byte()
     distance, nearest = vertical, vertical.clone()
-    for shift in range(1, min(limit, width - 1) + 1):  # the nearest void of the columns up to `shift` away
+    for shift in range(1, min(limit, width - 1) + 1):
         nearest[..., shift:] = torch.minimum(nearest[..., shift:], vertical[..., :-shift])
         nearest[..., :-shift] = torch.minimum(nearest[..., :-shift], vertical[..., shift:])
         distance = torch.minimum(distance, nearest.clamp(min=shift))
@@ -111,8 +114,8 @@ class TrimapBands(Metric):
     Chebyshev distance of at most w (v1, section 5; the authors' MyVOCevalsegBoundary.m).
 
     Args:
-        num_classes: K.
-        max_width: of a band, in pixels, 1 to 254.
+        num_classes: Number of classes K.
+        max_width: Width of the widest band, in pixels, 1 to 254.
     """
 
     full_state_update = False
@@ -130,7 +133,7 @@ class TrimapBands(Metric):
         """Count a batch: prediction and target (B, H, W), class indices; 255 in the target is void.
 
         Raises:
-            ValueError: within a band one of them holds what is no class.
+            ValueError: Within a band one of them holds a label that is no class.
         """
         distance = void_distance(target, self.max_width)
         inside = (distance > 0) & (distance <= self.max_width)

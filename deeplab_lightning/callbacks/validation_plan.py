@@ -14,6 +14,7 @@ from deeplab_lightning.metrics import SegmentationScores
 from deeplab_lightning.scores import ScoreName
 
 SHOWN = 8
+"""Number of names that an error lists."""
 
 
 def validate_at_least_once(trainer: Trainer) -> None:
