@@ -218,8 +218,8 @@ def _neighbours(keys: Tensor, strides: Tensor) -> Tensor:
     neighbours = own.new_full((num_axes, num_keys + 1, 3), num_keys)
     neighbours[:, :-1, 0] = own
     # In a key the coordinates stand divided by d + 1, and their common remainder is the last digit. To lower them all
-    # by 1 lowers that digit by 1; where it is 0, it becomes d and each coordinate's digit falls by 1. The j-th coordinate
-    # rises by d where the others fall by 1, so it is larger by d + 1 than it were among them: its own digit by 1.
+    # by 1 lowers that digit by 1; where it is 0, it becomes d and each coordinate's digit falls by 1. The j-th rises by
+    # d where the others fall by 1, so it is larger by d + 1 than if it fell as well: its own digit by 1.
     step = torch.where(keys % num_axes > 0, -1, num_axes - 1 - strides.sum())
     for axis, stride in enumerate(strides):
         wanted = keys + (step + stride)
