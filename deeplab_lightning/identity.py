@@ -9,7 +9,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class EvaluationIdentity:
-    """All that must agree before two numbers may be compared.
+    """The properties of a measurement that must agree before two numbers may be compared.
 
     Args:
         dataset: Name of the data set.

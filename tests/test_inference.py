@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -46,5 +48,5 @@ def test_sizes_keep_corners_on_their_grid() -> None:
 
 @pytest.mark.parametrize("scales", [(), (0.0,), (1.0, -1.0)])
 def test_scales_that_cannot_work(scales: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="scales must hold"):
+    with pytest.raises(ValueError, match=re.escape(str(scales))):
         multi_scale_logits(Recorder(), torch.zeros(1, 3, 4, 4), scales)

@@ -97,7 +97,7 @@ def test_every_band_has_its_confusion_matrix() -> None:
         expected.update(prediction, target.where(trimap_by_definition(target, width), 255))
         assert torch.equal(matrices[width - 1], expected.compute())
     for width in (0, 255):
-        with pytest.raises(ValueError, match=f"1 to 254 pixels, got {width}"):
+        with pytest.raises(ValueError, match=f"got {width}"):
             TrimapBands(5, width)
 
 
@@ -124,9 +124,9 @@ def test_scores_leave_nothing_in_a_checkpoint() -> None:
 
 
 def test_what_cannot_be_scored() -> None:
-    with pytest.raises(ValueError, match="differ in shape"):
+    with pytest.raises(ValueError, match="4, 4.*4, 5"):
         ConfusionMatrix(2).update(torch.zeros(1, 4, 4), torch.zeros(1, 4, 5))
-    with pytest.raises(ValueError, match="width of a trimap band"):
+    with pytest.raises(ValueError, match="trimap.* 0"):
         SegmentationScores(["a", "b"], 0)
 
 
@@ -140,7 +140,7 @@ def test_what_is_no_class_is_named_and_nothing_is_counted(dtype: torch.dtype) ->
         labels["target"][1, 2, 3] = 255
         labels[name][1, 2, 4] = label
         for metric in (ConfusionMatrix(5), TrimapBands(5, 2)):
-            with pytest.raises(ValueError, match=rf"the {name} holds label {label}(\.0)?, .* the 5 classes are 0 to 4"):
+            with pytest.raises(ValueError, match=rf"{name} .* {label}(\.0)?, .* 0 to 4"):
                 metric.update(**labels)
             assert not metric.compute().any()
 

@@ -102,7 +102,8 @@ class RunProgress(ProgressBar):
         """Begin to count steps."""
         steps = trainer.estimated_stepping_batches
         total = None if steps == float("inf") else int(steps)
-        self._training = Stage("training", "steps", total, trainer.global_step, monotonic(), trainer.global_step)
+        done = trainer.global_step
+        self._training = Stage("training", "steps", total, start=done, begun=monotonic(), done=done)
         self._open()
 
     def on_train_batch_end(
@@ -135,7 +136,7 @@ class RunProgress(ProgressBar):
     def _begin(self, name: str, loader: Any, batches: Sequence[float]) -> None:
         in_batches = int(sum(batches)) * self.trainer.datamodule.eval_batch_size * self.trainer.world_size  # type: ignore[attr-defined]
         total = min(len(loader.dataset), in_batches)
-        self._images = Stage(name, "images", total, 0, monotonic())
+        self._images = Stage(name, "images", total, start=0, begun=monotonic())
         self._open()
 
     def on_validation_batch_end(

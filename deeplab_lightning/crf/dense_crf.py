@@ -60,8 +60,8 @@ class DenseCRF(CRFSettings):
             float32 probabilities of the same kind, shape and device.
 
         Raises:
-            ModuleNotFoundError: pydensecrf is asked for and not installed.
-            ValueError: image and probabilities do not fit together, or they are no probabilities.
+            ModuleNotFoundError: The engine pydensecrf is asked for and not installed.
+            ValueError: Image and probabilities do not fit together, or they are no probabilities.
         """
         check_inputs(image, probabilities)
         if isinstance(probabilities, np.ndarray) and not self.uses_torch:
@@ -83,10 +83,10 @@ class DenseCRF(CRFSettings):
         return refine(self, images, probabilities, self.min_probability)
 
     def alive(self, probabilities: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which labels of one image's probabilities (K, H, W) are not left out (K,).
+        """A mask (K,) of the labels of one image's probabilities (K, H, W) that are not left out.
 
         Raises:
-            ValueError: every label would be left out.
+            ValueError: Every label would be left out.
         """
         alive: NDArray[np.bool_] = probabilities.max((1, 2)) >= self.min_probability
         if not alive.any():
@@ -131,17 +131,17 @@ class DenseCRF(CRFSettings):
 
 
 def _tensor(values: Any) -> "Tensor":
-    """A tensor, or one of a copy of an array: torch takes none of negative strides, and warns of read-only ones."""
+    """A tensor as it is; an array copied into one, for torch takes no negative strides and warns of read-only arrays."""
     import torch
 
     return torch.from_numpy(values.copy()) if isinstance(values, np.ndarray) else values
 
 
 def check_inputs(image: Any, probabilities: Any) -> None:
-    """Refuse what cannot be refined.
+    """Refuse images and probabilities that cannot be refined.
 
     Raises:
-        ValueError: the image is not uint8 RGB, its size is not that of the probabilities, there are no labels, or the
+        ValueError: The image is not uint8 RGB, its size is not that of the probabilities, there are no labels, or the
             probabilities hold NaN, are negative, or do not sum to 1.
     """
     shape, size = tuple(probabilities.shape), tuple(image.shape)

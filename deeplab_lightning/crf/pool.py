@@ -101,7 +101,7 @@ def _succeeded(future: Future[Any]) -> bool:
 
 
 def start_worker() -> None:
-    """Leave Ctrl-C, which reaches every process of a terminal, to the parent, and end when that does, however it does.
+    """Leave Ctrl-C, which reaches every process of a terminal, to the parent, and end when the parent ends.
 
     Without its parent a worker would wait for images for ever.
     """

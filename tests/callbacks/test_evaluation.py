@@ -94,9 +94,9 @@ def test_a_training_is_followed_where_it_is_asked_for_and_never_its_sanity_check
 ) -> None:
     recorder = Recorder()
     recorder.during_fit = during_fit
-    limits = {"max_steps": 1, "limit_train_batches": 1, "limit_val_batches": 1, "enable_checkpointing": False}
-    network = {"backbone": "mobilenet_v2", "aspp_channels": 8, "decoder_channels": 8, "pretrained": False}
-    trainer(tmp_path, [recorder], **limits).fit(DeepLabV3PlusModule(data.num_classes, **network), data)
+    limits = {"limit_train_batches": 1, "limit_val_batches": 1, "enable_checkpointing": False}
+    module = DeepLabV3PlusModule(data.num_classes, backbone="mobilenet_v2", pretrained=False)
+    trainer(tmp_path, [recorder], max_steps=1, **limits).fit(module, data)
     assert recorder.calls == (hooks("val", 1) if during_fit else [])
 
 

@@ -23,5 +23,5 @@ def test_where_nothing_is_heard_it_is_the_rank_that_keeps_the_beats() -> None:
 
 
 def test_a_time_that_cannot_be() -> None:
-    with pytest.raises(ValueError, match="heartbeat.minutes must be above 0, or null for no heartbeat, got 0"):
+    with pytest.raises(ValueError, match="heartbeat.minutes .*got 0"):
         Heartbeat(0)

@@ -231,22 +231,17 @@ def test_inputs_that_do_not_fit(engine: Any) -> None:
             DenseCRF(engine=engine)(wrong_image, wrong_probabilities)
 
 
-def test_settings_that_cannot_work() -> None:
-    for arguments in ({"bilateral_xy": 0.0}, {"gaussian_weight": -1.0}, {"iterations": 0}):
-        with pytest.raises(ValueError, match="a CRF needs positive ranges"):
-            DenseCRF(**arguments)
-    with pytest.raises(ValueError, match="engine must be .* got 'cuda'"):
+def test_its_own_settings_that_cannot_work() -> None:
+    with pytest.raises(ValueError, match="engine.*'cuda'"):
         DenseCRF(engine="cuda")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="min_probability"):
+    with pytest.raises(ValueError, match="min_probability.*1"):
         DenseCRF(min_probability=1)
-    with pytest.raises(ValueError, match="normalization must be .* got 'before'"):
-        DenseCRF(normalization="before")  # type: ignore[arg-type]
 
 
 def test_a_machine_without_pydensecrf_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
     image, probabilities, _ = two_halves(noise=0.1)
-    with pytest.raises(ModuleNotFoundError, match="pip install pydensecrf2, or choose engine 'torch'"):
+    with pytest.raises(ModuleNotFoundError, match="pip install pydensecrf2"):
         DenseCRF(engine="pydensecrf")(image, probabilities)
     assert DenseCRF()(image, probabilities).shape == probabilities.shape
 
