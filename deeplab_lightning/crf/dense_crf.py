@@ -131,7 +131,7 @@ class DenseCRF(CRFSettings):
 
 
 def _tensor(values: Any) -> "Tensor":
-    """A tensor as it is; an array copied into one, for torch takes no negative strides and warns of read-only arrays."""
+    """A tensor as it is; an array copied into one, as torch takes no negative strides and warns of read-only ones."""
     import torch
 
     return torch.from_numpy(values.copy()) if isinstance(values, np.ndarray) else values
