@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from deeplab_lightning.callbacks.bootstrap_hard_images import BootstrapHardImages
 from deeplab_lightning.callbacks.checkpoint import Checkpoint
-from deeplab_lightning.callbacks.checkpoint_io import BEST, LAST, PREVIOUS, AtomicCheckpointIO
+from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.callbacks.finite_loss import FiniteLoss
 from deeplab_lightning.callbacks.global_batch import GlobalBatch
@@ -44,6 +44,7 @@ from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
 from deeplab_lightning.modules.deeplab_v3_cascade import DeepLabV3CascadeModule
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 from deeplab_lightning.modules.start_from import UNTRAINED
+from deeplab_lightning.run_folder import RunFolder
 from deeplab_lightning.settings.given import CONFIG, check_models, expand_homes, given_by
 from deeplab_lightning.settings.known import Known, Slot, types_of
 from deeplab_lightning.usage import Ended, UsageError
@@ -163,14 +164,14 @@ class DeepLabCLI(LightningCLI):
             return
         if self._untrained:
             raise UsageError("--untrained true is for a run without --ckpt_path; leave out one of them")
-        folder = Path(config.trainer.default_root_dir)
+        folder = RunFolder(Path(config.trainer.default_root_dir))
         if config.ckpt_path == "best":
-            config.ckpt_path = str(folder / BEST)
-        checkpoint = folder / LAST if config.ckpt_path == "last" else Path(config.ckpt_path)
+            config.ckpt_path = str(folder.best)
+        checkpoint = folder.last if config.ckpt_path == "last" else Path(config.ckpt_path)
         if not checkpoint.is_file():
-            if checkpoint != folder / LAST or self.command != "fit":
+            if checkpoint != folder.last or self.command != "fit":
                 raise FileNotFoundError(f"{checkpoint}: no such checkpoint")
-            others = [folder / name for name in (PREVIOUS, BEST) if (folder / name).is_file()]
+            others = [path for path in (folder.previous, folder.best) if path.is_file()]
             if not others:
                 rank_zero_info(f"there is no {checkpoint} yet: the training starts from step 0")
                 return  # as the first start of a job that resumes itself must
@@ -196,7 +197,7 @@ class DeepLabCLI(LightningCLI):
                 )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer with this project's loggers and callbacks; the CRF comes first, for others read its results."""
+        """The trainer with this project's loggers and callbacks."""
         self.config[self.command] = self._given  # for the record: a new run may be made of it, in another place
         trainer = self._get(self.config_init, "trainer")
         callbacks: list[Callback] = list(trainer.callbacks or [])
@@ -215,7 +216,6 @@ class DeepLabCLI(LightningCLI):
         if self.command == "fit":
             self._lock = LockRun()
             callbacks.append(self._lock)
-        callbacks.sort(key=lambda callback: not isinstance(callback, CRFEvaluation))
         kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO(resumes=self.command == "fit")]
         try:
             return super().instantiate_trainer(callbacks=callbacks, **kwargs)

@@ -5,6 +5,9 @@ from itertools import count
 from pathlib import Path
 from typing import Self
 
+TRIMAP_CURVE = "trimap.png"
+"""The picture of the trimap curve, which lies among the panels of a split."""
+
 
 @dataclass(frozen=True)
 class LogFolder:

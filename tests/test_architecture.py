@@ -9,7 +9,7 @@ import deeplab_lightning
 
 PACKAGE = Path(deeplab_lightning.__file__).parent
 LEVELS = {
-    -1: {"atomic", "folder_lock", "run_folder", "usage"},
+    -1: {"atomic", "folder_lock", "run_folder", "scores", "usage"},
     0: {
         "models",
         "datasets",
@@ -19,7 +19,6 @@ LEVELS = {
         "schedules",
         "inference",
         "identity",
-        "scores",
         "checkpoint_file",
     },
     1: {"modules", "datamodules", "callbacks", "loggers"},
@@ -35,7 +34,7 @@ SIDEWAYS: dict[str, set[str]] = {
 MAY_USE = {
     "modules": {"models", "crf", "losses", "metrics", "schedules", "inference", "identity", "checkpoint_file"},
     "datamodules": {"datasets"},
-    "callbacks": {"crf", "metrics", "datasets", "identity", "scores", "checkpoint_file", "modules"},
+    "callbacks": {"crf", "metrics", "datasets", "identity", "checkpoint_file", "modules"},
     "loggers": set(),
 }
 FORBIDDEN_IN_LEVEL_0 = {"lightning", "pytorch_lightning", "wandb"}
@@ -89,6 +88,49 @@ def test_imports_point_down() -> None:
             else:
                 raise AssertionError(f"{path} imports {name}: rooms of level 0 stand alone")
     assert edges > 20
+
+
+def project_imports(tree: ast.AST) -> set[str]:
+    """The modules of the package that a piece of code imports when it runs: all but those for type checkers."""
+    found: set[str] = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+        else:
+            found |= project_imports(node)
+    return found
+
+
+def circle(edges: dict[str, set[str]]) -> list[str]:
+    """The names along a circle of edges; empty where there is none."""
+    through: set[str] = set()
+
+    def walk(path: list[str]) -> list[str]:
+        if path[-1] in path[:-1]:
+            return path[path.index(path[-1]) :]
+        for name in sorted(edges.get(path[-1], set()) - through):
+            if found := walk([*path, name]):
+                return found
+        through.add(path[-1])
+        return []
+
+    return next((found for name in sorted(edges) if (found := walk([name]))), [])
+
+
+def test_no_file_imports_itself_through_others() -> None:
+    """Imports within functions count as well."""
+    names = {path: ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for _, path in sources()}
+    edges = {
+        name: (project_imports(ast.parse(path.read_text())) & set(names.values())) - {name}
+        for path, name in names.items()
+    }
+    assert sum(map(len, edges.values())) > 100
+    assert circle(edges) == []
+    assert circle({"a": {"b"}, "b": {"c", "d"}, "c": set(), "d": {"b"}}) == ["b", "d", "b"]
 
 
 def test_networks_and_data_do_not_know_lightning() -> None:

@@ -12,7 +12,7 @@ from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.report import Curve, Run, read_logs
 from deeplab_lightning.ablation.runner import rows_name
 from deeplab_lightning.ablation.table import Table
-from deeplab_lightning.callbacks.trimap_evaluation import CURVE_FILE
+from deeplab_lightning.run_folder import TRIMAP_CURVE
 
 CURVES = {"train/loss": "training loss", "val/miou": "validation mIoU"}
 PANEL_IMAGES = 2
@@ -120,5 +120,5 @@ def _add_panels(gallery: Gallery, row: str, folders: list[Path]) -> None:
     runs = [read_logs(folder) for folder in folders]
     gallery.faults += [fault for run in runs for fault in run.faults]
     pictures = next((run.panels for run in runs if run.panels), [])
-    for path in [path for path in pictures if path.name != CURVE_FILE][:PANEL_IMAGES]:
+    for path in [path for path in pictures if path.name != TRIMAP_CURVE][:PANEL_IMAGES]:
         gallery.panels.setdefault(path.stem, []).append((row, path))

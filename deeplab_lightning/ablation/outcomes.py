@@ -12,7 +12,8 @@ from deeplab_lightning.ablation.protocol import PROTOCOL, PROTOCOLS, Resolved, d
 from deeplab_lightning.ablation.records import read_done, read_failure
 from deeplab_lightning.ablation.runner import DONE, FAILED
 from deeplab_lightning.ablation.table import TableError, read_yaml
-from deeplab_lightning.identity import Record, ungroup_records
+from deeplab_lightning.identity import Record
+from deeplab_lightning.scores import ungroup_scores
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,10 @@ def read_runs(runs: Iterable[Any]) -> Outcomes:
             continue
         summary = run.summary_metrics
         if "seconds" in summary:
-            records = ungroup_records(summary.get("evaluations", [])) if "/" in key else []
+            scores = ungroup_scores(summary.get("evaluations", [])) if "/" in key else []
             outcomes[key] = Outcome(
                 seconds=summary["seconds"],
-                records=records,
+                records=[score.as_record() for score in scores],
                 num_devices=run.config.get("environment", {}).get("num_devices", 1),
                 batch_norm=run.config.get("batch", {}).get("batch_norm", ""),
                 submission=summary.get("submission", ""),

@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any, Literal, Self, TypedDict
+from typing import Any, Literal, Self
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from deeplab_lightning.crf.crf_rnn import CRFRNN
-from deeplab_lightning.crf.dense_crf import NORMALIZATION_WORDS, Normalization
+from deeplab_lightning.crf.refinement import Refiner
+from deeplab_lightning.crf.settings import NORMALIZATION_WORDS, Normalization
 from deeplab_lightning.identity import EvaluationIdentity
 from deeplab_lightning.inference import multi_scale_logits
 from deeplab_lightning.losses import cross_entropy, decimate
@@ -20,16 +21,11 @@ from deeplab_lightning.modules.batch_norm_guard import warn_of_batch_norm
 from deeplab_lightning.modules.checks import check_evaluation, check_lengths
 from deeplab_lightning.modules.freezing import freeze, frozen_norms
 from deeplab_lightning.modules.optimization import Optimization
+from deeplab_lightning.modules.outputs import Outputs, Prediction
 from deeplab_lightning.modules.ranks import mean_over_ranks
 from deeplab_lightning.modules.reloading import ReloadableModule, network_defaults
 from deeplab_lightning.modules.start_from import UNTRAINED, check_fits, load_start
-
-
-class Outputs(TypedDict):
-    """What an evaluation step returns: the loss, and logits (B, K, H, W) at the images' size."""
-
-    loss: Tensor
-    logits: Tensor
+from deeplab_lightning.scores import ScoreName
 
 
 class SegmentationModule(ReloadableModule):
@@ -71,6 +67,8 @@ class SegmentationModule(ReloadableModule):
 
     network: SegmentationNetwork
     class_weights: Tensor | None
+    refiner: Refiner | None = None
+    """The CRF that evaluation steps refine their predictions by; `CRFEvaluation` sets it for each evaluation."""
 
     def __init__(
         self,
@@ -192,15 +190,22 @@ class SegmentationModule(ReloadableModule):
         losses = torch.stack([cross_entropy(own[None], target[None]) for own, target in images])
         self.image_loss.update(losses)
         self.scores.update(logits.argmax(1), batch["mask"])
-        return {"loss": losses.mean(), "logits": logits}
+        return {"loss": losses.mean(), **self._prediction(logits, batch)}
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> Outputs:
         """Score one batch of whole images of the test split."""
         return self.validation_step(batch, batch_idx)
 
-    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """The logits (B, K, H, W) of one batch of whole images."""
-        return {"logits": self.evaluation_logits(batch["image"], batch["mask"].shape[-2:])}
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Prediction:
+        """The logits (B, K, H, W) of one batch of whole images, refined where a CRF refines."""
+        return self._prediction(self.evaluation_logits(batch["image"], batch["mask"].shape[-2:]), batch)
+
+    def _prediction(self, logits: Tensor, batch: dict[str, Any]) -> Prediction:
+        if self.refiner is None:
+            return {"logits": logits}
+        transform = self.trainer.datamodule.eval_transform  # type: ignore[attr-defined]
+        images = [transform.denormalize(image, logits.shape[-2:]) for image in batch["image"]]
+        return {"logits": logits, "refinement": self.refiner(images, logits, batch["image_id"])}
 
     def evaluation_logits(self, images: Tensor, size: Sequence[int] | None = None) -> Tensor:
         """Logits (B, K, *size) of whole images with this module's evaluation scales and flip.
@@ -220,11 +225,10 @@ class SegmentationModule(ReloadableModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start the scores anew."""
-        self._start_scores()
+        for metric in (self.scores, self.image_loss, self.image_seconds):
+            metric.reset()
 
-    def on_test_epoch_start(self) -> None:
-        """Start the scores anew."""
-        self._start_scores()
+    on_test_epoch_start = on_validation_epoch_start
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the whole split."""
@@ -234,15 +238,12 @@ class SegmentationModule(ReloadableModule):
         """Log the scores of the whole split."""
         self._log_scores("test")
 
-    def _start_scores(self) -> None:
-        for metric in (self.scores, self.image_loss, self.image_seconds):
-            metric.reset()
-
     def _log_scores(self, split: str) -> None:
-        scores = self.scores.compute()
-        scores |= {"loss": float(self.image_loss.compute()), "seconds_per_image": float(self.image_seconds.compute())}
+        scores = self.scores.compute(split)
+        scores[ScoreName(split, "loss")] = float(self.image_loss.compute())
+        scores[ScoreName(split, "seconds_per_image")] = float(self.image_seconds.compute())
         for name, value in scores.items():
-            self.log(f"{split}/{name}", value, sync_dist=True)
+            self.log(str(name), value, sync_dist=True)
 
     def evaluation_identity(self, split: str) -> EvaluationIdentity:
         """How the scores last logged for "val" or "test" were measured."""

@@ -114,8 +114,8 @@ def memory_bound(image: NDArray[np.uint8], num_classes: int, bytes_per_second: f
     pixels, row = height * width, 4 * num_classes
     total = 0
     for kernel in (
-        smoothness_kernel("after", 1, height, width, 1.0, DEEPLAB_V2_RESNET101.gaussian_xy, torch.device("cpu")),
-        appearance_kernel("after", torch.from_numpy(image)[None], 1.0, 67.0, 3.0),
+        smoothness_kernel((1, height, width), DEEPLAB_V2_RESNET101.gaussian_xy, torch.device("cpu"), "after"),
+        appearance_kernel(torch.from_numpy(image)[None], 67.0, 3.0, "after"),
     ):
         points, axes = len(kernel.starts), len(kernel.neighbours)
         splat = pixels * row + points * row + kernel.points.numel() * 8
