@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from deeplab_lightning.crf.dense_crf import Normalization
+from deeplab_lightning.crf.settings import Normalization
 
 
 def check_lengths(num_classes: int, **settings: Sequence[object] | None) -> None:
