@@ -12,50 +12,32 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from deeplab_lightning.callbacks.bootstrap_hard_images import BootstrapHardImages
 from deeplab_lightning.callbacks.checkpoint import Checkpoint
-from deeplab_lightning.callbacks.checkpoint_io import BEST, LAST, PREVIOUS, AtomicCheckpointIO
+from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.callbacks.finite_loss import FiniteLoss
 from deeplab_lightning.callbacks.global_batch import GlobalBatch
 from deeplab_lightning.callbacks.heartbeat import Heartbeat
 from deeplab_lightning.callbacks.lock_run import LockRun
-from deeplab_lightning.callbacks.log_predictions import LogPredictions
 from deeplab_lightning.callbacks.parameter_summary import ParameterSummary
 from deeplab_lightning.callbacks.record_evaluation import RecordEvaluation
 from deeplab_lightning.callbacks.record_run import RecordRun
 from deeplab_lightning.callbacks.run_progress import RunProgress
-from deeplab_lightning.callbacks.save_logits import SaveLogits
 from deeplab_lightning.callbacks.seed_steps import SeedSteps
-from deeplab_lightning.callbacks.trimap_evaluation import TrimapEvaluation
 from deeplab_lightning.callbacks.write_predictions import WritePredictions
 from deeplab_lightning.callbacks.write_submission import WriteSubmission
 from deeplab_lightning.datamodules.base import SegmentationDataModule
-from deeplab_lightning.datamodules.coco import COCODataModule
-from deeplab_lightning.datamodules.coco_stuff import COCOStuffDataModule
-from deeplab_lightning.datamodules.folder import FolderDataModule
-from deeplab_lightning.datamodules.shapes import ShapesDataModule
-from deeplab_lightning.datamodules.voc import VOCDataModule
+from deeplab_lightning.lightning_internals import LightningCLIWithGivenSettings
 from deeplab_lightning.loggers import WandbSettings, build_loggers
 from deeplab_lightning.modules.base import SegmentationModule
-from deeplab_lightning.modules.deeplab_v1 import DeepLabV1Module
-from deeplab_lightning.modules.deeplab_v2 import DeepLabV2Module
-from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
-from deeplab_lightning.modules.deeplab_v3_cascade import DeepLabV3CascadeModule
-from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 from deeplab_lightning.modules.start_from import UNTRAINED
+from deeplab_lightning.run_folder import RunFolder
+from deeplab_lightning.settings.classes import TRAINER_DEFAULTS, slots
 from deeplab_lightning.settings.given import CONFIG, check_models, expand_homes, given_by
-from deeplab_lightning.settings.known import Known, Slot, types_of
+from deeplab_lightning.settings.known import Known
+from deeplab_lightning.settings.parameters import FROM_DATA, instantiate, types_of
 from deeplab_lightning.usage import Ended, UsageError
 
-# Imported so that their short names work in a config and on the command line.
-CALLBACKS = (BootstrapHardImages, CRFEvaluation, LogPredictions, SaveLogits, TrimapEvaluation, WriteSubmission)
-DATAMODULES = (COCODataModule, COCOStuffDataModule, FolderDataModule, ShapesDataModule, VOCDataModule)
-MODULES = (DeepLabV1Module, DeepLabV2Module, DeepLabV3Module, DeepLabV3CascadeModule, DeepLabV3PlusModule)
-
-TRAINER_DEFAULTS = {"default_root_dir": "runs/default", "use_distributed_sampler": False, "sync_batchnorm": True}
-
-# Warnings that tell the user nothing to act on, each with its reason.
 NOISE = (
     ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning calls torch by an old name
     ".*does not have many workers",  # the number of workers is a setting
@@ -66,25 +48,32 @@ NOISE = (
     "Precision .* is not supported by the model summary",  # sizes in float32 are what the summary should say
     "The .srun. command is available on your system but is not used",  # one process is what a login node is for
 )
+"""Warnings that tell the user nothing to act on, each with its reason."""
 
 COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch", "max_epochs", "max_steps", "val_check_interval")
+"""The trainer's settings that Lightning takes 0 for, and then trains not at all or divides by it."""
 
-STRICT = {"exit_on_error": False, "allow_abbrev": False}  # of a parser: raise, and take no half names
+STRICT = {"exit_on_error": False, "allow_abbrev": False}
+"""Arguments of a parser that raises errors and takes no shortened names."""
 
 UNTRAINED_HELP = "Run without --ckpt_path on the weights that the model starts with, which is refused otherwise."
-EXAMPLES = ("-c experiments/model/deeplab_v3plus.yaml, for example", "-c experiments/data/shapes.yaml, for example")
 
 logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda line: "litlogger" not in line.getMessage())
 
 
-class DeepLabCLI(LightningCLI):
-    """LightningCLI for one command; the number of classes and their names go from the data to the model."""
+class DeepLabCLI(LightningCLIWithGivenSettings):
+    """LightningCLI for one command; the number of classes and their names go from the data to the model.
+
+    Args:
+        command: The command: "fit", "validate", "test" or "predict".
+        options: The words behind it.
+    """
 
     def __init__(self, command: str, options: list[str]) -> None:
         self.command = command
         for message in NOISE:
             warnings.filterwarnings("ignore", message)
-        # Lightning 2.6 calls jsonargparse by old names: `instantiate_classes` and `skip_none`
+        # Lightning 2.6 calls jsonargparse by an old name: `skip_none`
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"lightning\.pytorch\.cli$")
         super().__init__(
             SegmentationModule,
@@ -135,7 +124,7 @@ class DeepLabCLI(LightningCLI):
         parser.add_class_arguments(WandbSettings, "wandb")
         parser.link_arguments("model.init_args.normalization", "data.init_args.normalization")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
-        for name in ("num_classes", "class_names"):
+        for name in FROM_DATA:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -146,9 +135,6 @@ class DeepLabCLI(LightningCLI):
         with Known(types_of(self._own_parser), slots()).explain(given):
             self.config = parser.parse_args(args)
         expand_homes(self.config)
-
-    def _parse_ckpt_path(self) -> None:
-        """Keep the settings that were given: Lightning would put the checkpoint's in their place."""
 
     def before_instantiate_classes(self) -> None:
         """Look at the checkpoint first; leave ImageNet weights alone where it will replace them."""
@@ -163,14 +149,14 @@ class DeepLabCLI(LightningCLI):
             return
         if self._untrained:
             raise UsageError("--untrained true is for a run without --ckpt_path; leave out one of them")
-        folder = Path(config.trainer.default_root_dir)
+        folder = RunFolder(Path(config.trainer.default_root_dir))
         if config.ckpt_path == "best":
-            config.ckpt_path = str(folder / BEST)
-        checkpoint = folder / LAST if config.ckpt_path == "last" else Path(config.ckpt_path)
+            config.ckpt_path = str(folder.best)
+        checkpoint = folder.last if config.ckpt_path == "last" else Path(config.ckpt_path)
         if not checkpoint.is_file():
-            if checkpoint != folder / LAST or self.command != "fit":
+            if checkpoint != folder.last or self.command != "fit":
                 raise FileNotFoundError(f"{checkpoint}: no such checkpoint")
-            others = [folder / name for name in (PREVIOUS, BEST) if (folder / name).is_file()]
+            others = [path for path in (folder.previous, folder.best) if path.is_file()]
             if not others:
                 rank_zero_info(f"there is no {checkpoint} yet: the training starts from step 0")
                 return  # as the first start of a job that resumes itself must
@@ -183,11 +169,18 @@ class DeepLabCLI(LightningCLI):
             way_out = "give --ckpt_path, or --untrained true where it is meant"
             raise UsageError(f"{self.command} would run on untrained weights; {way_out}")
 
+    def instantiate_classes(self) -> None:
+        """Build the data, the model and the trainer; an error of theirs passes as it is."""
+        self.config_init = instantiate(self.parser, self.config)
+        built = self.config_init[self.command]
+        self.datamodule, self.model = built.data, built.model
+        self.trainer = self.instantiate_trainer()
+
     def after_instantiate_classes(self) -> None:
         """Refuse what only the instances know: weights that are partly untrained, classes that are not the data's."""
         if not self.config[self.command].ckpt_path and self.model.weights_origin == UNTRAINED:
             self._refuse_untrained()
-        for name in ("num_classes", "class_names"):
+        for name in FROM_DATA:
             given, own = self.config[self.command].model.init_args.get(name), getattr(self.datamodule, name)
             if given not in (None, own):
                 raise ValueError(
@@ -196,9 +189,13 @@ class DeepLabCLI(LightningCLI):
                 )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer with this project's loggers and callbacks; the CRF comes first, for others read its results."""
+        """The trainer with this project's loggers and callbacks; the CRF comes first, for others read its results.
+
+        Raises:
+            UsageError: Lightning refuses the trainer's settings.
+        """
         self.config[self.command] = self._given  # for the record: a new run may be made of it, in another place
-        trainer = self._get(self.config_init, "trainer")
+        trainer = self.config_init[self.command].trainer
         callbacks: list[Callback] = list(trainer.callbacks or [])
         if trainer.enable_progress_bar is not False:
             callbacks.append(RunProgress())
@@ -206,7 +203,7 @@ class DeepLabCLI(LightningCLI):
             callbacks.append(ParameterSummary())
             kwargs["enable_model_summary"] = False  # Lightning's own
         if trainer.logger in (None, True):
-            wandb = self._get(self.config_init, "wandb")
+            wandb = self.config_init[self.command].wandb
             submits = any(isinstance(callback, WriteSubmission) for callback in callbacks)
             kwargs["logger"] = build_loggers(Path(trainer.default_root_dir), self.command, wandb, submits)
             callbacks.append(LearningRateMonitor("step"))
@@ -234,19 +231,10 @@ def _at_home(options: list[str]) -> list[str]:
     for before, option in zip(["", *options], options, strict=False):
         placed.append(option)
         name, _, value = option.partition("=")
-        file = Path(option if before in CONFIG else value if name in CONFIG else "")
-        if file.match("logs/*/config.yaml"):
-            placed += ["--trainer.default_root_dir", str(file.parents[2])]
+        folder = RunFolder.of_config(Path(option if before in CONFIG else value if name in CONFIG else ""))
+        if folder is not None:
+            placed += ["--trainer.default_root_dir", str(folder.path)]
     return placed
-
-
-def slots() -> dict[str, Slot]:
-    """The settings that hold instances of classes."""
-    return {
-        "model": Slot(SegmentationModule, "model", EXAMPLES[0], ("num_classes", "class_names")),
-        "data": Slot(SegmentationDataModule, "datamodule", EXAMPLES[1], ("seed", "normalization")),
-        "trainer.callbacks": Slot(Callback, "callback"),
-    }
 
 
 def run(command: str, options: list[str]) -> int:

@@ -22,7 +22,7 @@ LEVELS = {
         "scores",
         "checkpoint_file",
     },
-    1: {"modules", "datamodules", "callbacks", "loggers"},
+    1: {"modules", "datamodules", "callbacks", "loggers", "lightning_internals"},
     2: {"__main__", "cli", "settings", "commands", "ablation"},
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
@@ -30,13 +30,23 @@ SIDEWAYS: dict[str, set[str]] = {
     "__main__": {"cli", "commands"},
     "cli": {"settings"},
     "commands": {"ablation", "cli", "settings"},
-    "ablation": {"cli"},
+    "ablation": {"settings"},
 }
 MAY_USE = {
     "modules": {"models", "crf", "losses", "metrics", "schedules", "inference", "identity", "checkpoint_file"},
     "datamodules": {"datasets"},
-    "callbacks": {"crf", "metrics", "datasets", "identity", "scores", "checkpoint_file", "modules"},
-    "loggers": set(),
+    "callbacks": {
+        "crf",
+        "metrics",
+        "datasets",
+        "identity",
+        "scores",
+        "checkpoint_file",
+        "modules",
+        "lightning_internals",
+    },
+    "loggers": {"lightning_internals"},
+    "lightning_internals": set(),
 }
 FORBIDDEN_IN_LEVEL_0 = {"lightning", "pytorch_lightning", "wandb"}
 LAZY = {"wandb", "pydensecrf", "matplotlib", "segmentation_models_pytorch", "timm", "torchvision", "onnx", "gradio"}

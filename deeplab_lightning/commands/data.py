@@ -6,7 +6,6 @@ import re
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -24,7 +23,7 @@ from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.prepare import SOURCES, prepare
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.datasets.show import grid
-from deeplab_lightning.usage import Parser, UsageError
+from deeplab_lightning.usage import Parser
 
 
 def run(command: str, options: list[str]) -> int:
@@ -68,48 +67,20 @@ def read_datamodule(configs: list[str], root: str | None, settings: Sequence[str
     """The datamodule that the data sections of configs describe, later ones over earlier ones.
 
     Args:
-        configs: paths of YAML files.
-        root: in place of the configs' data.root.
+        configs: Paths of YAML files.
+        root: The data's folder, in place of the configs' data.root.
         settings: "--data.KEY", "VALUE" and so on, in place of the configs'.
 
     Raises:
-        UsageError: a config cannot be read, a setting in it is wrong, or none names a datamodule.
-        DataError: the data are not there.
+        UsageError: A config cannot be read, a setting in it is wrong, or none names a datamodule.
+        DataError: The data are not there.
     """
-    from jsonargparse import ArgumentParser as ConfigParser
+    from deeplab_lightning.settings.part import build_part
 
-    from deeplab_lightning.cli import slots
-    from deeplab_lightning.settings.given import Given, expand_homes, given_by, read_settings
-    from deeplab_lightning.settings.known import Known
-
-    section: dict[str, Any] = {}
-    given = []
-    for config in configs:
-        own = read_settings(config).get("data") or {}
-        given.append(Given(config, "data", own))
-        section = _merge(section, own)
-    if root is not None:
-        section = _merge(section, {"init_args": {"root": root}})
-        given.append(Given("", "data.root", root))
-    if "class_path" not in section:
-        raise UsageError(f"{', '.join(configs)}: no data.class_path in it")
-    parser = ConfigParser(exit_on_error=False)
-    parser.add_subclass_arguments(SegmentationDataModule, "data", required=True)
-    with Known({}, {"data": slots()["data"]}).explain([*given, *given_by(settings)]):
-        described = parser.parse_args(list(settings), namespace=parser.parse_object({"data": expand_homes(section)}))
-    try:
-        datamodule: SegmentationDataModule = parser.instantiate(described).data
-    except ValueError as error:
-        if isinstance(error.__cause__, DataError):  # jsonargparse's error is about the type, its cause about the data
-            raise error.__cause__ from None
-        raise
+    changes = {} if root is None else {"root": root}
+    datamodule: SegmentationDataModule = build_part("data", configs, settings, changes)
     datamodule.prepare_data()
     return datamodule
-
-
-def _merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    both = {key: _merge(old[key], new[key]) for key in old.keys() & new.keys() if isinstance(new[key], dict)}
-    return old | new | both
 
 
 def _published(datamodule: SegmentationDataModule) -> dict[str, int]:
