@@ -95,7 +95,7 @@ def _check(arguments: Namespace) -> int:
     try:
         datamodule = read_datamodule(arguments.config, arguments.root, arguments.settings)
         findings = _examine(datamodule, arguments.num_workers)
-    except DataError as error:  # not even its classes can be read
+    except DataError as error:  # without a datamodule: not even the names of its classes can be read
         findings = doctor.Findings([_fault(error)])
     if arguments.json:
         print(json.dumps(findings.as_dict(), indent=1))
@@ -120,7 +120,7 @@ def _examine(datamodule: SegmentationDataModule, num_workers: int) -> doctor.Fin
         splits, train, datamodule.class_names, _published(datamodule), never_labelled, num_workers
     )
     faults += [fault for fault in findings.faults if fault.file not in missing]  # which would be said twice
-    findings.faults = list(dict.fromkeys(faults))
+    findings.faults = list(dict.fromkeys(faults))  # each once, in their order
     return findings
 
 
@@ -148,7 +148,7 @@ def _print(findings: doctor.Findings) -> None:
     for fault in findings.faults:
         console.print(fault.fault, markup=False, soft_wrap=True)
     count = len(findings.faults)
-    console.print("no faults" if not count else "1 fault" if count == 1 else f"{count} faults")
+    console.print(f"{count or 'no'} fault{'' if count == 1 else 's'}")
 
 
 def _show(arguments: Namespace) -> int:
