@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-from collections.abc import Iterator
 from importlib import import_module
 
 from deeplab_lightning import __version__
@@ -124,11 +123,13 @@ def _lines(error: BaseException) -> list[str]:
     return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def _chain(error: BaseException | None) -> list[BaseException]:
     """An error and those that came before it: cleaning up after an error may fail too, and hide it."""
-    while error is not None:
-        yield error
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:  # causes and contexts together may go round in a circle
+        chain.append(error)
         error = error.__cause__ or error.__context__
+    return chain
 
 
 def _is_of_memory(error: BaseException) -> bool:

@@ -51,7 +51,7 @@ NOISE = (
 """Warnings that tell the user nothing to act on, each with its reason."""
 
 COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch", "max_epochs", "max_steps", "val_check_interval")
-"""The trainer's settings that Lightning takes 0 for, and then trains not at all or divides by it."""
+"""Settings of the trainer for which 0 makes no sense, though Lightning accepts it."""
 
 STRICT = {"exit_on_error": False, "allow_abbrev": False}
 """Arguments of a parser that raises errors and takes no shortened names."""
@@ -96,7 +96,7 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
         return {self.command: LightningCLI.subcommands()[self.command] | own}
 
     def fit(self, **kwargs: Any) -> None:
-        """Train, alone in the run folder. Here as below, nothing in a checkpoint is executed."""
+        """Train, alone in the run folder. Nothing in a checkpoint is executed, here and in the other commands."""
         with self._lock.held(self.trainer, kwargs.get("ckpt_path")):
             self.trainer.fit(**kwargs, weights_only=True)
 
@@ -109,7 +109,7 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
         self.trainer.test(**kwargs, verbose=False, weights_only=True)
 
     def predict(self, **kwargs: Any) -> None:
-        """Predict; `WritePredictions` has written what is not kept here."""
+        """Predict; the label maps are not kept in memory, for `WritePredictions` writes them."""
         self.trainer.predict(**kwargs, return_predictions=False, weights_only=True)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -128,7 +128,11 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse, without Lightning's warning about arguments given from Python."""
+        """Parse the options; Lightning's own method warns about options that are given from Python.
+
+        Raises:
+            UsageError: A setting or a value is wrong.
+        """
         assert isinstance(args, list)
         given = given_by(args[1:])
         check_models(given)
@@ -137,7 +141,12 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
         expand_homes(self.config)
 
     def before_instantiate_classes(self) -> None:
-        """Look at the checkpoint first; leave ImageNet weights alone where it will replace them."""
+        """Find the checkpoint; where there is one, no other weights are read, which it would replace.
+
+        Raises:
+            UsageError: The command would run on untrained weights, or a count is 0.
+            FileNotFoundError: There is no such checkpoint.
+        """
         config = self.config[self.command]
         if zero := [name for name in COUNTS if config.trainer[name] == 0]:
             raise UsageError(f"trainer.{zero[0]} must not be 0")
@@ -177,7 +186,12 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
         self.trainer = self.instantiate_trainer()
 
     def after_instantiate_classes(self) -> None:
-        """Refuse what only the instances know: weights that are partly untrained, classes that are not the data's."""
+        """Check the instances: that their weights are trained where they must be, and the classes are the data's.
+
+        Raises:
+            UsageError: The command would run on weights that are untrained, in whole or in part.
+            ValueError: The model is set to other classes than the data have.
+        """
         if not self.config[self.command].ckpt_path and self.model.weights_origin == UNTRAINED:
             self._refuse_untrained()
         for name in FROM_DATA:
@@ -226,7 +240,10 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
 
 
 def _at_home(options: list[str]) -> list[str]:
-    """Let a config that a run has left mean the folder that it lies in now, for a run may be moved or copied."""
+    """The options, in which a config that a run has left stands for the run folder that it lies in now.
+
+    The file names the folder that it was written into; a run may have been moved or copied since.
+    """
     placed: list[str] = []
     for before, option in zip(["", *options], options, strict=False):
         placed.append(option)
@@ -249,5 +266,5 @@ def run(command: str, options: list[str]) -> int:
 
 
 def _end(number: int, *_: object) -> None:
-    """Lightning by itself would end with status 1 or 0, and of a prediction not before its end."""
+    """End the command; Lightning by itself would end with status 1 or 0, and a prediction only when it is through."""
     raise Ended(number)

@@ -37,7 +37,7 @@ EXAMPLES = {
     "model": "-c experiments/model/deeplab_v3plus.yaml, for example",
     "data": "-c experiments/data/shapes.yaml, for example",
 }
-"""The way out for whoever has given no model, or no data."""
+"""Options that give a model and data, for the error when one of them is missing."""
 
 
 def slots() -> dict[str, Slot]:

@@ -115,8 +115,9 @@ def instantiate(parser: ArgumentParser, settings: Namespace) -> Namespace:
             raise
 
     try:
-        return parser.instantiate(settings, instantiators=[(construct, object, True)])
+        instances: Namespace = parser.instantiate(settings, instantiators=[(construct, object, True)])
+        return instances
     except ValueError:
-        if errors:
-            raise errors[-1] from None
-        raise
+        if not errors:
+            raise
+    raise errors[-1]  # out here: within, the library's error, whose cause it is, would become its context

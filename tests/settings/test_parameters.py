@@ -55,6 +55,7 @@ def test_a_constructors_own_error_passes() -> None:
     with pytest.raises(ValueError, match="13 is refused") as error:
         instantiate(parser, parser.parse_object(settings))
     assert str(error.value) == "13 is refused\nin two lines"
+    assert error.value.__context__ is None  # no circle of it and the library's error, whose cause it is
 
 
 def test_short_names_are_those_of_all_classes_that_may_be_chosen() -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonargparse import Namespace
 
 from deeplab_lightning.settings.compose import compose
 from deeplab_lightning.settings.resolve import differences, flatten, resolve
@@ -95,7 +94,7 @@ def test_what_a_run_has_left_says_the_same() -> None:
     left = {
         "trainer": {"max_steps": 6.0, "devices": 4, "callbacks": None},
         "model": {"class_path": "package.DeepLabV3Module", "init_args": {"rates": (6, 12), "class_names": ["a"]}},
-        "data": {"class_path": "FolderDataModule", "init_args": Namespace(mean=[0.5]).as_dict()},
+        "data": {"class_path": "FolderDataModule", "init_args": {"mean": [0.5]}},
         "finite_loss": None,
     }
     assert flatten(left) == {
