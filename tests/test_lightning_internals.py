@@ -4,11 +4,11 @@ from pathlib import Path
 
 import lightning
 import pytest
-import torch
 from lightning import Trainer
 from lightning.pytorch.cli import LightningCLI
-from lightning.pytorch.demos.boring_classes import BoringModel
+from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset
 from lightning.pytorch.loggers import WandbLogger
+from torch.utils.data import DataLoader
 
 from deeplab_lightning.cli import DeepLabCLI
 from deeplab_lightning.lightning_internals import (
@@ -35,7 +35,7 @@ def test_the_overridden_method_is_one_that_lightning_calls() -> None:
 @pytest.mark.filterwarnings("ignore")  # on a trainer without anything
 def test_steps_are_set_where_a_checkpoint_has_them(tmp_path: Path) -> None:
     trainer = Trainer(default_root_dir=tmp_path, accelerator="cpu", max_steps=2, logger=False, barebones=True)
-    trainer.fit(BoringModel(), torch.utils.data.DataLoader(torch.randn(8, 32)))
+    trainer.fit(BoringModel(), DataLoader(RandomDataset(32, 8)))
     loops = dump_checkpoint(trainer)["loops"]
     before = str(loops)
     set_steps(loops, 2)

@@ -31,7 +31,7 @@ def test_files_are_merged_as_the_command_line_merges_them(layers: list[dict[str,
     parser = ArgumentParser(exit_on_error=False)
     for part, base in (("model", SegmentationModule), ("data", SegmentationDataModule)):
         parser.add_subclass_arguments(base, part)
-    one_by_one = Namespace()
+    one_by_one = Namespace()  # type: ignore[no-untyped-call]
     for layer in layers:
         one_by_one = parser.parse_object(layer, namespace=one_by_one, defaults=False)
     assert one_by_one == parser.parse_object(compose(layers), defaults=False)
