@@ -10,6 +10,7 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from deeplab_lightning.lightning_internals import logs_model, wandb_arguments
 from deeplab_lightning.run_folder import RunFolder
 
 
@@ -80,7 +81,7 @@ def build_loggers(root: Path, command: str, settings: WandbSettings, submits: bo
             log_model=settings.log_model,
             settings={"silent": True},
         )
-        wandb_logger._wandb_init.pop("anonymous", None)  # wandb warns about it, and Lightning always passes it
+        wandb_arguments(wandb_logger).pop("anonymous", None)  # wandb warns about it, and Lightning always passes it
         loggers.append(wandb_logger)
     return loggers
 
@@ -120,7 +121,7 @@ class LastCheckpointLogger(WandbLogger):
     def finalize(self, status: str) -> None:
         """Keep it when the training is through."""
         last = RunFolder(Path(str(self.save_dir))).last
-        if status == "success" and self._log_model:
+        if status == "success" and logs_model(self):
             self.experiment.log_model(last, f"model-{self.experiment.id}", ["last"])
 
 

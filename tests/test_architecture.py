@@ -1,8 +1,10 @@
 """Imports point one way, and the command starts without heavy ones."""
 
 import ast
+import inspect
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import deeplab_lightning
@@ -21,7 +23,7 @@ LEVELS = {
         "identity",
         "checkpoint_file",
     },
-    1: {"modules", "datamodules", "callbacks", "loggers"},
+    1: {"modules", "datamodules", "callbacks", "loggers", "lightning_internals"},
     2: {"__main__", "cli", "settings", "commands", "ablation"},
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
@@ -29,17 +31,27 @@ SIDEWAYS: dict[str, set[str]] = {
     "__main__": {"cli", "commands"},
     "cli": {"settings"},
     "commands": {"ablation", "cli", "settings"},
-    "ablation": {"cli"},
+    "ablation": {"settings"},
 }
 MAY_USE = {
     "modules": {"models", "crf", "losses", "metrics", "schedules", "inference", "identity", "checkpoint_file"},
     "datamodules": {"datasets"},
-    "callbacks": {"crf", "metrics", "datasets", "identity", "checkpoint_file", "modules"},
-    "loggers": set(),
+    "callbacks": {"crf", "metrics", "datasets", "identity", "checkpoint_file", "modules", "lightning_internals"},
+    "loggers": {"lightning_internals"},
+    "lightning_internals": set(),
 }
 FORBIDDEN_IN_LEVEL_0 = {"lightning", "pytorch_lightning", "wandb"}
 LAZY = {"wandb", "pydensecrf", "matplotlib", "segmentation_models_pytorch", "timm", "torchvision", "onnx", "gradio"}
 LAZY |= {"scipy", "pycocotools", "submitit"}
+PRIVATE_ONLY_IN = {
+    "lightning_internals.py",  # each with its reason
+    "callbacks/finite_loss.py",  # torch._foreach_copy_, which copies all weights at once
+    "models/profile.py",  # the name of one of torch's operators
+    "models/vgg.py",  # the convolution of torch's own layer, with other weights
+    "settings/parameters.py",  # the actions of a parser, which argparse lists nowhere else
+    "usage.py",  # likewise
+}
+"""Files that use private names of libraries."""
 
 
 def imports(path: Path, top_level_only: bool = False) -> set[str]:
@@ -161,3 +173,60 @@ def test_help_imports_nothing_heavy() -> None:
 def test_files_stay_small() -> None:
     for _, path in sources():
         assert len(path.read_text().splitlines()) <= 300, f"{path} has outgrown its room"
+
+
+def private(name: str | None) -> bool:
+    return name is not None and name.startswith("_") and not name.startswith("__") and name != "_exit"  # of os, public
+
+
+def own_names(tree: ast.AST) -> set[str]:
+    """The names that code defines: functions, classes, parameters, variables and attributes of self."""
+    found = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+                found.add(name)
+            case ast.Name(id=name, ctx=ast.Store()):
+                found.add(name)
+            case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
+                found.add(name)
+    return found
+
+
+def test_private_names_of_libraries_are_used_in_one_file_each() -> None:
+    trees = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for _, path in sources()}
+    own = set().union(*map(own_names, trees.values()))
+    users = set()
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
+            attribute = isinstance(node, ast.Attribute) and private(node.attr) and node.attr not in own
+            imported = (
+                isinstance(node, ast.ImportFrom)
+                and str(node.module).startswith("lightning")
+                and any(private(part) for part in [*str(node.module).split("."), *(alias.name for alias in node.names)])
+            )
+            users |= {name} if attribute or imported else set()
+    assert users == PRIVATE_ONLY_IN
+
+
+def test_private_methods_of_libraries_are_overridden_in_one_file() -> None:
+    overridden = set()
+    for _, path in sources():
+        name = path.relative_to(PACKAGE.parent).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+        for cls in (each for _, each in inspect.getmembers(import_module(name), inspect.isclass)):
+            foreign = {
+                key for base in cls.__mro__ if not base.__module__.startswith(PACKAGE.name) for key in vars(base)
+            }
+            methods = {key for key, value in vars(cls).items() if private(key) and inspect.isfunction(value)}
+            if cls.__module__ == name and methods & foreign:
+                overridden.add((path.name, *(methods & foreign)))
+    assert overridden == {("lightning_internals.py", "_parse_ckpt_path")}
+
+
+def test_the_help_of_a_command_that_needs_no_torch_imports_none() -> None:
+    """`settings` is used by tables and by the command line; only what it looks up there may be heavy."""
+    program = (
+        "import sys; import deeplab_lightning.settings.compose, deeplab_lightning.settings.resolve; "
+        "sys.exit(len({'torch', 'lightning'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from deeplab_lightning.ablation.outcomes import Outcomes, chosen_evaluation, describe_older, older_keys
 from deeplab_lightning.ablation.plan import Plan
-from deeplab_lightning.ablation.protocol import Resolved
+from deeplab_lightning.settings.resolve import Resolved
 
 
 def find_older(plans: Sequence[Plan], outcomes: Outcomes, accept: bool) -> dict[str, str]:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from deeplab_lightning.ablation.plan import Evaluation, Training
-from deeplab_lightning.ablation.protocol import PROTOCOL, PROTOCOLS, Resolved, differences, flatten
+from deeplab_lightning.ablation.protocol import PROTOCOL, PROTOCOLS
 from deeplab_lightning.ablation.records import read_done, read_failure
 from deeplab_lightning.ablation.runner import DONE, FAILED
 from deeplab_lightning.ablation.table import TableError, read_yaml
 from deeplab_lightning.identity import Record
 from deeplab_lightning.scores import ungroup_scores
+from deeplab_lightning.settings.resolve import Resolved, differences, flatten
 
 
 @dataclass(frozen=True)

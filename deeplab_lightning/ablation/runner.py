@@ -18,11 +18,12 @@ from typing import IO, Any
 
 import yaml
 
-from deeplab_lightning.ablation.plan import Evaluation, Plan, Training, merge, nest
+from deeplab_lightning.ablation.plan import Evaluation, Plan, Training
 from deeplab_lightning.ablation.protocol import PROTOCOL
 from deeplab_lightning.ablation.records import describe_failure, read_done, read_results, write
 from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.folder_lock import hold
+from deeplab_lightning.settings.compose import override
 
 RUNS = Path("runs/ablations")
 DONE, FAILED, LOG = "done.json", "failed.json", "log.txt"
@@ -251,10 +252,9 @@ def is_done(folder: Path) -> bool:
 def config_of(training: Training, root: Path) -> dict[str, Any]:
     """The settings of a training with the paths of its place."""
     config = deepcopy(training.config)
-    paths: dict[str, Any] = {"trainer.default_root_dir": str(root / training.name)}
+    override(config, "trainer.default_root_dir", str(root / training.name))
     if training.source is not None:
-        paths["model.init_args.start_from"] = str(root / training.source.name / "last.ckpt")
-    merge(config, nest(paths))
+        override(config, "model.init_args.start_from", str(root / training.source.name / "last.ckpt"))
     return {"seed_everything": training.seed, **config}
 
 

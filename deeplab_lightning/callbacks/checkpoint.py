@@ -14,6 +14,12 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from deeplab_lightning.callbacks.validation_plan import check_monitor, validate_at_least_once
 from deeplab_lightning.checkpoint_file import not_finite
+from deeplab_lightning.lightning_internals import (
+    dump_checkpoint,
+    forget_train_loader,
+    set_steps,
+    step_back_to_a_validation,
+)
 from deeplab_lightning.run_folder import RunFolder
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -68,7 +74,7 @@ class Checkpoint(ModelCheckpoint):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Have the training's loader made anew where it goes on."""
         if trainer.ckpt_path is not None:  # a loader made for its length alone does not know the progress to come
-            trainer.fit_loop._combined_loader = None
+            forget_train_loader(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the score that decides on the best; listen to signals; go on from the step where it stopped."""
@@ -78,10 +84,7 @@ class Checkpoint(ModelCheckpoint):
         self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
-        loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
-        assert fetcher is not None
-        if loop.restarting and loop._should_check_val_fx(fetcher):
-            loop._batches_that_stepped -= 1  # Lightning comes back to the end of that step, and counts it again
+        step_back_to_a_validation(trainer)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         # It may arrive within a step, when weights and optimizer do not fit together: it is only noted here, and acted
@@ -173,8 +176,7 @@ class Checkpoint(ModelCheckpoint):
             for logger in trainer.loggers:
                 logger.save()
             with suppress(OSError):  # it would hide the first error, which may be that very one
-                checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
-                trainer.strategy.save_checkpoint(checkpoint, self._run.last)
+                trainer.strategy.save_checkpoint(dump_checkpoint(trainer), self._run.last)
                 self._saved_step = trainer.global_step
         if self._run.last.exists():
             rank_zero_info(f"{self._run.last} is of step {self._saved_step}: --ckpt_path last goes on from there")
@@ -203,7 +205,7 @@ class Checkpoint(ModelCheckpoint):
                 counts |= {"started": counts["ready"]} | dict.fromkeys(("processed", "completed"), counts["ready"] - 1)
         for counts in (epochs["total"], epochs["current"]):
             counts |= {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
-        state["epoch_loop.state_dict"]["_batches_that_stepped"] = trainer.global_step
+        set_steps(checkpoint["loops"], trainer.global_step)
         checkpoint["epoch"] = done
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -6,19 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentParser
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deeplab_lightning.cli import slots
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.models.profile import Profile, profile
-from deeplab_lightning.modules.base import SegmentationModule
-from deeplab_lightning.settings.given import Given, given_by, read_settings
-from deeplab_lightning.settings.known import Known
-from deeplab_lightning.usage import Parser, UsageError
+from deeplab_lightning.settings.part import build_part
+from deeplab_lightning.usage import Parser
 
 FAMILY = Path("experiments/model")
 FAMILY_WIDTH = 130  # characters of the widest line of the family's table
@@ -77,24 +73,9 @@ def _describe(
 
 def build(configs: list[Path], settings: list[str], num_classes: int) -> SegmentationNetwork:
     """Build the network of the model in these files, later ones over earlier ones, on the meta device."""
-    model: dict[str, Any] = {"init_args": {}}
-    given = []
-    for path in configs:
-        own = read_settings(path).get("model") or {}
-        given.append(Given(str(path), "model", own))
-        model |= {key: value for key, value in own.items() if key != "init_args"}
-        model["init_args"] |= own.get("init_args") or {}
-    if "class_path" not in model:
-        raise UsageError(f"{configs[-1]}: it names no model.class_path; give the file of a model first")
-    model["init_args"] |= {"num_classes": num_classes, "pretrained": False, "start_from": None}
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(SegmentationModule, "model")
-    with Known({}, {"model": slots()["model"]}).explain([*given, *given_by(settings)]):
-        parser.set_defaults({"model": model})
-        parsed = parser.parse_args(settings)
+    changes = {"num_classes": num_classes, "pretrained": False, "start_from": None}
     with torch.device("meta"):
-        built = parser.instantiate(parsed).model
-    network: SegmentationNetwork = built.network
+        network: SegmentationNetwork = build_part("model", configs, settings, changes).network
     return network
 
 
