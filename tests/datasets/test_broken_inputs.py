@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.io import savemat
 
 from deeplab_lightning.datasets.coco import COCODataset
 from deeplab_lightning.datasets.folder import FolderDataset, read_class_names, read_label_map
 from deeplab_lightning.datasets.images import DataError, read_image, read_pair
-from deeplab_lightning.datasets.sbd import read_sbd_ids, read_sbd_mask
 from deeplab_lightning.datasets.transforms import EvaluationTransform
 from tests.devkits import annotation, square, write_coco
 
@@ -109,7 +107,7 @@ FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     ),
     "mask of another size": (
         lambda tree: Image.new("L", (8, 5)).save(tree.mask_path),
-        r"a\.png is 8x6, but its mask .*a\.png is 8x5",
+        r"SegmentationClass/a\.png: .*8x5.*JPEGImages/a\.png is 8x6",
     ),
     "mask value 37": (
         lambda tree: Image.new("L", (8, 6), 37).save(tree.mask_path),
@@ -132,7 +130,7 @@ FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     ),
     "image turned by EXIF, mask of neither size": (
         lambda tree: rotated(tree, 6, Image.new("RGB", (5, 7))),
-        r"a\.png is 5x7, but its mask",
+        r"SegmentationClass/a\.png: .*8x6.*JPEGImages/a\.png is 5x7",
     ),
     "empty list": (lambda tree: tree.ids("\n\n"), r"train\.txt: it lists no ids"),
     "missing list": (
@@ -157,7 +155,7 @@ FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     "id with an ending": (lambda tree: tree.ids("a.jpg\n"), r"train\.txt, line 1: 'a\.jpg' has the ending of a file"),
     "two images of one id": (
         lambda tree: Image.fromarray(COLORS).save(tree.root / "JPEGImages" / "a.jpg"),
-        r"a\.jpg and a\.png share one id",
+        r"a\.png: it and a\.jpg share one id",
     ),
     "both layouts": (lambda tree: (tree.root / "images").mkdir(), r"tree: it holds both images/ and JPEGImages/"),
     "a class twice": (lambda tree: colour_table(tree, "one\none\n"), r"class_names\.txt: it must hold at least two"),
@@ -341,7 +339,7 @@ COCO_FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "another size in the file": (
         lambda root: edit(coco(root), lambda content: content["images"][0].update(width=70)),
-        "is 80x60, but its mask .* is 70x60",
+        "70x60, but its image .* is 80x60",
     ),
     "no images": (
         lambda root: edit(coco(root), lambda content: content.update(images=[], annotations=[])),
@@ -369,33 +367,6 @@ def test_coco_annotations_that_are_none(tmp_path: Path, text: str) -> None:
     json_of(root).write_text(text)
     with pytest.raises(DataError, match=r"instances_train2017\.json: it is not a file of COCO instances"):
         COCODataset(root, "train2017", EVALUATION)
-
-
-def test_sbd_faults_name_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.mat"
-    with pytest.raises(DataError, match=r"a\.mat: no such file"):
-        read_sbd_mask(path)
-    for content in (b"", b"MATLAB 5.0 and no more"):
-        path.write_bytes(content)
-        with pytest.raises(DataError, match=r"a\.mat: cannot be read as a MATLAB file"):
-            read_sbd_mask(path)
-    for variables in ({"other": 1}, {"GTcls": {"Boundaries": 1}}, {"GTcls": 3}):
-        savemat(path, variables)
-        with pytest.raises(DataError, match=r"a\.mat: it holds no GTcls\.Segmentation"):
-            read_sbd_mask(path)
-    savemat(path, {"GTcls": {"Segmentation": np.full((4, 4), 21, np.uint8)}})
-    with pytest.raises(DataError, match=r"a\.mat: mask value 21 is outside the 21 classes"):
-        read_sbd_mask(path)
-    savemat(path, {"GTcls": {"Segmentation": np.full((4, 4), 0.5)}})
-    with pytest.raises(DataError, match=r"a\.mat: its label map is float64 of shape \(4, 4\)"):
-        read_sbd_mask(path)
-
-
-def test_sbd_lists_that_overlap(tmp_path: Path) -> None:
-    for split, text in (("train", "a\nb\n"), ("val", "c\nb\n")):
-        (tmp_path / f"{split}.txt").write_text(text)
-    with pytest.raises(DataError, match="the id 'b' is in both train.txt and val.txt"):
-        read_sbd_ids(tmp_path)
 
 
 def test_the_corpus_is_large() -> None:
