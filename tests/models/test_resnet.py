@@ -6,6 +6,7 @@ import torchvision
 from torch import nn
 
 from deeplab_lightning.models.resnet import ResNet, Stem, StrideUnit, Unit
+from tests.thin import an_eighth_of_the_channels
 
 
 def settled(network: nn.Module) -> nn.Module:
@@ -28,14 +29,16 @@ def test_atrous_consistency(depth: int, stride_unit: StrideUnit, stem: Stem) -> 
     """Dense features, subsampled, equal the strided ones with the same weights (v3, section 3.1)."""
     images = torch.randn(1, 3, 97, 65, dtype=torch.float64)
     multi_grid = (1, 2, 4) if depth == 50 else (1, 2)
-    networks = {stride: ResNet(depth, stride, multi_grid, stem, stride_unit).double() for stride in (8, 16, 32)}
+    with an_eighth_of_the_channels():
+        networks = {stride: ResNet(depth, stride, multi_grid, stem, stride_unit).double() for stride in (8, 16, 32)}
     settled(networks[32])
     features = {}
     for stride, network in networks.items():
         network.load_state_dict(networks[32].state_dict())
-        low_level, features[stride] = network.eval()(images)
-        assert low_level[4].shape == (1, network.low_level_channels[4], 25, 17)
-        assert low_level[8].shape == (1, network.low_level_channels[8], 13, 9)
+        with torch.no_grad():
+            low_level, features[stride] = network.eval()(images)
+        assert low_level[4].shape == (1, network.low_level_channels[4] // 8, 25, 17)
+        assert low_level[8].shape == (1, network.low_level_channels[8] // 8, 13, 9)
     assert features[8].shape[2:] == (13, 9)
     assert features[32].abs().mean() > 0.1
     torch.testing.assert_close(features[8][..., ::2, ::2], features[16])
@@ -66,10 +69,12 @@ def test_cascade_at_every_output_stride(stride_unit: StrideUnit) -> None:
     images = torch.randn(1, 3, 65, 65, dtype=torch.float64)
     features, state = {}, None
     for stride in (256, 128, 64, 32, 16, 8):
-        network = ResNet(18, stride, stride_unit=stride_unit, num_blocks=7).double()
+        with an_eighth_of_the_channels():
+            network = ResNet(18, stride, stride_unit=stride_unit, num_blocks=7).double()
         state = state or settled(network).state_dict()
         network.load_state_dict(state)
-        features[stride] = network.eval()(images)[1]
+        with torch.no_grad():
+            features[stride] = network.eval()(images)[1]
         assert features[stride].shape[2] == math.ceil(65 / stride)
     for stride in (8, 16, 32, 64, 128):
         torch.testing.assert_close(features[stride][..., ::2, ::2], features[2 * stride])
