@@ -98,7 +98,7 @@ def test_what_a_run_is(place: Place) -> None:
         assert run.config["data"]["init_args"]["batch_size"] == 4
         assert run.config["trainer"]["max_steps"] == 2
         assert run.config["model"]["class_path"].endswith("DeepLabV3Module")
-        assert run.config["backbone"] == "mobilenet_v2"  # a column of its own
+        assert run.config["backbone"] == "resnet18"  # a column of its own
         head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
         if head.returncode == 0:
             assert run.config["git"]["commit"] == head.stdout.strip()
