@@ -116,19 +116,20 @@ def memory_bound(image: NDArray[np.uint8], num_classes: int, bytes_per_second: f
 
     A step of a filter reads its table of float32 values and its indices and weights, and writes the next table.
     """
+    settings = DEEPLAB_V2_RESNET101
     height, width, _ = image.shape
     pixels, row = height * width, 4 * num_classes
     total = 0
     for kernel in (
-        smoothness_kernel("after", 1, height, width, 1.0, DEEPLAB_V2_RESNET101.gaussian_xy, torch.device("cpu")),
-        appearance_kernel("after", torch.from_numpy(image)[None], 1.0, 67.0, 3.0),
+        smoothness_kernel("after", 1, height, width, weight=1.0, xy=settings.gaussian_xy, device=torch.device("cpu")),
+        appearance_kernel("after", torch.from_numpy(image)[None], weight=1.0, xy=67.0, rgb=3.0),
     ):
         points, axes = len(kernel.starts), len(kernel.neighbours)
         splat = pixels * row + points * row + kernel.points.numel() * 8
         blur = axes * points * (2 * row + 12)
         total += splat + blur + points * row + pixels * row + kernel.vertices.numel() * 8
     total += 4 * pixels * row  # the two sums, the unary energy, the softmax
-    return float(DEEPLAB_V2_RESNET101.iterations * total / bytes_per_second)
+    return float(settings.iterations * total / bytes_per_second)
 
 
 def large(num_classes: int = 19) -> float:
