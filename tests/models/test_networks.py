@@ -1,6 +1,7 @@
 """One contract for all networks, and with them for DeepLabv3, its cascade, v3+ and the backbones by name."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from deeplab_lightning.models.deeplab_v3_cascade import DeepLabV3Cascade
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
 from deeplab_lightning.models.encoders import CLASSIFIER_HEADS
 from deeplab_lightning.models.layers import SegmentationNetwork
+from tests.thin import an_eighth_of_the_channels
 
 Builder = Callable[[], SegmentationNetwork]
 NETWORKS: dict[str, Builder] = {
@@ -46,11 +48,15 @@ NETWORKS: dict[str, Builder] = {
     "v3+ timm's RegNet": lambda: DeepLabV3Plus(5, "tu-regnety_002", aspp_channels=64),
     "v3+ timm": lambda: DeepLabV3Plus(5, "tu-mobilenetv3_small_050", aspp_channels=64),
 }
+OF_OTHERS = {"v3 smp's EfficientNet", "v3+ timm's RegNet", "v3+ timm"}
+"""Networks whose encoders count on their width."""
 
 
 @pytest.fixture(params=list(NETWORKS))
 def network(request: pytest.FixtureRequest) -> SegmentationNetwork:
-    return NETWORKS[request.param]()
+    thin = request.param not in OF_OTHERS
+    with an_eighth_of_the_channels() if thin else nullcontext():
+        return NETWORKS[request.param]()
 
 
 def test_any_size(network: SegmentationNetwork) -> None:
