@@ -1,8 +1,8 @@
-"""The command `deeplab`: what there is, and from where it is loaded."""
+"""The command `deeplab`: its commands, the modules that hold them, and one sentence for whatever goes wrong."""
 
 import os
+import re
 import sys
-from collections.abc import Iterator
 from importlib import import_module
 
 from deeplab_lightning import __version__
@@ -19,15 +19,22 @@ COMMANDS = {
     "ablate": ("commands.ablate", "train and score the tables of the papers, one file a table"),
     "report": ("commands.report", "put what runs left behind into one table and one HTML page"),
 }
+"""By name, the module that holds a command, imported when it is asked for, and its line in the help."""
 NO_MEMORY = (
-    "Cannot allocate memory",  # the system, and torch on a processor
-    "failed to map segment",  # the dynamic linker, while torch is imported
-    "can't start new thread",
-    "std::bad_alloc",
+    "Cannot allocate memory",  # torch's RuntimeError on a processor, with the system's words
+    "failed to map segment",  # the dynamic linker's, an ImportError of torch
+    "can't start new thread",  # Python's RuntimeError
+    "std::bad_alloc",  # of C++, a RuntimeError
 )
-"""Words of errors for want of memory that are no MemoryError."""
-HANDED_OVER_BY_HALVES = (EOFError, ConnectionResetError)
-"""What a loader worker that dies while it hands a batch over leaves behind."""
+"""Words of errors for want of memory that have no type of their own."""
+WORKER_FAILED = re.compile(r"Caught \w+ in DataLoader worker process")
+"""Begin of an error that torch brings from a loader worker: of the same type, with a traceback as its text."""
+WORKER_KILLED = "DataLoader worker"
+"""Begin of torch's RuntimeError on a loader worker that a signal has ended."""
+HALF_A_BATCH = (EOFError, ConnectionResetError)
+"""Errors of a loader that reads what a worker was sending when it died."""
+PEER_GONE = ("Connection closed by peer", "Connection reset by peer")
+"""Words of gloo's RuntimeError when another process of a training has ended."""
 HELP = """usage: deeplab COMMAND [OPTIONS]
 
 DeepLab v1, v2, v3 and v3+ in PyTorch Lightning.
@@ -42,7 +49,14 @@ Set DEEPLAB_DATA to the folder that holds your data sets, DEEPLAB_TRACEBACK=1 to
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit status; a failure is one sentence on standard error."""
+    """Run one command; a failure is one sentence on standard error.
+
+    Args:
+        arguments: The command and its options; those of the command line when not given.
+
+    Returns:
+        The exit status: 0, 1 for a failure, 2 for wrong usage, 128 plus its number for a signal.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
         width = max(map(len, COMMANDS)) + 2
@@ -81,15 +95,17 @@ def _no_command(name: str) -> str:
 
 
 def _sentence(error: Exception) -> str:
-    """The message of an error; of one that jsonargparse or a loader worker wraps, the message inside."""
-    if str(error).startswith("Does not validate against any of the Union") and isinstance(error.__cause__, Exception):
-        return _sentence(error.__cause__)
+    """The message of an error; of one that comes from a loader worker, the message that it had there.
+
+    Torch and the system give want of memory and lost processes no types of their own, so that these are known by their
+    words alone. Where the words are others, the message is shown as it is.
+    """
     lines = _lines(error)
     if of_memory := next((each for each in _chain(error) if _is_of_memory(each)), None):
         return f"out of memory ({_lines(of_memory)[0]}); lower data.batch_size, data.crop_size or data.num_workers"
-    if lines[0].startswith("Caught ") and "worker process" in lines[0]:
+    if WORKER_FAILED.match(lines[0]):
         return lines[-1].partition(": ")[2] or lines[-1]
-    if lines[0].startswith("DataLoader worker") or type(error) in HANDED_OVER_BY_HALVES:
+    if lines[0].startswith(WORKER_KILLED) or type(error) in HALF_A_BATCH:
         from deeplab_lightning.datamodules.workers import opened_last
 
         images = " or ".join(opened_last(lines[0])) or "unknown"
@@ -98,7 +114,7 @@ def _sentence(error: Exception) -> str:
             f"opened is {images}; lower data.num_workers or data.batch_size, or see what `deeplab data check` says: "
             "--ckpt_path last goes on"
         )
-    if "Connection closed by peer" in lines[0] or "Connection reset by peer" in lines[0]:
+    if any(words in lines[0] for words in PEER_GONE):
         return f"another process of this training has ended, its output says why: --ckpt_path last goes on ({lines[0]})"
     return " ".join(lines)
 
@@ -107,14 +123,17 @@ def _lines(error: BaseException) -> list[str]:
     return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that it hides: to clean up after an error can fail too."""
-    while error is not None:
-        yield error
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """An error and those that came before it: cleaning up after an error may fail too, and hide it."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:  # causes and contexts together may go round in a circle
+        chain.append(error)
         error = error.__cause__ or error.__context__
+    return chain
 
 
 def _is_of_memory(error: BaseException) -> bool:
+    # torch.OutOfMemoryError by its name: whoever has not imported torch has not run into it
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or any(words in str(error) for words in NO_MEMORY)
 

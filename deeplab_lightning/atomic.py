@@ -9,12 +9,13 @@ from uuid import uuid4
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give the path of a draft beside a file; what is in it takes the file's place at the end, and not after an error.
+    """The path of a draft beside a file; at the end the draft takes the file's place, after an error it is removed.
 
-    Folders above it are made. Processes that write one file at once have a draft each.
+    It is for writers that need a path or a stream; `write_atomically` is for the rest. Folders above the file are made.
+    Processes that write the same file at once have a draft each, and the last one's stays.
 
     Args:
-        path: of the file.
+        path: The file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.draft")
@@ -30,11 +31,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all.
 
     Args:
-        path: of the file; folders above it are made.
-        content: text, written as UTF-8, or bytes.
+        path: The file; folders above it are made.
+        content: The text, written as UTF-8, or the bytes.
 
     Raises:
-        OSError: it cannot be written; the file that was there still is.
+        OSError: The file cannot be written; the one that was there still is.
     """
     with replacing(path) as draft:
         draft.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -1,4 +1,4 @@
-"""The one reader of checkpoints: what is damaged, foreign, dangerous or not finite is refused by the file's name."""
+"""The one reader of checkpoints; a damaged, foreign or dangerous one, or one that is not finite, is refused by name."""
 
 import pickle
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     """Read a checkpoint, as tensors and plain values alone, once its checksums are verified.
 
     Args:
-        path: of the file.
-        map_location: where tensors go, as `torch.load` takes it.
+        path: The file.
+        map_location: The device of the tensors, as `torch.load` takes it.
 
     Raises:
-        OSError: it cannot be opened.
-        ValueError: it is no checkpoint, or a damaged one; it holds what would have to be executed to be loaded; or a
+        OSError: The file cannot be opened.
+        ValueError: The file is no checkpoint, or a damaged one; it holds objects that loading would execute; or a
             tensor of its network is not finite.
     """
     verify_checksums(Path(path))
@@ -30,7 +30,8 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
             f"{path}: it holds more than tensors and plain values; loading it could execute anything"
         ) from error
     except Exception as error:  # torch has no error of its own for a file that it cannot read
-        raise ValueError(f"{path}: it is not a checkpoint ({str(error).partition(chr(10))[0]})") from error
+        first_line = str(error).partition("\n")[0]
+        raise ValueError(f"{path}: it is not a checkpoint ({first_line})") from error
     tensors = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise ValueError(f"{path}: it is not a checkpoint of `deeplab fit`, for it has no state_dict of tensors")
@@ -45,17 +46,20 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
 def verify_checksums(path: Path) -> None:
     """Compare every part of a checkpoint with the CRC-32 that `torch.save` wrote beside it; `torch.load` does not.
 
+    Args:
+        path: The file.
+
     Raises:
-        OSError: it cannot be opened.
-        ValueError: it is no checkpoint, or a damaged one.
+        OSError: The file cannot be opened.
+        ValueError: The file is no checkpoint, or a damaged one.
     """
     with path.open("rb") as file:
         try:
             with ZipFile(file) as archive:
                 wrong = archive.testzip()
-                if wrong is None:  # torch would take a member with a folder's attribute for empty
+                if wrong is None:  # one flipped bit makes a part a folder's, which torch reads as empty
                     wrong = next((part.filename for part in archive.infolist() if part.external_attr), None)
-        except Exception as error:  # flipped bits take zipfile to many errors
+        except Exception as error:  # zipfile raises many errors of its own where bits have flipped
             raise ValueError(f"{path}: it is not a checkpoint, or a damaged or truncated one ({error})") from error
     if wrong is not None:
         raise ValueError(f"{path}: it is damaged, the checksum of its part {wrong} is wrong")

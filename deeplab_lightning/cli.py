@@ -12,50 +12,31 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from deeplab_lightning.callbacks.bootstrap_hard_images import BootstrapHardImages
 from deeplab_lightning.callbacks.checkpoint import Checkpoint
-from deeplab_lightning.callbacks.checkpoint_io import BEST, LAST, PREVIOUS, AtomicCheckpointIO
-from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
+from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 from deeplab_lightning.callbacks.finite_loss import FiniteLoss
 from deeplab_lightning.callbacks.global_batch import GlobalBatch
 from deeplab_lightning.callbacks.heartbeat import Heartbeat
 from deeplab_lightning.callbacks.lock_run import LockRun
-from deeplab_lightning.callbacks.log_predictions import LogPredictions
 from deeplab_lightning.callbacks.parameter_summary import ParameterSummary
 from deeplab_lightning.callbacks.record_evaluation import RecordEvaluation
 from deeplab_lightning.callbacks.record_run import RecordRun
 from deeplab_lightning.callbacks.run_progress import RunProgress
-from deeplab_lightning.callbacks.save_logits import SaveLogits
 from deeplab_lightning.callbacks.seed_steps import SeedSteps
-from deeplab_lightning.callbacks.trimap_evaluation import TrimapEvaluation
 from deeplab_lightning.callbacks.write_predictions import WritePredictions
 from deeplab_lightning.callbacks.write_submission import WriteSubmission
 from deeplab_lightning.datamodules.base import SegmentationDataModule
-from deeplab_lightning.datamodules.coco import COCODataModule
-from deeplab_lightning.datamodules.coco_stuff import COCOStuffDataModule
-from deeplab_lightning.datamodules.folder import FolderDataModule
-from deeplab_lightning.datamodules.shapes import ShapesDataModule
-from deeplab_lightning.datamodules.voc import VOCDataModule
+from deeplab_lightning.lightning_internals import LightningCLIWithGivenSettings
 from deeplab_lightning.loggers import WandbSettings, build_loggers
 from deeplab_lightning.modules.base import SegmentationModule
-from deeplab_lightning.modules.deeplab_v1 import DeepLabV1Module
-from deeplab_lightning.modules.deeplab_v2 import DeepLabV2Module
-from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
-from deeplab_lightning.modules.deeplab_v3_cascade import DeepLabV3CascadeModule
-from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 from deeplab_lightning.modules.start_from import UNTRAINED
+from deeplab_lightning.run_folder import RunFolder
+from deeplab_lightning.settings.classes import TRAINER_DEFAULTS, slots
 from deeplab_lightning.settings.given import CONFIG, check_models, expand_homes, given_by
-from deeplab_lightning.settings.known import Known, Slot, types_of
+from deeplab_lightning.settings.known import Known
+from deeplab_lightning.settings.parameters import FROM_DATA, instantiate, types_of
 from deeplab_lightning.usage import Ended, UsageError
 
-# Imported so that their short names work in a config and on the command line.
-CALLBACKS = (BootstrapHardImages, CRFEvaluation, LogPredictions, SaveLogits, TrimapEvaluation, WriteSubmission)
-DATAMODULES = (COCODataModule, COCOStuffDataModule, FolderDataModule, ShapesDataModule, VOCDataModule)
-MODULES = (DeepLabV1Module, DeepLabV2Module, DeepLabV3Module, DeepLabV3CascadeModule, DeepLabV3PlusModule)
-
-TRAINER_DEFAULTS = {"default_root_dir": "runs/default", "use_distributed_sampler": False, "sync_batchnorm": True}
-
-# Warnings that tell the user nothing to act on, each with its reason.
 NOISE = (
     ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning calls torch by an old name
     ".*does not have many workers",  # the number of workers is a setting
@@ -66,25 +47,32 @@ NOISE = (
     "Precision .* is not supported by the model summary",  # sizes in float32 are what the summary should say
     "The .srun. command is available on your system but is not used",  # one process is what a login node is for
 )
+"""Warnings that tell the user nothing to act on, each with its reason."""
 
 COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch", "max_epochs", "max_steps", "val_check_interval")
+"""Settings of the trainer for which 0 makes no sense, though Lightning accepts it."""
 
-STRICT = {"exit_on_error": False, "allow_abbrev": False}  # of a parser: raise, and take no half names
+STRICT = {"exit_on_error": False, "allow_abbrev": False}
+"""Arguments of a parser that raises errors and takes no shortened names."""
 
 UNTRAINED_HELP = "Run without --ckpt_path on the weights that the model starts with, which is refused otherwise."
-EXAMPLES = ("-c experiments/model/deeplab_v3plus.yaml, for example", "-c experiments/data/shapes.yaml, for example")
 
 logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda line: "litlogger" not in line.getMessage())
 
 
-class DeepLabCLI(LightningCLI):
-    """LightningCLI for one command; the number of classes and their names go from the data to the model."""
+class DeepLabCLI(LightningCLIWithGivenSettings):
+    """LightningCLI for one command; the number of classes and their names go from the data to the model.
+
+    Args:
+        command: The command: "fit", "validate", "test" or "predict".
+        options: The words behind it.
+    """
 
     def __init__(self, command: str, options: list[str]) -> None:
         self.command = command
         for message in NOISE:
             warnings.filterwarnings("ignore", message)
-        # Lightning 2.6 calls jsonargparse by old names: `instantiate_classes` and `skip_none`
+        # Lightning 2.6 calls jsonargparse by an old name: `skip_none`
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"lightning\.pytorch\.cli$")
         super().__init__(
             SegmentationModule,
@@ -107,7 +95,7 @@ class DeepLabCLI(LightningCLI):
         return {self.command: LightningCLI.subcommands()[self.command] | own}
 
     def fit(self, **kwargs: Any) -> None:
-        """Train, alone in the run folder. Here as below, nothing in a checkpoint is executed."""
+        """Train, alone in the run folder. Nothing in a checkpoint is executed, here and in the other commands."""
         with self._lock.held(self.trainer, kwargs.get("ckpt_path")):
             self.trainer.fit(**kwargs, weights_only=True)
 
@@ -120,7 +108,7 @@ class DeepLabCLI(LightningCLI):
         self.trainer.test(**kwargs, verbose=False, weights_only=True)
 
     def predict(self, **kwargs: Any) -> None:
-        """Predict; `WritePredictions` has written what is not kept here."""
+        """Predict; the label maps are not kept in memory, for `WritePredictions` writes them."""
         self.trainer.predict(**kwargs, return_predictions=False, weights_only=True)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -135,11 +123,15 @@ class DeepLabCLI(LightningCLI):
         parser.add_class_arguments(WandbSettings, "wandb")
         parser.link_arguments("model.init_args.normalization", "data.init_args.normalization")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
-        for name in ("num_classes", "class_names"):
+        for name in FROM_DATA:
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse, without Lightning's warning about arguments given from Python."""
+        """Parse the options; Lightning's own method warns about options that are given from Python.
+
+        Raises:
+            UsageError: A setting or a value is wrong.
+        """
         assert isinstance(args, list)
         given = given_by(args[1:])
         check_models(given)
@@ -147,11 +139,13 @@ class DeepLabCLI(LightningCLI):
             self.config = parser.parse_args(args)
         expand_homes(self.config)
 
-    def _parse_ckpt_path(self) -> None:
-        """Keep the settings that were given: Lightning would put the checkpoint's in their place."""
-
     def before_instantiate_classes(self) -> None:
-        """Look at the checkpoint first; leave ImageNet weights alone where it will replace them."""
+        """Find the checkpoint; where there is one, no other weights are read, which it would replace.
+
+        Raises:
+            UsageError: The command would run on untrained weights, or a count is 0.
+            FileNotFoundError: There is no such checkpoint.
+        """
         config = self.config[self.command]
         if zero := [name for name in COUNTS if config.trainer[name] == 0]:
             raise UsageError(f"trainer.{zero[0]} must not be 0")
@@ -163,14 +157,14 @@ class DeepLabCLI(LightningCLI):
             return
         if self._untrained:
             raise UsageError("--untrained true is for a run without --ckpt_path; leave out one of them")
-        folder = Path(config.trainer.default_root_dir)
+        folder = RunFolder(Path(config.trainer.default_root_dir))
         if config.ckpt_path == "best":
-            config.ckpt_path = str(folder / BEST)
-        checkpoint = folder / LAST if config.ckpt_path == "last" else Path(config.ckpt_path)
+            config.ckpt_path = str(folder.best)
+        checkpoint = folder.last if config.ckpt_path == "last" else Path(config.ckpt_path)
         if not checkpoint.is_file():
-            if checkpoint != folder / LAST or self.command != "fit":
+            if checkpoint != folder.last or self.command != "fit":
                 raise FileNotFoundError(f"{checkpoint}: no such checkpoint")
-            others = [folder / name for name in (PREVIOUS, BEST) if (folder / name).is_file()]
+            others = [path for path in (folder.previous, folder.best) if path.is_file()]
             if not others:
                 rank_zero_info(f"there is no {checkpoint} yet: the training starts from step 0")
                 return  # as the first start of a job that resumes itself must
@@ -183,11 +177,23 @@ class DeepLabCLI(LightningCLI):
             way_out = "give --ckpt_path, or --untrained true where it is meant"
             raise UsageError(f"{self.command} would run on untrained weights; {way_out}")
 
+    def instantiate_classes(self) -> None:
+        """Build the data, the model and the trainer; an error of theirs passes as it is."""
+        self.config_init = instantiate(self.parser, self.config)
+        built = self.config_init[self.command]
+        self.datamodule, self.model = built.data, built.model
+        self.trainer = self.instantiate_trainer()
+
     def after_instantiate_classes(self) -> None:
-        """Refuse what only the instances know: weights that are partly untrained, classes that are not the data's."""
+        """Check the instances: that their weights are trained where they must be, and the classes are the data's.
+
+        Raises:
+            UsageError: The command would run on weights that are untrained, in whole or in part.
+            ValueError: The model is set to other classes than the data have.
+        """
         if not self.config[self.command].ckpt_path and self.model.weights_origin == UNTRAINED:
             self._refuse_untrained()
-        for name in ("num_classes", "class_names"):
+        for name in FROM_DATA:
             given, own = self.config[self.command].model.init_args.get(name), getattr(self.datamodule, name)
             if given not in (None, own):
                 raise ValueError(
@@ -196,9 +202,13 @@ class DeepLabCLI(LightningCLI):
                 )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer with this project's loggers and callbacks; the CRF comes first, for others read its results."""
+        """The trainer with this project's loggers and callbacks.
+
+        Raises:
+            UsageError: Lightning refuses the trainer's settings.
+        """
         self.config[self.command] = self._given  # for the record: a new run may be made of it, in another place
-        trainer = self._get(self.config_init, "trainer")
+        trainer = self.config_init[self.command].trainer
         callbacks: list[Callback] = list(trainer.callbacks or [])
         if trainer.enable_progress_bar is not False:
             callbacks.append(RunProgress())
@@ -206,7 +216,7 @@ class DeepLabCLI(LightningCLI):
             callbacks.append(ParameterSummary())
             kwargs["enable_model_summary"] = False  # Lightning's own
         if trainer.logger in (None, True):
-            wandb = self._get(self.config_init, "wandb")
+            wandb = self.config_init[self.command].wandb
             submits = any(isinstance(callback, WriteSubmission) for callback in callbacks)
             kwargs["logger"] = build_loggers(Path(trainer.default_root_dir), self.command, wandb, submits)
             callbacks.append(LearningRateMonitor("step"))
@@ -215,7 +225,6 @@ class DeepLabCLI(LightningCLI):
         if self.command == "fit":
             self._lock = LockRun()
             callbacks.append(self._lock)
-        callbacks.sort(key=lambda callback: not isinstance(callback, CRFEvaluation))
         kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO(resumes=self.command == "fit")]
         try:
             return super().instantiate_trainer(callbacks=callbacks, **kwargs)
@@ -229,24 +238,18 @@ class DeepLabCLI(LightningCLI):
 
 
 def _at_home(options: list[str]) -> list[str]:
-    """Let a config that a run has left mean the folder that it lies in now, for a run may be moved or copied."""
+    """The options, in which a config that a run has left stands for the run folder that it lies in now.
+
+    The file names the folder that it was written into; a run may have been moved or copied since.
+    """
     placed: list[str] = []
     for before, option in zip(["", *options], options, strict=False):
         placed.append(option)
         name, _, value = option.partition("=")
-        file = Path(option if before in CONFIG else value if name in CONFIG else "")
-        if file.match("logs/*/config.yaml"):
-            placed += ["--trainer.default_root_dir", str(file.parents[2])]
+        folder = RunFolder.of_config(Path(option if before in CONFIG else value if name in CONFIG else ""))
+        if folder is not None:
+            placed += ["--trainer.default_root_dir", str(folder.path)]
     return placed
-
-
-def slots() -> dict[str, Slot]:
-    """The settings that hold instances of classes."""
-    return {
-        "model": Slot(SegmentationModule, "model", EXAMPLES[0], ("num_classes", "class_names")),
-        "data": Slot(SegmentationDataModule, "datamodule", EXAMPLES[1], ("seed", "normalization")),
-        "trainer.callbacks": Slot(Callback, "callback"),
-    }
 
 
 def run(command: str, options: list[str]) -> int:
@@ -261,5 +264,5 @@ def run(command: str, options: list[str]) -> int:
 
 
 def _end(number: int, *_: object) -> None:
-    """Lightning by itself would end with status 1 or 0, and of a prediction not before its end."""
+    """End the command; Lightning by itself would end with status 1 or 0, and a prediction only when it is through."""
     raise Ended(number)

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.callbacks.save_logits import load_logits
-from deeplab_lightning.crf.dense_crf import DenseCRF, Normalization
+from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.crf.pool import start_worker
+from deeplab_lightning.crf.settings import Normalization
 from deeplab_lightning.metrics import ConfusionMatrix, mean_iou
 
 AXES = ("bilateral_weight", "bilateral_xy", "bilateral_rgb", "gaussian_weight", "gaussian_xy")

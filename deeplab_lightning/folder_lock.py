@@ -12,16 +12,16 @@ from typing import IO
 
 
 def hold(path: Path) -> IO[str]:
-    """Hold a lock file until what this returns is closed, or the process ends, however that may be.
+    """Hold a lock file until the returned file is closed, or the process ends in whatever way.
 
     A process that this one forks does not hold it; one that it starts with the file's descriptor does. On a file system
     that has no locks, a warning says so and nothing is held.
 
     Args:
-        path: of the lock file, which says who holds it; folders above it are made.
+        path: The lock file, whose text names its holder; folders above it are made.
 
     Raises:
-        BlockingIOError: another process holds it; the message says which.
+        BlockingIOError: Another process holds it; the message says which.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a+")
@@ -38,7 +38,7 @@ def hold(path: Path) -> IO[str]:
             "writing there too",
             stacklevel=2,
         )
-    file.truncate(0)
+    file.truncate(0)  # only now: until the lock is held, the text is another holder's
     file.write(_this_process())
     file.flush()
     os.register_at_fork(after_in_child=file.close)  # a loader worker that outlives its parent would hold it on

@@ -1,29 +1,29 @@
 """The evaluation identity: how a number was measured, carried beside every number that is printed or stored."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class EvaluationIdentity:
-    """All that must agree before two numbers may be compared.
+    """The properties of a measurement that must agree before two numbers may be compared.
 
     Args:
-        dataset: which data.
-        split: the id list.
-        labels: where the ground truth comes from and what is left out of it.
-        num_images: how many images were scored.
-        size_policy: what the network saw of an image, and at which size the prediction was scored.
-        output_stride: of the network at evaluation.
-        align_corners: grid of the upsampling.
-        scales: of the input; probabilities are averaged over them.
-        flip: whether every scale was also run mirrored.
-        precision: of the network's arithmetic.
-        weights: the training step they are of.
-        crf: settings of the dense CRF, None without one.
+        dataset: Name of the data set.
+        split: Name of the list of ids.
+        labels: Source of the ground truth, and what is left out of it.
+        num_images: Number of images that were scored.
+        size_policy: What the network saw of an image, and at which size the prediction was scored.
+        output_stride: Output stride of the network at evaluation.
+        align_corners: Grid of the upsampling.
+        scales: Scales of the input; probabilities are averaged over them.
+        flip: Whether every scale was also run mirrored.
+        precision: Precision of the network's arithmetic.
+        weights: The training step that the weights are of.
+        crf: Settings of the dense CRF; None without one.
     """
 
     dataset: str
@@ -43,6 +43,10 @@ class EvaluationIdentity:
         """Plain values, ready for JSON."""
         return asdict(self) | {"scales": list(self.scales)}
 
+    def refined(self, crf: str) -> Self:
+        """The identity of predictions that a CRF refined further, with its settings in words behind what was there."""
+        return replace(self, crf=f"{self.crf}, then {crf}" if self.crf else crf)
+
     def __str__(self) -> str:
         return describe_identity(self.as_dict())
 
@@ -58,21 +62,3 @@ def describe_identity(identity: Record) -> str:
         f"align_corners {str(identity['align_corners']).lower()}, scales {scales}, {flip}, {identity['precision']}; "
         f"{crf}; weights {identity['weights']}"
     )
-
-
-def group_records(records: list[Record]) -> list[Record]:
-    """Scores {split, metric, value, identity} as one {identity, scores} for each identity."""
-    groups: dict[str, Record] = {}
-    for record in records:
-        group = groups.setdefault(str(record["identity"]), {"identity": record["identity"], "scores": {}})
-        group["scores"][record["metric"]] = record["value"]
-    return list(groups.values())
-
-
-def ungroup_records(groups: list[Record]) -> list[Record]:
-    """The scores that were grouped."""
-    return [
-        {"split": group["identity"]["split"], "metric": metric, "value": value, "identity": group["identity"]}
-        for group in groups
-        for metric, value in group["scores"].items()
-    ]

@@ -22,18 +22,21 @@ def multi_scale_logits(
     """Logits of whole images from inputs at several scales, mirrored too if asked (v3, section 4.2).
 
     The network's logits are upsampled from the feature grid straight to the images' size, and the probabilities of all
-    passes averaged. What comes back is the logarithm of that average, so that a softmax gives the average again; a
-    single pass gives the network's own logits.
+    passes averaged. The result is the logarithm of that average, so that a softmax gives the average again; a single
+    pass gives the network's own logits.
 
     Args:
-        network: gives the logits of images at a size.
+        network: The network, which gives the logits of images at a size.
         images: (B, 3, H, W), normalised.
-        scales: of the input, 1 being the images' own size.
-        flip: run every scale mirrored as well.
-        align_corners: grid on which the images are scaled.
+        scales: Scales of the input, 1 being the images' own size.
+        flip: Run every scale mirrored as well.
+        align_corners: Grid on which the images are scaled.
 
     Returns:
         (B, K, H, W), float32.
+
+    Raises:
+        ValueError: There is no scale, or one that is not above 0.
     """
     if not scales or min(scales) <= 0:
         raise ValueError(f"scales must hold at least one scale, all above 0, got {tuple(scales)}")

@@ -1,33 +1,35 @@
-"""The two records of every run: CSV files beside its checkpoints, and Weights & Biases."""
+"""The loggers of every run: CSV files beside its checkpoints, and Weights & Biases."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from deeplab_lightning.lightning_internals import logs_model, wandb_arguments
+from deeplab_lightning.run_folder import RunFolder
+
 
 @dataclass
 class WandbSettings:
-    """Where a run goes in Weights & Biases.
+    """The place of a run in Weights & Biases.
 
     Args:
         mode: "auto" is online with an API key and offline without one; "disabled" leaves W&B out.
-        project: of the run.
-        entity: user or team; the key's own when not given.
-        group: of runs that belong together; when not given, those of one run folder.
-        name: of the run; when not given, the run folder's name, behind which stands the command if it is not fit.
-        tags: of the run.
-        work: the piece of a table that the run is; by it `deeplab report --wandb` finds the run.
-        asked: hashes of what tables ask for, by which it is found when the protocol has changed.
-        protocol: of the tables, by which it was run.
-        paper: the numbers that a paper prints for what the run scores, in percent, by logged name and by row.
-        log_model: keep best.ckpt, of a table last.ckpt, which its rows score, as an artifact when a training ends.
+        project: Project of the run.
+        entity: User or team; the key's own when not given.
+        group: Name of a group of runs; when not given, the runs of one run folder are a group.
+        name: Name of the run; when not given, the run folder's name, followed by the command unless it is fit.
+        tags: Tags of the run.
+        work: The job of a table that the run is; `deeplab report --wandb` finds the run by it.
+        asked: Hashes of the settings that tables ask for, by which the run is found when the protocol has changed.
+        protocol: Version of the tables' protocol that the run followed.
+        paper: The numbers that a paper prints for the run's scores, in percent, by logged name and by row.
+        log_model: Keep best.ckpt as an artifact when a training ends; of a table last.ckpt, which its rows score.
     """
 
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
@@ -50,17 +52,17 @@ class WandbSettings:
 def build_loggers(root: Path, command: str, settings: WandbSettings, submits: bool = False) -> list[Logger]:
     """The CSV logger of `<root>/logs/<command>_<number>`, and the W&B logger behind it.
 
-    Lightning puts the resolved config into the folder of the first logger. A prediction has nothing to tell W&B.
+    Lightning puts the resolved config into the folder of the first logger. A prediction has nothing to log in W&B.
 
     Args:
-        root: the run folder.
+        root: The run folder.
         command: "fit", "validate", "test" or "predict".
-        settings: of W&B.
-        submits: the prediction is packed for a server, which W&B keeps the path of.
+        settings: The settings of W&B.
+        submits: Whether the prediction is packed for a server; W&B then keeps the path of the package.
     """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # wandb would send reports of its own, even offline
-    number = next(number for number in count() if not (root / "logs" / f"{command}_{number}").exists())
-    loggers: list[Logger] = [CSVLogger(root, "logs", f"{command}_{number}")]
+    logs = RunFolder(root).new_log(command).path
+    loggers: list[Logger] = [CSVLogger(root, logs.parent.name, logs.name)]
     mode = "disabled" if command == "predict" and not submits else wandb_mode(settings)
     if mode != "disabled":
         root.mkdir(parents=True, exist_ok=True)
@@ -79,19 +81,19 @@ def build_loggers(root: Path, command: str, settings: WandbSettings, submits: bo
             log_model=settings.log_model,
             settings={"silent": True},
         )
-        wandb_logger._wandb_init.pop("anonymous", None)  # wandb warns about it, and Lightning always passes it
+        wandb_arguments(wandb_logger).pop("anonymous", None)  # wandb warns about it, and Lightning always passes it
         loggers.append(wandb_logger)
     return loggers
 
 
 class PaperLogger(WandbLogger):
-    """Puts the numbers of a paper beside what is scored.
+    """Puts the numbers of a paper beside the scores.
 
     The run's summary has {paper, ours, difference} of each row in `rows`, in percent.
 
     Args:
-        paper: the paper's numbers by logged name and by row.
-        kwargs: see `WandbLogger`.
+        paper: The paper's numbers by logged name and by row.
+        kwargs: The arguments of `WandbLogger`.
     """
 
     def __init__(self, paper: Mapping[str, Mapping[str, float]], **kwargs: Any) -> None:
@@ -100,7 +102,7 @@ class PaperLogger(WandbLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log, and compare what has a number in the paper."""
+        """Log, and compare the scores that have a number in the paper."""
         super().log_metrics(metrics, step)
         rows = {
             row: {"paper": number, "ours": 100 * metrics[name], "difference": 100 * metrics[name] - number}
@@ -118,17 +120,17 @@ class LastCheckpointLogger(WandbLogger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Keep it when the training is through."""
-        last = Path(str(self.save_dir)) / "last.ckpt"
-        if status == "success" and self._log_model:
+        last = RunFolder(Path(str(self.save_dir))).last
+        if status == "success" and logs_model(self):
             self.experiment.log_model(last, f"model-{self.experiment.id}", ["last"])
 
 
 def _earlier_run(root: Path) -> str | None:
     """The ID of the W&B run that a resumed training goes on with: its curves stay whole.
 
-    Not of one that was recorded offline: what `wandb sync` makes of two with one ID is not the same in all versions.
+    A run that was recorded offline is none: versions of `wandb sync` differ in what they make of two with one ID.
     """
-    folders = sorted((root / "wandb").glob("run-*-*"))
+    folders = sorted(RunFolder(root).wandb.glob("run-*-*"))
     return folders[-1].name.split("-", 2)[2] if folders else None
 
 

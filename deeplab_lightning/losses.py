@@ -21,8 +21,9 @@ def cross_entropy(
         logits: (B, K, H, W), upsampled to the target's size (v3, section 4.1), or on the grid of a decimated target.
         target: (B, H, W), class indices and 255.
         class_weights: (K,), the weight of each class's pixels; the mean is then a weighted one.
-        mean_over_ranks: of the pixels' weight, where other processes hold the rest of the batch: the mean of the losses
-            over the processes is then the mean over the pixels of the whole batch.
+        mean_over_ranks: Mean of a tensor over the processes that hold the rest of the batch. The loss is divided by
+            the mean weight of their pixels, so that the mean of the losses over the processes is the mean over the
+            pixels of the whole batch.
 
     Returns:
         A scalar; 0, with zero gradients, when every pixel is void.
@@ -47,9 +48,9 @@ def decimate(target: Tensor, size: Sequence[int], stride: float, offset: int = 0
 
     Args:
         target: (B, H, W), class indices and 255.
-        size: (h, w) of the grid.
-        stride: pixels between positions; not an integer where the grid is that of a scaled image.
-        offset: pixel under the first position.
+        size: (h, w), the size of the grid.
+        stride: Pixels between positions; not an integer where the grid is that of a scaled image.
+        offset: Pixel under the first position.
 
     Returns:
         (B, h, w).

@@ -1,4 +1,4 @@
-"""Scores from one confusion matrix over the whole split, and those in trimap bands along the void borders."""
+"""Scores from one confusion matrix over the whole split, and scores in trimap bands along the void borders."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric, SumMetric
 
 from deeplab_lightning import IGNORE_INDEX
+from deeplab_lightning.scores import ScoreName
 
 
 class ConfusionMatrix(Metric):
@@ -24,13 +25,14 @@ class ConfusionMatrix(Metric):
         """Count a batch: prediction and target (B, H, W), class indices; 255 in the target is void.
 
         Raises:
-            ValueError: they differ in shape, or one of them holds what is no class.
+            ValueError: They differ in shape, or one of them holds a label that is no class.
         """
         if prediction.shape != target.shape:
             raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
         check_labels("target", target, self.num_classes, 256)
         check_labels("prediction", prediction, self.num_classes)
-        pairs = target.int() * self.num_classes + prediction.int()  # with a row for every 8-bit label: no mask needed
+        # A row for every 8-bit label, void included, is counted and cut off: it is quicker than to mask void out.
+        pairs = target.int() * self.num_classes + prediction.int()
         counts = torch.bincount(pairs.flatten(), minlength=256 * self.num_classes).view(256, -1)
         if counts[self.num_classes : IGNORE_INDEX].any():
             check_labels("target", target[target != IGNORE_INDEX], self.num_classes)
@@ -45,13 +47,13 @@ def check_labels(name: str, labels: Tensor, num_classes: int, bound: int | None 
     """Refuse labels that are no classes; on a GPU it waits for them, as `torch.bincount` does by itself.
 
     Args:
-        name: what the labels are, for the error.
-        labels: class indices of any shape and type.
-        num_classes: K.
-        bound: labels below it pass here; K unless given.
+        name: Name of the labels, for the error.
+        labels: Class indices of any shape and type.
+        num_classes: Number of classes K.
+        bound: Labels below it pass here; K unless given.
 
     Raises:
-        ValueError: a label is negative or not below the bound; the message names it.
+        ValueError: A label is negative or not below the bound; the message names it.
     """
     if not labels.numel():
         return
@@ -84,19 +86,21 @@ def void_distance(target: Tensor, limit: int) -> Tensor:
 
     Args:
         target: (B, H, W) with 255 as void.
-        limit: distances above it come out as limit + 1; at most 254.
+        limit: Distances above it come out as limit + 1; at most 254.
 
     Returns:
         uint8 (B, H, W), 0 on void.
     """
     height, width = target.shape[1:]
+    # A Chebyshev distance is max(|dy|, |dx|). `vertical` is the least |dy| within each column; `nearest` is the least
+    # |dy| over the columns with |dx| <= shift; the distance is the least max(nearest, shift) over all shifts.
     rows = torch.arange(height, dtype=torch.int32, device=target.device)[:, None].expand_as(target)
     far, is_void = height + limit + 1, target == IGNORE_INDEX
     above = rows.where(is_void, -far).cummax(1).values
     below = rows.where(is_void, height + far).flip(1).cummin(1).values.flip(1)
     vertical = torch.minimum(rows - above, below - rows).clamp(max=limit + 1).byte()
     distance, nearest = vertical, vertical.clone()
-    for shift in range(1, min(limit, width - 1) + 1):  # the nearest void of the columns up to `shift` away
+    for shift in range(1, min(limit, width - 1) + 1):
         nearest[..., shift:] = torch.minimum(nearest[..., shift:], vertical[..., :-shift])
         nearest[..., :-shift] = torch.minimum(nearest[..., :-shift], vertical[..., shift:])
         distance = torch.minimum(distance, nearest.clamp(min=shift))
@@ -110,8 +114,8 @@ class TrimapBands(Metric):
     Chebyshev distance of at most w (v1, section 5; the authors' MyVOCevalsegBoundary.m).
 
     Args:
-        num_classes: K.
-        max_width: of a band, in pixels, 1 to 254.
+        num_classes: Number of classes K.
+        max_width: Width of the widest band, in pixels, 1 to 254.
     """
 
     full_state_update = False
@@ -129,7 +133,7 @@ class TrimapBands(Metric):
         """Count a batch: prediction and target (B, H, W), class indices; 255 in the target is void.
 
         Raises:
-            ValueError: within a band one of them holds what is no class.
+            ValueError: Within a band one of them holds a label that is no class.
         """
         distance = void_distance(target, self.max_width)
         inside = (distance > 0) & (distance <= self.max_width)
@@ -153,17 +157,16 @@ class ImageMean(MeanMetric):
 
 
 class SegmentationScores(nn.Module):
-    """What one evaluation reports: mIoU, pixel accuracy, IoU by class, and mIoU in one trimap band.
+    """The scores of one evaluation: mIoU, pixel accuracy, IoU by class, and mIoU in one trimap band.
 
     Args:
         class_names: K names, by which the IoUs are reported.
-        trimap_width: of the band, in pixels; `TrimapEvaluation` scores all widths.
-        suffix: ends the name of every score, "_crf" for what a CRF refined.
+        trimap_width: Width of the band in pixels; `TrimapEvaluation` scores all widths.
     """
 
-    def __init__(self, class_names: Sequence[str], trimap_width: int = 3, suffix: str = "") -> None:
+    def __init__(self, class_names: Sequence[str], trimap_width: int = 3) -> None:
         super().__init__()
-        self.class_names, self.trimap_width, self.suffix = list(class_names), trimap_width, suffix
+        self.class_names, self.trimap_width = list(class_names), trimap_width
         self.whole = ConfusionMatrix(len(class_names))
         self.bands = TrimapBands(len(class_names), trimap_width)
         self.images = SumMetric()
@@ -175,21 +178,25 @@ class SegmentationScores(nn.Module):
         self.images.update(len(target))
         self.bands.update(prediction, target)
 
-    def compute(self) -> dict[str, float]:
-        """All scores by name, over all ranks; NaN for a score of nothing (an absent class, no void border).
+    def compute(self, split: str, refined: bool = False) -> dict[ScoreName, float]:
+        """All scores over all ranks; NaN for a score of nothing (an absent class, no void border).
 
-        `num_images` then holds how many images they are of.
+        `num_images` then holds the number of images that they are of.
+
+        Args:
+            split: "val" or "test".
+            refined: Whether the predictions were refined by a CRF.
         """
         self.num_images = int(self.images.compute())
         matrix = self.whole.compute()
         values = [mean_iou(matrix), pixel_accuracy(matrix), mean_iou(self.bands.compute()[-1])]
-        return dict(zip(self.names, [*values, *iou_per_class(matrix).tolist()], strict=True))
+        return dict(zip(self.names(split, refined), [*values, *iou_per_class(matrix).tolist()], strict=True))
 
-    @property
-    def names(self) -> list[str]:
-        """By which the scores are reported."""
-        whole = [f"miou{self.suffix}", f"pixel_accuracy{self.suffix}", f"trimap_miou{self.suffix}/{self.trimap_width}"]
-        return whole + [f"iou{self.suffix}/{name}" for name in self.class_names]
+    def names(self, split: str, refined: bool = False) -> list[ScoreName]:
+        """The names of the scores, in the order of `compute`."""
+        details = [("miou", ""), ("pixel_accuracy", ""), ("trimap_miou", str(self.trimap_width))]
+        details += [("iou", name) for name in self.class_names]
+        return [ScoreName(split, kind, detail, refined) for kind, detail in details]
 
     def reset(self) -> None:
         """Start anew."""

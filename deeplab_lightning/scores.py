@@ -1,5 +1,6 @@
 """A score and its name: made into text where it is logged, and read back where a run folder is read."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -90,3 +91,26 @@ class Score:
         if not isinstance(value, float | int) or not isinstance(identity, dict):
             raise TypeError(f"{record['metric']} has the value {value!r}")
         return cls(ScoreName.parse(record["metric"]), float(value), identity)
+
+
+def group_scores(scores: Iterable[Score]) -> list[dict[str, Any]]:
+    """Scores as one {identity, scores} for each identity, which is said once; ready for JSON."""
+    groups: dict[str, dict[str, Any]] = {}
+    for score in scores:
+        group = groups.setdefault(str(score.identity), {"identity": score.identity, "scores": {}})
+        group["scores"][str(score.name)] = score.value
+    return list(groups.values())
+
+
+def ungroup_scores(groups: Iterable[dict[str, Any]]) -> list[Score]:
+    """The scores that were grouped.
+
+    Raises:
+        LookupError, TypeError, ValueError: They are something else.
+    """
+    records = (
+        {"metric": metric, "value": value, "identity": group["identity"]}
+        for group in groups
+        for metric, value in group["scores"].items()
+    )
+    return [Score.of_record(record) for record in records]

@@ -4,6 +4,7 @@ After a change of the sentences, `python -m tests.mistakes` writes the list anew
 A new mistake is a new item with its command alone.
 """
 
+import json
 import os
 import shlex
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import yaml
 
 from deeplab_lightning.__main__ import main
+from deeplab_lightning.datasets.shapes import generate
 
 ROOT = Path(__file__).parents[1]
 LIST = Path(__file__).with_suffix(".yaml")
@@ -44,9 +46,24 @@ FILES = {
 def prepare(folder: Path) -> None:
     """Fill the folder in which the commands are run."""
     (folder / "experiments").symlink_to(ROOT / "experiments")
+    write_shapes(folder / "data" / "shapes")
     (folder / "picture.yaml").write_bytes(b"\x89PNG\r\n\x1a\n\x00\xff\xfe")
     for name, text in FILES.items():
         (folder / name).write_text(text)
+
+
+def write_shapes(root: Path) -> None:
+    """Shapes as SMOKE asks for, all images one: no mistake is about what they show."""
+    counts = {"train": 600, "val": 100, "test": 100}
+    generate(root, {"one": 1}, (128, 128))
+    settings = json.loads((root / "shapes.json").read_text()) | {"num_images": counts}
+    (root / "shapes.json").write_text(json.dumps(settings))
+    for split, count in counts.items():
+        image_ids = [f"{split}_{index:05d}" for index in range(count)]
+        for image_id in image_ids:
+            for name in ("JPEGImages/{}.jpg", "SegmentationClass/{}.png"):
+                (root / name.format(image_id)).hardlink_to(root / name.format("one_00000"))
+        (root / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("\n".join(image_ids))
 
 
 def options(command: str) -> list[str]:

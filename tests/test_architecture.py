@@ -1,16 +1,18 @@
 """Imports point one way, and the command starts without heavy ones."""
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import deeplab_lightning
 
 PACKAGE = Path(deeplab_lightning.__file__).parent
 LEVELS = {
-    -1: {"atomic", "folder_lock", "run_folder", "usage"},
+    -1: {"atomic", "folder_lock", "run_folder", "scores", "usage"},
     0: {
         "models",
         "datasets",
@@ -20,10 +22,9 @@ LEVELS = {
         "schedules",
         "inference",
         "identity",
-        "scores",
         "checkpoint_file",
     },
-    1: {"modules", "datamodules", "callbacks", "loggers", "run_reader"},
+    1: {"modules", "datamodules", "callbacks", "loggers", "lightning_internals", "run_reader"},
     2: {"__main__", "cli", "settings", "commands", "ablation", "reports", "crf_search"},
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
@@ -31,15 +32,16 @@ SIDEWAYS: dict[str, set[str]] = {
     "__main__": {"cli", "commands"},
     "cli": {"settings"},
     "commands": {"ablation", "cli", "crf_search", "reports", "settings"},
-    "ablation": {"cli"},
-    "reports": {"ablation"},
+    "ablation": {"settings"},
+    "reports": {"ablation", "settings"},
 }
 MAY_USE = {
     "modules": {"models", "crf", "losses", "metrics", "schedules", "inference", "identity", "checkpoint_file"},
     "datamodules": {"datasets"},
-    "callbacks": {"crf", "metrics", "datasets", "identity", "scores", "checkpoint_file", "modules"},
-    "loggers": set(),
-    "run_reader": {"datasets", "identity", "scores"},
+    "run_reader": {"datasets", "identity"},
+    "callbacks": {"crf", "metrics", "datasets", "identity", "checkpoint_file", "modules", "lightning_internals"},
+    "loggers": {"lightning_internals"},
+    "lightning_internals": set(),
 }
 FORBIDDEN_IN_LEVEL_0 = {"lightning", "pytorch_lightning", "wandb"}
 LAZY = {"wandb", "pydensecrf", "matplotlib", "segmentation_models_pytorch", "timm", "torchvision", "onnx", "gradio"}
@@ -49,18 +51,15 @@ FILES_OF_RUNS = {
     *("evaluation.json", "evaluate.yaml", "done.json", "failed.json", "log.txt", "lock", "trimap.png"),
 }
 FOLDERS_OF_RUNS = {"logs", "panels", "predictions", "evaluations", "wandb"}
-THEIR_OWN_NAMES = {
-    "callbacks/checkpoint_io.py",
-    "callbacks/lock_run.py",
-    "callbacks/log_predictions.py",
-    "callbacks/record_evaluation.py",
-    "callbacks/record_run.py",
-    "callbacks/trimap_evaluation.py",
-    "callbacks/write_predictions.py",
-    "cli.py",
-    "loggers.py",
+PRIVATE_ONLY_IN = {
+    "lightning_internals.py",  # each with its reason
+    "callbacks/finite_loss.py",  # torch._foreach_copy_, which copies all weights at once
+    "models/profile.py",  # the name of one of torch's operators
+    "models/vgg.py",  # the convolution of torch's own layer, with other weights
+    "settings/parameters.py",  # the actions of a parser, which argparse lists nowhere else
+    "usage.py",  # likewise
 }
-"""Files that have yet to take the names from `run_folder`."""
+"""Files that use private names of libraries."""
 
 
 def imports(path: Path, top_level_only: bool = False) -> set[str]:
@@ -111,6 +110,49 @@ def test_imports_point_down() -> None:
     assert edges > 20
 
 
+def project_imports(tree: ast.AST) -> set[str]:
+    """The modules of the package that a piece of code imports when it runs: all but those for type checkers."""
+    found: set[str] = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+        else:
+            found |= project_imports(node)
+    return found
+
+
+def circle(edges: dict[str, set[str]]) -> list[str]:
+    """The names along a circle of edges; empty where there is none."""
+    through: set[str] = set()
+
+    def walk(path: list[str]) -> list[str]:
+        if path[-1] in path[:-1]:
+            return path[path.index(path[-1]) :]
+        for name in sorted(edges.get(path[-1], set()) - through):
+            if found := walk([*path, name]):
+                return found
+        through.add(path[-1])
+        return []
+
+    return next((found for name in sorted(edges) if (found := walk([name]))), [])
+
+
+def test_no_file_imports_itself_through_others() -> None:
+    """Imports within functions count as well."""
+    names = {path: ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for _, path in sources()}
+    edges = {
+        name: (project_imports(ast.parse(path.read_text())) & set(names.values())) - {name}
+        for path, name in names.items()
+    }
+    assert sum(map(len, edges.values())) > 100
+    assert circle(edges) == []
+    assert circle({"a": {"b"}, "b": {"c", "d"}, "c": set(), "d": {"b"}}) == ["b", "d", "b"]
+
+
 def test_networks_and_data_do_not_know_lightning() -> None:
     for room, path in sources():
         if LEVEL[room] == 0:
@@ -155,4 +197,61 @@ def file_names(tree: ast.AST) -> set[str]:
 
 def test_one_file_knows_the_names_in_a_run_folder() -> None:
     known = {path.relative_to(PACKAGE).as_posix() for _, path in sources() if file_names(ast.parse(path.read_text()))}
-    assert known == {"run_folder.py", *THEIR_OWN_NAMES}
+    assert known == {"run_folder.py"}
+
+
+def private(name: str | None) -> bool:
+    return name is not None and name.startswith("_") and not name.startswith("__") and name != "_exit"  # of os, public
+
+
+def own_names(tree: ast.AST) -> set[str]:
+    """The names that code defines: functions, classes, parameters, variables and attributes of self."""
+    found = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+                found.add(name)
+            case ast.Name(id=name, ctx=ast.Store()):
+                found.add(name)
+            case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
+                found.add(name)
+    return found
+
+
+def test_private_names_of_libraries_are_used_in_one_file_each() -> None:
+    trees = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for _, path in sources()}
+    own = set().union(*map(own_names, trees.values()))
+    users = set()
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
+            attribute = isinstance(node, ast.Attribute) and private(node.attr) and node.attr not in own
+            imported = (
+                isinstance(node, ast.ImportFrom)
+                and str(node.module).startswith("lightning")
+                and any(private(part) for part in [*str(node.module).split("."), *(alias.name for alias in node.names)])
+            )
+            users |= {name} if attribute or imported else set()
+    assert users == PRIVATE_ONLY_IN
+
+
+def test_private_methods_of_libraries_are_overridden_in_one_file() -> None:
+    overridden = set()
+    for _, path in sources():
+        name = path.relative_to(PACKAGE.parent).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+        for cls in (each for _, each in inspect.getmembers(import_module(name), inspect.isclass)):
+            foreign = {
+                key for base in cls.__mro__ if not base.__module__.startswith(PACKAGE.name) for key in vars(base)
+            }
+            methods = {key for key, value in vars(cls).items() if private(key) and inspect.isfunction(value)}
+            if cls.__module__ == name and methods & foreign:
+                overridden.add((path.name, *(methods & foreign)))
+    assert overridden == {("lightning_internals.py", "_parse_ckpt_path")}
+
+
+def test_the_help_of_a_command_that_needs_no_torch_imports_none() -> None:
+    """`settings` is used by tables and by the command line; only what it looks up there may be heavy."""
+    program = (
+        "import sys; import deeplab_lightning.settings.compose, deeplab_lightning.settings.resolve; "
+        "sys.exit(len({'torch', 'lightning'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -10,6 +10,13 @@ from deeplab_lightning.atomic import replacing, write_atomically
 
 PACKAGE = Path(deeplab_lightning.__file__).parent
 WRITES_IN_PLACE = {"write_text", "write_bytes"}
+MOVES = {"os.replace", "os.rename", "shutil.move", "tempfile.mkstemp", "tempfile.NamedTemporaryFile"}
+MAY_MOVE = {
+    "atomic.py",
+    "archives.py",  # what is unpacked, once it is whole: folders too
+    "prepare.py",  # a download, which stays where it breaks off, to go on from there
+}
+"""Files that move others into place by themselves."""
 
 
 def test_a_file_is_written_whole_with_the_folders_above_it(tmp_path: Path) -> None:
@@ -52,3 +59,5 @@ def test_nothing_in_the_package_writes_a_file_in_place() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute) and node.attr in WRITES_IN_PLACE:
                 assert path.name == "atomic.py", f"{path}:{node.lineno} writes a file in place"
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in MOVES:
+                assert path.name in MAY_MOVE, f"{path}:{node.lineno} has a draft of its own"

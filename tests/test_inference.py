@@ -1,10 +1,11 @@
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_lightning.inference import multi_scale_logits, scaled_size
-from deeplab_lightning.schedules import poly
 
 
 class Recorder:
@@ -47,13 +48,5 @@ def test_sizes_keep_corners_on_their_grid() -> None:
 
 @pytest.mark.parametrize("scales", [(), (0.0,), (1.0, -1.0)])
 def test_scales_that_cannot_work(scales: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="scales must hold"):
+    with pytest.raises(ValueError, match=re.escape(str(scales))):
         multi_scale_logits(Recorder(), torch.zeros(1, 3, 4, 4), scales)
-
-
-def test_poly() -> None:
-    assert poly(0, 100) == 1
-    assert poly(50, 100) == pytest.approx(0.5**0.9)
-    assert poly(100, 100) == 0
-    assert poly(150, 100) == 0
-    assert poly(25, 100, 1.0) == 0.75

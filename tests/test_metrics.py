@@ -16,6 +16,7 @@ from deeplab_lightning.metrics import (
     pixel_accuracy,
     void_distance,
 )
+from deeplab_lightning.scores import ScoreName
 
 
 def random_maps(seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -96,22 +97,23 @@ def test_every_band_has_its_confusion_matrix() -> None:
         expected.update(prediction, target.where(trimap_by_definition(target, width), 255))
         assert torch.equal(matrices[width - 1], expected.compute())
     for width in (0, 255):
-        with pytest.raises(ValueError, match=f"1 to 254 pixels, got {width}"):
+        with pytest.raises(ValueError, match=f"got {width}"):
             TrimapBands(5, width)
 
 
 def test_scores_have_names_and_are_nan_where_nothing_was_measured() -> None:
     prediction, target = random_maps()
-    scores = SegmentationScores(["a", "b", "c", "d", "e", "never"], trimap_width=2, suffix="_crf")
+    scores = SegmentationScores(["a", "b", "c", "d", "e", "never"], trimap_width=2)
     scores.update(prediction, target)
-    values = scores.compute()
-    measured = {"miou_crf", "pixel_accuracy_crf", "trimap_miou_crf/2", *(f"iou_crf/{name}" for name in "abcde")}
+    values = {str(name): value for name, value in scores.compute("val", refined=True).items()}
+    measured = {"val/miou_crf", "val/pixel_accuracy_crf", "val/trimap_miou_crf/2"}
+    measured |= {f"val/iou_crf/{name}" for name in "abcde"}
     assert {name for name, value in values.items() if not math.isnan(value)} == measured
-    assert set(values) - measured == {"iou_crf/never"}
+    assert set(values) - measured == {"val/iou_crf/never"}
     assert scores.num_images == 3
     without_void = SegmentationScores(["a", "b"])
     without_void.update(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4))
-    assert math.isnan(without_void.compute()["trimap_miou/3"])
+    assert math.isnan(without_void.compute("test")[ScoreName("test", "trimap_miou", "3")])
     scores.reset()
     assert math.isnan(mean_iou(scores.whole.matrix))
     assert not scores.bands.rings.any()
@@ -122,9 +124,9 @@ def test_scores_leave_nothing_in_a_checkpoint() -> None:
 
 
 def test_what_cannot_be_scored() -> None:
-    with pytest.raises(ValueError, match="differ in shape"):
+    with pytest.raises(ValueError, match="4, 4.*4, 5"):
         ConfusionMatrix(2).update(torch.zeros(1, 4, 4), torch.zeros(1, 4, 5))
-    with pytest.raises(ValueError, match="width of a trimap band"):
+    with pytest.raises(ValueError, match="trimap.* 0"):
         SegmentationScores(["a", "b"], 0)
 
 
@@ -138,7 +140,7 @@ def test_what_is_no_class_is_named_and_nothing_is_counted(dtype: torch.dtype) ->
         labels["target"][1, 2, 3] = 255
         labels[name][1, 2, 4] = label
         for metric in (ConfusionMatrix(5), TrimapBands(5, 2)):
-            with pytest.raises(ValueError, match=rf"the {name} holds label {label}(\.0)?, .* the 5 classes are 0 to 4"):
+            with pytest.raises(ValueError, match=rf"{name} .* {label}(\.0)?, .* 0 to 4"):
                 metric.update(**labels)
             assert not metric.compute().any()
 

@@ -6,6 +6,13 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.usage import Parser, UsageError, expand_home, nearest
 
 
+def circle_of_errors() -> Exception:
+    """An error whose context has it as its cause."""
+    inner, outer = ValueError("the first"), ValueError("the second")
+    inner.__context__, outer.__cause__ = outer, inner
+    return inner
+
+
 def hidden_error() -> Exception:
     """An error that came up while a loader's own was handled."""
     try:
@@ -25,6 +32,8 @@ def hidden_error() -> Exception:
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "out of memory (libtorch_cpu.so"),
         (RuntimeError("can't start new thread"), "out of memory (can't start new thread)"),
         (hidden_error(), "out of memory ([Errno 12] Cannot allocate memory)"),
+        (circle_of_errors(), "deeplab: error: the first\n"),
+        (ValueError("Caught ValueError in DataLoader worker process 0.\nTraceback\nValueError: x: y"), "error: x: y\n"),
         (ValueError("no\n  memory"), "deeplab: error: no memory\n"),
         (EOFError(), "a loader worker was killed, for want of memory or by a damaged image (EOFError)"),
         (ConnectionResetError(104, "Connection reset by peer"), "a loader worker was killed"),
@@ -68,9 +77,9 @@ def test_home_is_expanded_behind_an_equals_sign_too(monkeypatch: pytest.MonkeyPa
 def test_options_are_written_out() -> None:
     parser = Parser(prog="deeplab some")
     parser.add_subparsers().add_parser("check").add_argument("--num-workers", type=int)
-    with pytest.raises(UsageError, match="deeplab some has no option --num-worker; did you mean --num-workers?"):
+    with pytest.raises(UsageError, match="--num-worker;.*--num-workers"):
         parser.parse_args(["check", "--num-worker", "3"])
-    with pytest.raises(UsageError, match="invalid int value: 'x'; see `deeplab some check --help`"):
+    with pytest.raises(UsageError, match="'x'.*deeplab some check --help"):
         parser.parse_args(["check", "--num-workers", "x"])
 
 

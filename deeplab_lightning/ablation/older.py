@@ -6,9 +6,10 @@ from copy import deepcopy
 
 from deeplab_lightning.ablation.outcomes import Outcome, Outcomes
 from deeplab_lightning.ablation.plan import Evaluation, Plan, Training
-from deeplab_lightning.ablation.protocol import PROTOCOL, PROTOCOLS, Resolved, differences, flatten
+from deeplab_lightning.ablation.protocol import PROTOCOL, PROTOCOLS
 from deeplab_lightning.ablation.table import TableError, read_yaml
 from deeplab_lightning.run_folder import JobKey, RunFolder
+from deeplab_lightning.settings.resolve import Resolved, differences, flatten
 
 
 def keys_by_seed(training: Training, outcomes: Outcomes) -> dict[int, JobKey]:

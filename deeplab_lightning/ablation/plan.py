@@ -2,17 +2,21 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deeplab_lightning.ablation.protocol import COUNTS, PROTOCOL, Resolved, check_shape, digest, listed, resolve
+from deeplab_lightning.ablation.protocol import COUNTS, PROTOCOL, check_counts, digest
 from deeplab_lightning.ablation.scales import PAPER_SCALE, SCALES
-from deeplab_lightning.ablation.table import Row, Settings, Table, read_yaml
+from deeplab_lightning.ablation.table import Row, Table, TableError, read_yaml
 from deeplab_lightning.datasets.submission import Competition
 from deeplab_lightning.run_folder import JobKey
+from deeplab_lightning.settings.compose import compose, look_up, merge, override
+from deeplab_lightning.settings.resolve import Resolved, check_shape, resolve
+from deeplab_lightning.usage import UsageError
 
 COMMANDS = {"val": "validate", "test": "test", "server": "predict"}
 PAPER = re.compile(r"arXiv:[\d.]+\d")
@@ -195,8 +199,10 @@ def _plan_training(
     source, source_asked = None, None
     if row.start_from is not None:
         source, source_asked = _plan_training(table, table.row(row.start_from), scale, seed=seed, trainings=trainings)
-    config, replaced = compose(table, row, scale)
-    resolved = resolve(config, _where(table, row))
+    with _faults_of(table, row):
+        config, replaced = _settings_of(table, row, scale)
+        resolved = resolve(config)
+        check_counts(resolved)
     origin = None if source is None else source.digest
     name = JobKey.of_training(digest([PROTOCOL, resolved, origin]), seed).training
     asked = digest([config, source_asked])
@@ -210,23 +216,26 @@ def _plan_training(
     return training, asked
 
 
-def _where(table: Table, row: Row) -> str:
-    return f"{table.path}, row {row.name!r}"
+@contextmanager
+def _faults_of(table: Table, row: Row) -> Iterator[None]:
+    """Begin the sentence on a fault in the settings with the table's file and the row."""
+    try:
+        yield
+    except UsageError as error:
+        raise TableError(f"{table.path}, row {row.name!r}: {error}") from error
 
 
-def compose(table: Table, row: Row, scale: str) -> tuple[dict[str, Any], list[str]]:
+def _settings_of(table: Table, row: Row, scale: str) -> tuple[dict[str, Any], list[str]]:
     """The settings of a row's training at a scale, and the row's own settings that the scale's replaced."""
     files = list(row.configs)
     data, *own_files = SCALES[scale] or ("",)
     if data:
         files = [data if Path(file).parent == Path(data).parent else file for file in files]
-    config: dict[str, Any] = {"model": {"init_args": {}}}
-    for file in files:
-        merge(config, read_yaml(table.root / file))
-    merge(config, nest(row.train or {}))
-    check_shape(config, _where(table, row))
+    layers = [{"model": {"init_args": {}}}, *(read_yaml(table.root / file) for file in files)]
+    config = compose(layers, row.train or {})
+    check_shape(config)
     if row.start_from is not None:  # whose weights replace ImageNet's
-        merge(config, nest({"model.init_args.pretrained": False}))
+        override(config, "model.init_args.pretrained", False)
     asked = deepcopy(config)
     for file in own_files:
         merge(config, read_yaml(table.root / file))
@@ -234,23 +243,21 @@ def compose(table: Table, row: Row, scale: str) -> tuple[dict[str, Any], list[st
     config.pop("seed_everything", None)
     config.get("trainer", {}).pop("default_root_dir", None)
     keys = [key.removesuffix("+") for key in row.train or {}]
-    return config, [key for key in keys if _get(asked, key) != _get(config, key)]
+    return config, [key for key in keys if look_up(asked, key) != look_up(config, key)]
 
 
 def _plan_evaluation(table: Table, row: Row, training: Training) -> Evaluation | None:
     split = row.metric.split
     if row.stage is not None:
         return None
-    settings: dict[str, Any] = {}
-    for file in row.evaluate_configs:
-        merge(settings, read_yaml(table.root / file))
-    merge(settings, nest(row.evaluate))
+    settings = compose((read_yaml(table.root / file) for file in row.evaluate_configs), row.evaluate)
     if split == "server":
         packed = {"class_path": "WriteSubmission", "init_args": {"competition": competition(training)}}
-        merge(settings, nest({"data.init_args.test_split": "test", "trainer.callbacks+": [packed]}))
-    config = deepcopy(training.config)
-    merge(config, settings)
-    resolved = resolve(config, _where(table, row))
+        override(settings, "data.init_args.test_split", "test")
+        override(settings, "trainer.callbacks+", [packed])
+    with _faults_of(table, row):
+        resolved = resolve(compose([training.config, settings]))
+        check_counts(resolved)
     name = digest([PROTOCOL, split, resolved])
     return Evaluation(name, COMMANDS[split], settings, resolved, asked=[digest([split, settings])])
 
@@ -262,34 +269,3 @@ def competition(training: Training) -> Competition:
     if others or model["init_args"].get("pretrained"):
         return "comp6"
     return "comp5" if training.source is None else competition(training.source)
-
-
-def merge(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Lay new settings over old ones in place; a key that ends in + adds to a list, as on the command line."""
-    for key, value in new.items():
-        base = key.removesuffix("+")
-        if key != base:
-            target = base if base in old else key
-            old[target] = [*listed(old.get(target)), *listed(value)]
-        elif isinstance(value, dict) and isinstance(old.get(key), dict):
-            merge(old[key], value)
-        else:
-            old[key] = deepcopy(value)
-
-
-def nest(settings: Settings) -> dict[str, Any]:
-    """Dotted settings as nested ones."""
-    nested: dict[str, Any] = {}
-    for key, value in settings.items():
-        *outer, last = key.split(".")
-        inner = nested
-        for name in outer:
-            inner = inner.setdefault(name, {})
-        inner[last] = deepcopy(value)
-    return nested
-
-
-def _get(config: dict[str, Any], key: str) -> Any:
-    for name in key.split("."):  # what adds to a list that is not there has kept its plus
-        config = config[name] if name in config else config[f"{name}+"]
-    return config

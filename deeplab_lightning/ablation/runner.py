@@ -19,12 +19,13 @@ import yaml
 
 from deeplab_lightning.ablation.job import Job, rows_name
 from deeplab_lightning.ablation.outcomes import Outcome, State
-from deeplab_lightning.ablation.plan import Training, merge, nest
+from deeplab_lightning.ablation.plan import Training
 from deeplab_lightning.ablation.resources import WHOLE_MACHINE, Resources
 from deeplab_lightning.ablation.results import describe_failure, read_results
 from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.folder_lock import hold
 from deeplab_lightning.run_folder import JobFolder, JobKey
+from deeplab_lightning.settings.compose import override
 
 RUNS = Path("runs/ablations")
 TAIL_LINES = 12
@@ -210,10 +211,9 @@ def _outcome_of(job: Job, folder: JobFolder, status: int, log: str) -> Outcome:
 def config_of(training: Training, root: Path) -> dict[str, Any]:
     """The settings of a training with the paths of its place."""
     config = deepcopy(training.config)
-    paths: dict[str, Any] = {"trainer.default_root_dir": str(root / training.name)}
+    override(config, "trainer.default_root_dir", str(root / training.name))
     if training.source is not None:
-        paths["model.init_args.start_from"] = str(JobFolder.of(root, training.source.key).last)
-    merge(config, nest(paths))
+        override(config, "model.init_args.start_from", str(JobFolder.of(root, training.source.key).last))
     return {"seed_everything": training.seed, **config}
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.callbacks.log_folder import log_folder
 from deeplab_lightning.datasets.class_counts import class_counts
 from deeplab_lightning.datasets.repeated import RepeatedDataset
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.metrics import ConfusionMatrix, mean_iou
 
 HARD_CLASSES = ("bicycle", "chair", "diningtable", "pottedplant", "sofa")
-"""Of v3, section 4.3."""
+"""The hard classes of v3, section 4.3."""
 
 
 class BootstrapHardImages(Callback):
@@ -30,12 +30,12 @@ class BootstrapHardImages(Callback):
     hard_images_epoch_<n>.json; it is kept in the checkpoints.
 
     Args:
-        mode: "classes" repeats the images that hold one of `classes`; "worst" those with the lowest mean IoU over the
-            classes they hold, scored as they are by the network so far.
-        classes: names of the hard classes; of mode "classes", by default v3's.
-        multiplicity: how often a hard image comes in an epoch; the paper says "duplicate", which is 2.
-        share: of the training images that counts as worst; of mode "worst", by default 0.1.
-        every_n_epochs: score the training images anew after so many epochs; of mode "worst", by default 1. Until the
+        mode: "classes" repeats the images that hold one of `classes`; "worst" repeats those with the lowest mean IoU
+            over the classes they hold, scored by the network so far, without augmentation.
+        classes: Names of the hard classes, in mode "classes"; by default v3's.
+        multiplicity: Number of times that a hard image comes in an epoch; the paper says "duplicate", which is 2.
+        share: Share of the training images that counts as worst, in mode "worst"; by default 0.1.
+        every_n_epochs: Score the training images anew after so many epochs, in mode "worst"; by default 1. Until the
             first score nothing is repeated.
     """
 
@@ -69,14 +69,16 @@ class BootstrapHardImages(Callback):
         if stage != "fit":
             return
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
-        self._folder = Path(trainer.log_dir or trainer.default_root_dir)
+        self._folder = log_folder(trainer).path
         train_set = datamodule.train_set()
         self._image_ids = train_set.image_ids
-        if trainer.is_global_zero:  # the others read what it leaves in the cache
+        # Rank zero alone decodes all masks, once for a data set: the other ranks, and later trainings, read its result
+        # from the cache. Every rank needs the counts, so that all repeat the same images.
+        if trainer.is_global_zero:
             class_counts(train_set, os.cpu_count() or 1)
         trainer.strategy.barrier("class_counts")
         self._counts = class_counts(train_set, 0)
-        datamodule.wrap_train_set = self._wrap
+        datamodule.wrap_train_set = self._wrap  # called when a loader is made, which is after this
         if self.mode == "classes":
             self._repeat(self._with_hard_classes(datamodule.class_names))
 
@@ -99,7 +101,7 @@ class BootstrapHardImages(Callback):
         self._report(trainer, trainer.current_epoch)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The loader of this epoch is there; it stays until images are scored again."""
+        """Keep the loader of this epoch, until images are scored again."""
         if self.mode == "worst":
             trainer.reload_dataloaders_every_n_epochs = 0  # type: ignore[attr-defined]
 
@@ -116,9 +118,11 @@ class BootstrapHardImages(Callback):
     def _score(self, trainer: Trainer, pl_module: Any) -> NDArray[np.float64]:
         """The mean IoU of each training image over the classes that occur in it; every rank scores its share."""
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        # Frozen batch norms are in evaluation mode within a network that trains: each module gets back its own mode.
         training = {module: module.training for module in pl_module.modules()}
         dataset = datamodule.train_set().with_transform(datamodule.eval_transform)
         scores = torch.zeros(len(dataset), dtype=torch.float64)
+        # The loader gives each rank every world_size-th image; the others stay 0 here, and the sum has them all.
         own = iter(range(trainer.global_rank, len(dataset), trainer.world_size))
         confusion = ConfusionMatrix(datamodule.num_classes).to(pl_module.device)
         pl_module.eval()
@@ -159,17 +163,18 @@ class BootstrapHardImages(Callback):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """What is repeated, and of how many images."""
+        """The images that are repeated, and the number of all."""
         return {"extra": self._extra, "num_images": len(self._image_ids)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with what was repeated; an evaluation repeats nothing and takes no notice.
 
         Raises:
-            ValueError: it is of other data, or mode "classes" repeats other images now.
+            ValueError: The checkpoint is of other data, or mode "classes" repeats other images now.
         """
         if not self._image_ids:
             return
+        # "classes" finds its images anew, and they must be those of before; "worst" goes on with the scored ones.
         extra, own = state_dict["extra"], self._extra
         same = extra is None or self.mode == "worst" or (own is not None and torch.equal(extra, own))
         if state_dict["num_images"] != len(self._image_ids) or not same:

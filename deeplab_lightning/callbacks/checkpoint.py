@@ -12,9 +12,15 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info
 
-from deeplab_lightning.callbacks.checkpoint_io import BEST, LAST, PREVIOUS
 from deeplab_lightning.callbacks.validation_plan import check_monitor, validate_at_least_once
 from deeplab_lightning.checkpoint_file import not_finite
+from deeplab_lightning.lightning_internals import (
+    dump_checkpoint,
+    forget_train_loader,
+    set_steps,
+    step_back_to_a_validation,
+)
+from deeplab_lightning.run_folder import RunFolder
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Each makes the training save `last.ckpt` and exit with status 128 plus the signal's number: 130, 143, 138."""
@@ -29,12 +35,12 @@ class Checkpoint(ModelCheckpoint):
     statistics that are not finite end the training before they are scored or saved.
 
     Args:
-        dirpath: where they are kept; from the command line `trainer.default_root_dir`. It may be moved, copied or
-            renamed between two trainings.
-        monitor: the score that decides which is best.
-        mode: "max" when more is better.
-        every_n_steps: save last.ckpt after so many steps too.
-        every_n_minutes: save last.ckpt when so many minutes have passed too; null for never.
+        dirpath: The folder in which they are kept; from the command line it is `trainer.default_root_dir`. It may be
+            moved, copied or renamed between two trainings.
+        monitor: The score that decides which is best.
+        mode: "max" where more is better, "min" where less is.
+        every_n_steps: Save last.ckpt after so many steps too.
+        every_n_minutes: Save last.ckpt when so many minutes have passed too; null for never.
     """
 
     def __init__(
@@ -51,7 +57,7 @@ class Checkpoint(ModelCheckpoint):
             )
         super().__init__(
             dirpath=dirpath,
-            filename="best",
+            filename=RunFolder(Path(dirpath)).best.stem,
             monitor=monitor,
             mode=mode,
             auto_insert_metric_name=False,
@@ -63,27 +69,26 @@ class Checkpoint(ModelCheckpoint):
         self._validated = False
         self._saved_step = 0
         self._saved_time = 0.0
-        self._logged: list[str] = []  # by the sanity check
+        self._logged: list[str] = []  # names that the sanity check has logged
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Have the training's loader made anew where it goes on."""
         if trainer.ckpt_path is not None:  # a loader made for its length alone does not know the progress to come
-            trainer.fit_loop._combined_loader = None
+            forget_train_loader(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Settle what decides on the best, and when; listen to signals; go on from the step where it stopped."""
+        """Check the score that decides on the best; listen to signals; go on from the step where it stopped."""
         check_monitor(str(self.monitor), trainer, pl_module, self._logged)
         validate_at_least_once(trainer)
         self._started, self._signal, self._validated = True, 0, False
         self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
-        loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
-        assert fetcher is not None
-        if loop.restarting and loop._should_check_val_fx(fetcher):
-            loop._batches_that_stepped -= 1  # Lightning comes back to the end of that step, and counts it again
+        step_back_to_a_validation(trainer)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        # It may arrive within a step, when weights and optimizer do not fit together: it is only noted here, and acted
+        # on before the next step.
         if self._signal:
             raise SystemExit(128 + number)
         self._signal = number
@@ -92,6 +97,8 @@ class Checkpoint(ModelCheckpoint):
         """Between two steps: save where it is due on any rank, and end the training when a signal asked for it."""
         if batch_idx % trainer.accumulate_grad_batches:
             return
+        # Saving waits for all ranks, but a signal may reach one of them alone, and their clocks differ: they agree
+        # first. One number says it all: 0 for nothing, 1 to save, and from 2 on the signal to end by.
         asked = self._max_over_ranks(trainer, max(self._signal, int(self._is_due(trainer))))
         if asked:
             self._save(trainer, pl_module)
@@ -114,18 +121,18 @@ class Checkpoint(ModelCheckpoint):
         self._check_finite(trainer, pl_module)
         for logger in trainer.loggers:
             logger.save()
-        trainer.save_checkpoint(self._last, weights_only=False)
+        trainer.save_checkpoint(self._run.last, weights_only=False)
         self._saved_step, self._saved_time, self._validated = trainer.global_step, time.monotonic(), False
 
     def _exit(self, trainer: Trainer, number: int) -> None:
         name = signal.Signals(number).name
-        rank_zero_info(f"{name} at step {trainer.global_step}; saved {self._last}: --ckpt_path last goes on")
+        rank_zero_info(f"{name} at step {trainer.global_step}; saved {self._run.last}: --ckpt_path last goes on")
         raise SystemExit(128 + number)
 
     def _check_finite(self, trainer: Trainer, pl_module: LightningModule) -> None:
         wrong = not_finite(pl_module.state_dict())
         if self._max_over_ranks(trainer, len(wrong)):
-            kept = f"; {self._last} of step {self._saved_step} is kept" if self._saved_step else ""
+            kept = f"; {self._run.last} of step {self._saved_step} is kept" if self._saved_step else ""
             raise FloatingPointError(
                 f"after step {trainer.global_step} the weights or running statistics are not finite "
                 f"({', '.join(wrong[:3]) or 'on another process'}){kept}. Lower model.lr, or check the data "
@@ -154,10 +161,10 @@ class Checkpoint(ModelCheckpoint):
         if trainer.global_step != self._saved_step and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._save(trainer, pl_module)
         if trainer.is_global_zero:
-            self._last.with_name(PREVIOUS).unlink(missing_ok=True)
+            self._run.previous.unlink(missing_ok=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save what there is, unless it is saved, or a step is half done.
+        """Save the training as it is, unless it is saved, or a step is half done.
 
         There is no barrier here, unlike in `trainer.save_checkpoint`: other ranks may never come to it.
         """
@@ -169,42 +176,43 @@ class Checkpoint(ModelCheckpoint):
             for logger in trainer.loggers:
                 logger.save()
             with suppress(OSError):  # it would hide the first error, which may be that very one
-                checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
-                trainer.strategy.save_checkpoint(checkpoint, self._last)
+                trainer.strategy.save_checkpoint(dump_checkpoint(trainer), self._run.last)
                 self._saved_step = trainer.global_step
-        if self._last.exists():
-            rank_zero_info(f"{self._last} is of step {self._saved_step}: --ckpt_path last goes on from there")
+        if self._run.last.exists():
+            rank_zero_info(f"{self._run.last} is of step {self._saved_step}: --ckpt_path last goes on from there")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Let Lightning's counts say the same wherever they are saved: so many steps are done, and the next not begun.
 
-        Without this a training goes on differently after a batch's end, after a validation, and after its end.
+        Lightning counts each batch and epoch as ready, started, processed and completed, and goes on from where these
+        differ. In the middle of an epoch, in a validation after a step and at the end of a training they differ in
+        three ways, of which it resumes one exactly: that between two batches. So each state is written as that one.
         """
         state = checkpoint["loops"]["fit_loop"]
         batches, epochs = state["epoch_loop.batch_progress"], state["epoch_progress"]
         for counts in (batches["total"], batches["current"]):
             counts |= dict.fromkeys(counts, counts["completed"])
         done = epochs["total"]["started"] - 1
-        if batches["current"]["completed"] >= trainer.fit_loop.max_batches:
+        if batches["current"]["completed"] >= trainer.fit_loop.max_batches:  # a whole epoch: the next has no batch yet
             done += 1
             batches["current"] |= dict.fromkeys(batches["current"], 0)
         batches["is_last_batch"] = False
         validation = state["epoch_loop.val_loop.batch_progress"]
         for counts in (validation["total"], validation["current"]):
-            if (
-                counts["completed"] < counts["ready"]
-            ):  # as where a batch raised: between two, Lightning takes it for done
+            # A validation that an error ended within a batch must start anew. Lightning does so where the counts say
+            # that a batch was started and not processed; where they stand between two batches it takes it for done.
+            if counts["completed"] < counts["ready"]:
                 counts |= {"started": counts["ready"]} | dict.fromkeys(("processed", "completed"), counts["ready"] - 1)
         for counts in (epochs["total"], epochs["current"]):
             counts |= {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
-        state["epoch_loop.state_dict"]["_batches_that_stepped"] = trainer.global_step
+        set_steps(checkpoint["loops"], trainer.global_step)
         checkpoint["epoch"] = done
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what there is now."""
+        """Print where the checkpoints are."""
         if self.best_model_path:
             rank_zero_info(f"best: {self.best_model_path} ({self.monitor} {self.best_model_score:.4f})")
-        rank_zero_info(f"last: {self._last} (step {trainer.global_step})")
+        rank_zero_info(f"last: {self._run.last} (step {trainer.global_step})")
 
     def state_dict(self) -> dict[str, Any]:
         """The best score; where its checkpoint is follows from where the folder is now."""
@@ -212,7 +220,7 @@ class Checkpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the best score, if its checkpoint is still there."""
-        best = self._last.with_name(BEST)
+        best = self._run.best
         score = state_dict["best_model_score"]
         if score is not None and best.is_file():
             self.best_model_score = self.kth_value = score
@@ -220,5 +228,5 @@ class Checkpoint(ModelCheckpoint):
             self.best_k_models = {str(best): score}
 
     @property
-    def _last(self) -> Path:
-        return Path(str(self.dirpath)) / LAST
+    def _run(self) -> RunFolder:
+        return RunFolder(Path(str(self.dirpath)))

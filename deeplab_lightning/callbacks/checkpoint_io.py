@@ -12,8 +12,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from deeplab_lightning.atomic import replacing
 from deeplab_lightning.checkpoint_file import read_checkpoint, verify_checksums
+from deeplab_lightning.run_folder import RunFolder
 
-LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 OF_A_RUN = ("epoch", "global_step", "hyper_parameters", "pytorch-lightning_version")
 OF_A_TRAINING = ("callbacks", "loops", "lr_schedulers", "optimizer_states")
 
@@ -25,8 +25,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     `Checkpoint` removes it at the end of the training.
 
     Args:
-        resumes: checkpoints are read to go on with a training: in place of a last.ckpt that cannot be read,
-            previous.ckpt is, or else best.ckpt.
+        resumes: Whether checkpoints are read to go on with a training: a last.ckpt that cannot be read is then
+            replaced by previous.ckpt, or else by best.ckpt.
     """
 
     def __init__(self, resumes: bool = False) -> None:
@@ -36,9 +36,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Replace the checkpoint at a path.
 
         Raises:
-            OSError: it cannot be written; the file that was there still is.
+            OSError: It cannot be written; the file that was there still is.
         """
         path = Path(path)
+        run = RunFolder(path.parent)
         content = io.BytesIO()
         torch.save(checkpoint, content)
         try:
@@ -47,11 +48,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                     file.write(content.getbuffer())
                     file.flush()
                     os.fsync(file.fileno())
-                    if hasattr(os, "posix_fadvise"):  # so that the disk is read, not the memory
+                    if hasattr(os, "posix_fadvise"):  # without it the check below would read the kernel's memory
                         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
                 _verify_written(draft)
-                if path.name == LAST and path.exists():
-                    _keep(path)
+                if path == run.last and path.exists():
+                    _keep_as_previous(run)
+            # A rename lasts through a power cut only once the folder, which holds the names, is on the disk as well.
             folder = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
@@ -68,15 +70,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Read the checkpoint at a path; nothing in it is executed, whatever `weights_only` says.
 
         Raises:
-            OSError: it cannot be opened.
-            ValueError: it is damaged, or not what is needed, and there is no other to go on from.
+            OSError: It cannot be opened.
+            ValueError: It is damaged, or lacks parts that are needed, and there is no other to go on from.
         """
         path = Path(path)
+        run = RunFolder(path.parent)
         try:
             return self._load(path, map_location)
         except ValueError as error:
-            others = [path.with_name(name) for name in (PREVIOUS, BEST)] if path.name == LAST else []
-            for other in filter(Path.is_file, others if self._resumes else []):
+            others = [run.previous, run.best] if self._resumes and path == run.last else []
+            for other in filter(Path.is_file, others):
                 try:
                     checkpoint = self._load(other, map_location)
                 except ValueError:
@@ -102,14 +105,16 @@ def _verify_written(draft: Path) -> None:
         raise OSError(errno.EIO, "what the disk gives back is not what was written") from error
 
 
-def _keep(last: Path) -> None:
-    """Leave a second name to what is about to be replaced, so that there is a last.ckpt at any moment."""
-    previous = last.with_name(PREVIOUS)
-    if previous.exists() and previous.samefile(last):  # a kill came right after this
+def _keep_as_previous(run: RunFolder) -> None:
+    """Give last.ckpt, which is about to be replaced, the name previous.ckpt as well.
+
+    A link and no rename, so that there is a last.ckpt at any moment; and no copy, so that it takes no time.
+    """
+    if run.previous.exists() and run.previous.samefile(run.last):  # an earlier write was killed right after this
         return
     try:
-        with replacing(previous) as draft:
-            os.link(last, draft)
+        with replacing(run.previous) as draft:
+            os.link(run.last, draft)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-            raise  # the others say that this file system has no second names
+            raise  # these four say that the file system has no second names, and the run does without previous.ckpt

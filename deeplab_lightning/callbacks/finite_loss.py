@@ -1,7 +1,6 @@
 """Stop, or go past the batch, when the loss is no number."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.callbacks.log_folder import log_folder
 from deeplab_lightning.modules.ranks import mean_over_ranks
 
 
@@ -22,7 +22,7 @@ class FiniteLoss(Callback):
     that are accumulated with it: weights, optimizer and running statistics are as before it.
 
     Args:
-        max_skipped: the updates of so many such batches are left out in a run; the next such batch stops it.
+        max_skipped: Number of such batches in a run whose updates are left out; the next such batch stops it.
     """
 
     def __init__(self, max_skipped: int = 0) -> None:
@@ -30,14 +30,14 @@ class FiniteLoss(Callback):
             raise ValueError(f"max_skipped must be at least 0, got {max_skipped}")
         self.max_skipped = max_skipped
         self._skipped = 0
-        self._is_finite = True  # each loss since the last optimizer step
+        self._is_finite = True  # of all losses since the last optimizer step
         self._image_ids: list[str] = []
         self._buffers: list[Tensor] = []
-        self._kept: list[Tensor] = []  # what the buffers were after the last optimizer step
+        self._kept: list[Tensor] = []  # copies of the buffers as they were after the last optimizer step
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ask for the log folder while every rank does: the ranks agree on it by a broadcast."""
-        self._folder = Path(trainer.log_dir or trainer.default_root_dir)
+        """Ask for the log folder."""
+        self._folder = log_folder(trainer).path
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make room for the running statistics, where batches may be left out."""
@@ -45,7 +45,7 @@ class FiniteLoss(Callback):
         self._kept = [buffer.clone() for buffer in self._buffers]
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Remember the batch, and what the forward pass changes."""
+        """Remember the batch, and the running statistics, which the forward pass changes."""
         self._image_ids = batch["image_id"]
         if self._kept and batch_idx % trainer.accumulate_grad_batches == 0:
             self._is_finite = True
@@ -55,8 +55,9 @@ class FiniteLoss(Callback):
         """Look at the loss.
 
         Raises:
-            FloatingPointError: it is not finite, and no more batches may be skipped.
+            FloatingPointError: It is not finite, and no more batches may be skipped.
         """
+        # The mean is NaN or infinite on every rank where the loss of one is: all stop, or skip, the same step.
         if mean_over_ranks(loss.detach()).isfinite():
             return
         self._is_finite = False
@@ -72,7 +73,7 @@ class FiniteLoss(Callback):
         rank_zero_warn(f"{what}; it is left out")
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Leave the weights as they are where a loss was not finite."""
+        """Leave the weights as they are where a loss was not finite: an optimizer passes over what has no gradient."""
         if self._is_finite or getattr(trainer.precision_plugin, "scaler", None) is not None:
             return  # a scaler of gradients leaves out the step itself, and must see why
         for group in optimizer.param_groups:
@@ -80,12 +81,12 @@ class FiniteLoss(Callback):
                 parameter.grad = None
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Take back what a forward pass left in the running statistics, before anything is validated or saved."""
+        """Take back the running statistics from before the forward pass, before anything is validated or saved."""
         if not self._is_finite:
             torch._foreach_copy_(self._buffers, self._kept)
 
     def state_dict(self) -> dict[str, int]:
-        """How many batches were skipped."""
+        """The number of batches that were skipped."""
         return {"skipped": self._skipped}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:

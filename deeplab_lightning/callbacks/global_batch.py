@@ -8,17 +8,18 @@ from torch import nn
 
 from deeplab_lightning.modules.batch_norm_guard import training_batch_norms
 
-APART = "of each process"  # what batch norms see where they cannot share statistics
+APART = "of each process"
+"""The images that batch norms see where they cannot share statistics."""
 
 
 class GlobalBatch(Callback):
     """Divide `data.batch_size` among the processes of a training, and let their batch norms see all of it.
 
     Batch norms that train share their statistics between CUDA devices. Torch cannot share them elsewhere: there each
-    process has those of its own images, which is said. What was decided is printed, and `record` for `run.json`.
+    process has those of its own images, which is said. The decision is printed, and kept as `record` for `run.json`.
 
     Args:
-        sync_batch_norm: share statistics between CUDA devices.
+        sync_batch_norm: Share statistics between CUDA devices.
     """
 
     def __init__(self, sync_batch_norm: bool = True) -> None:
@@ -29,7 +30,7 @@ class GlobalBatch(Callback):
         """Decide, before the network is handed to the processes.
 
         Raises:
-            DataError: the processes cannot share the batch equally.
+            DataError: The processes cannot share the batch equally.
         """
         if stage != "fit":
             return
@@ -65,7 +66,7 @@ class GlobalBatch(Callback):
         return "of the batch, synchronised"
 
     def state_dict(self) -> dict[str, Any]:
-        """The images of a batch."""
+        """The number of images of a batch."""
         return {"images": self.record["images"]} if self.record else {}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

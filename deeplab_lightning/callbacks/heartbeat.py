@@ -11,48 +11,48 @@ from lightning import Callback, LightningModule, Trainer
 from rich import get_console
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 
-LOOKS = 20
-"""How often each process looks at the others within the time that they may be silent."""
+CHECKS = 20
+"""Number of times that each process checks the others within the time that they may be silent."""
 FOLLOWERS_WAIT = 3
-"""So many looks later than its launcher a launched process acts: the launcher ends it, and says why once."""
+"""Number of checks by which a launched process acts later than its launcher, which ends it and says why, once."""
 
 
 class Silence:
-    """Counts for how many looks in a row each rank's beats have stayed as they were.
+    """Counts the checks in a row at which each rank's beats have stayed as they were.
 
-    Looks are counted, not seconds: a process that was itself stopped for a while blames nobody for it.
+    Checks are counted, not seconds: a process that was itself stopped for a while blames nobody for it.
 
     Args:
-        ranks: all of them.
-        patience: this many such looks are one too many.
+        ranks: All ranks.
+        patience: Number of such checks after which a rank counts as silent.
     """
 
     def __init__(self, ranks: Iterable[int], patience: int) -> None:
         self.patience = patience
         self._seen = dict.fromkeys(ranks, 0)
-        self._looks = dict.fromkeys(self._seen, 0)
+        self._checks = dict.fromkeys(self._seen, 0)
 
-    def look(self, beats: Mapping[int, int]) -> int | None:
-        """Compare the beats of each rank with those of the last look; return the first silent rank, if there is one.
+    def check(self, beats: Mapping[int, int]) -> int | None:
+        """Compare the beats of each rank with those of the last check; return the first silent rank, if there is one.
 
-        Where nothing can be heard of any rank it is the first of all, which keeps the beats.
+        Where no beats can be read it is the first of all ranks, whose process keeps them.
         """
         for rank, count in self._seen.items():
             now = beats.get(rank, count)
-            self._looks[rank] = self._looks[rank] + 1 if now == count else 0
+            self._checks[rank] = self._checks[rank] + 1 if now == count else 0
             self._seen[rank] = now
-        return next((rank for rank, looks in self._looks.items() if looks >= self.patience), None)
+        return next((rank for rank, checks in self._checks.items() if checks >= self.patience), None)
 
 
 class Heartbeat(Callback):
     """End the run with a sentence, and status 1, when a process of several has given no sign of life for some minutes.
 
-    That is one that was stopped, that the system has swapped out, or that has gone with its machine. A thread of each
-    process beats: long validations and writes are signs of life, and so is a program that waits for ever in its own
-    code. Nothing is saved then; `last.ckpt` is as it was.
+    Such a process was stopped, was swapped out by the system, or has gone with its machine. A thread of each process
+    beats: a long validation or write is no silence, and neither is a program that waits for ever in its own code.
+    Nothing is saved then; `last.ckpt` is as it was.
 
     Args:
-        minutes: of silence that end the run; null for never.
+        minutes: Minutes of silence that end the run; null for never.
     """
 
     def __init__(self, minutes: float | None = 5.0) -> None:
@@ -67,10 +67,11 @@ class Heartbeat(Callback):
         """Start to beat and to listen."""
         if self.minutes is None or trainer.world_size == 1 or not torch.distributed.is_initialized():
             return
-        # a connection of its own to where the processes have met: on another, somebody may be waiting
+        # A connection of its own to the store where the processes have met: any other is blocked for as long as
+        # somebody waits on it, which is just when the beats are needed.
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         store = PrefixStore("heartbeat", TCPStore(address, port, is_master=False, wait_for_workers=False))
-        self._over, pause = threading.Event(), 60 * self.minutes / LOOKS
+        self._over, pause = threading.Event(), 60 * self.minutes / CHECKS
         threading.Thread(target=self._beat, args=(self._over, store, trainer, pause), daemon=True).start()
         threading.Thread(target=self._listen, args=(self._over, trainer, pause), daemon=True).start()
 
@@ -98,10 +99,10 @@ class Heartbeat(Callback):
             return
 
     def _listen(self, over: threading.Event, trainer: Trainer, pause: float) -> None:
-        patience = LOOKS + (FOLLOWERS_WAIT if trainer.local_rank else 0)
+        patience = CHECKS + (FOLLOWERS_WAIT if trainer.local_rank else 0)
         silence = Silence(range(trainer.world_size), patience)
         while not over.wait(pause):
-            if (silent := silence.look(self._beats)) is not None:
+            if (silent := silence.check(self._beats)) is not None:
                 self._end(trainer, silent)
 
     def _end(self, trainer: Trainer, silent: int) -> None:

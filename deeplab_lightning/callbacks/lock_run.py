@@ -7,8 +7,7 @@ from pathlib import Path
 from lightning import Callback, LightningModule, Trainer
 
 from deeplab_lightning.folder_lock import hold
-
-FILE_NAME = ".fit.lock"
+from deeplab_lightning.run_folder import RunFolder
 
 
 class LockRun(Callback):
@@ -22,11 +21,11 @@ class LockRun(Callback):
         """Hold the folder on rank zero, around `trainer.fit`.
 
         Args:
-            trainer: of the training, with a `Checkpoint`.
-            ckpt_path: of the checkpoint that the training goes on from, if it does.
+            trainer: The trainer, with a `Checkpoint`.
+            ckpt_path: The checkpoint that the training goes on from; None where it begins.
 
         Raises:
-            ValueError: another process holds the folder, or it has checkpoints that the training would replace.
+            ValueError: Another process holds the folder, or it has checkpoints that the training would replace.
         """
         folder = Path(trainer.checkpoint_callback.dirpath)  # type: ignore[union-attr]
         with ExitStack() as stack:
@@ -35,6 +34,8 @@ class LockRun(Callback):
                     stack.enter_context(_alone_in(folder))
                     refuse_to_replace(folder, ckpt_path)
                 except (OSError, ValueError) as error:
+                    # Processes that were started already wait for rank zero to join them, and would wait for ever: it
+                    # joins, and `setup` ends them all.
                     if not _is_awaited(trainer):
                         raise
                     self._refusal = str(error)
@@ -57,7 +58,7 @@ def _is_awaited(trainer: Trainer) -> bool:
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     try:
-        file = hold(folder / FILE_NAME)
+        file = hold(RunFolder(folder).fit_lock)
     except BlockingIOError as error:
         raise ValueError(f"{error}; wait for its end, or set another trainer.default_root_dir") from None
     with file:
@@ -70,9 +71,10 @@ def refuse_to_replace(folder: Path, ckpt_path: str | None) -> None:
     """Let a training begin in a folder without checkpoints, or go on from one of those that are there.
 
     Raises:
-        ValueError: it would replace them.
+        ValueError: It would replace them.
     """
-    there = [name for name in ("best.ckpt", "last.ckpt") if (folder / name).is_file()]
+    run = RunFolder(folder)
+    there = [path.name for path in (run.best, run.last) if path.is_file()]
     goes_on = ckpt_path == "last" or (ckpt_path is not None and Path(ckpt_path).resolve().parent == folder.resolve())
     if there and not goes_on:
         raise ValueError(

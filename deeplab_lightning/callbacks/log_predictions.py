@@ -1,87 +1,89 @@
 """Panels of image, target, prediction and CRF's prediction, to disk and to Weights & Biases."""
 
-from concurrent.futures import Future
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from deeplab_lightning.callbacks.evaluation import EvaluationCallback, Split
+from deeplab_lightning.crf.refinement import RefinedImage
 from deeplab_lightning.datasets.palette import colorize
+from deeplab_lightning.modules.base import SegmentationModule
+from deeplab_lightning.modules.outputs import Outputs
 
 CAPTION_HEIGHT = 14
 GAP = 4
 
 
-class LogPredictions(Callback):
-    """Draw the first images of every evaluation into `panels/` of the log folder, and log them to Weights & Biases.
-
-    With `CRFEvaluation` before it in the list of callbacks, the panels show its prediction as well.
+@dataclass
+class Kept:
+    """An image that will be drawn.
 
     Args:
-        num_images: how many images.
+        image_id: Its name.
+        maps: Tiles by name: the picture (H, W, 3), and label maps (H, W).
+        refined: What a CRF makes of the prediction; None without one.
+    """
+
+    image_id: str
+    maps: dict[str, NDArray[np.uint8]]
+    refined: RefinedImage | None
+
+
+class LogPredictions(EvaluationCallback):
+    """Draw the first images of every evaluation into `panels/` of the log folder, and log them to Weights & Biases.
+
+    Where a CRF refines, the panels show its prediction as well.
+
+    Args:
+        num_images: Number of images.
     """
 
     def __init__(self, num_images: int = 8) -> None:
         if num_images < 1:
             raise ValueError(f"num_images must be at least 1, got {num_images}")
         self.num_images = num_images
-        self._kept: list[tuple[str, dict[str, NDArray[np.uint8]], Future[Any] | None]] = []
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ask for the log folder while every rank does: the ranks agree on it by a broadcast."""
-        self._folder = Path(trainer.log_dir or trainer.default_root_dir) / "panels"
+    def start(self, module: SegmentationModule, split: Split) -> None:
+        """Start anew."""
+        self._kept: list[Kept] = []
 
-    def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
-    ) -> None:
+    def batch(self, module: SegmentationModule, outputs: Outputs, batch: dict[str, Any], split: Split) -> None:
         """Keep what will be drawn."""
-        self._keep(trainer, outputs, batch)
-
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
-    ) -> None:
-        """Keep what will be drawn."""
-        self._keep(trainer, outputs, batch)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw."""
-        self._draw(trainer, pl_module, "val")
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw."""
-        self._draw(trainer, pl_module, "test")
-
-    def _keep(self, trainer: Trainer, outputs: Any, batch: Any) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        if not module.trainer.is_global_zero:
             return
-        transform = trainer.datamodule.eval_transform  # type: ignore[attr-defined]
-        futures = outputs.get("crf") or [None] * len(batch["image"])
+        transform = module.trainer.datamodule.eval_transform  # type: ignore[attr-defined]
+        refinement: Sequence[RefinedImage | None] = outputs.get("refinement") or [None] * len(batch["image"])
         for index in range(min(len(batch["image"]), self.num_images - len(self._kept))):
             maps = {
                 "image": transform.denormalize(batch["image"][index], batch["mask"].shape[-2:]).numpy(),
                 "target": batch["mask"][index].byte().cpu().numpy(),
                 "prediction": outputs["logits"][index].argmax(0).byte().cpu().numpy(),
             }
-            self._kept.append((batch["image_id"][index], maps, futures[index]))
+            self._kept.append(Kept(batch["image_id"][index], maps, refinement[index]))
 
-    def _draw(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
-        kept, self._kept = self._kept, []
-        if not kept:
+    def finish(self, module: SegmentationModule, split: Split) -> None:
+        """Wait for the CRF."""
+        for kept in self._kept:
+            if kept.refined is not None:
+                kept.maps["after CRF"] = kept.refined.result()[0]
+
+    def report(self, module: SegmentationModule, split: Split) -> None:
+        """Draw."""
+        if not self._kept:
             return
-        folder = self._folder / split
+        folder = self.logs.panels / split
         folder.mkdir(parents=True, exist_ok=True)
-        for image_id, maps, future in kept:
-            if future is not None:
-                maps["after CRF"] = future.result()[0]
-            panel(maps).save(folder / f"{image_id}.png")
-        names = dict(enumerate(pl_module.class_names))  # type: ignore[arg-type]
-        for logger in trainer.loggers:
+        for kept in self._kept:
+            panel(kept.maps).save(folder / f"{kept.image_id}.png")
+        for logger in module.trainer.loggers:
             if isinstance(logger, WandbLogger):
-                _log_to_wandb(logger, split, kept, names)
+                _log_to_wandb(logger, split, self._kept, dict(enumerate(module.class_names)))
+        self._kept = []
 
 
 def panel(maps: dict[str, NDArray[np.uint8]]) -> Image.Image:
@@ -96,14 +98,14 @@ def panel(maps: dict[str, NDArray[np.uint8]]) -> Image.Image:
     return strip
 
 
-def _log_to_wandb(logger: WandbLogger, split: str, kept: list[Any], names: dict[int, str]) -> None:
+def _log_to_wandb(logger: WandbLogger, split: Split, kept: list[Kept], names: dict[int, str]) -> None:
     masks = [
         {
             name.replace(" ", "_"): {"mask_data": mask, "class_labels": names}
-            for name, mask in maps.items()
+            for name, mask in each.maps.items()
             if name != "image"
         }
-        for _, maps, _ in kept
+        for each in kept
     ]
-    images = [maps["image"] for _, maps, _ in kept]
-    logger.log_image(f"{split}/panels", images, caption=[image_id for image_id, _, _ in kept], masks=masks)
+    images = [each.maps["image"] for each in kept]
+    logger.log_image(f"{split}/panels", images, caption=[each.image_id for each in kept], masks=masks)

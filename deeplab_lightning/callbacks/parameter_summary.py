@@ -9,7 +9,7 @@ from deeplab_lightning.callbacks.run_progress import say
 
 
 class ParameterSummary(Callback):
-    """Print what a training starts with in a line, in place of Lightning's table of modules."""
+    """Print the parameters that a training starts with in a line, in place of Lightning's table of modules."""
 
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -20,7 +20,7 @@ class ParameterSummary(Callback):
 
 
 def summary(network: nn.Module) -> str:
-    """How many parameters a network and its parts have, and how many of them train."""
+    """The numbers of parameters of a network and of its parts, and how many of them train, as a line."""
     parts = [
         f"{name} {_count(part)}" for name, part in network.named_children() if any(True for _ in part.parameters())
     ]

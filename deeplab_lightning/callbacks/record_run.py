@@ -1,4 +1,4 @@
-"""Write down what a run is: all its settings, the commit of this code, the machine, and how long it took."""
+"""The record of a run: all its settings, the commit of this code, the machine, and the time it took."""
 
 import json
 import platform
@@ -19,16 +19,15 @@ from lightning.pytorch.utilities import rank_zero_only
 import deeplab_lightning
 from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.callbacks.global_batch import GlobalBatch
-
-FILE_NAME = "run.json"
+from deeplab_lightning.callbacks.log_folder import log_folder
 
 
 class RecordRun(SaveConfigCallback):
     """Write `config.yaml` and `run.json` into the run's log folder, and the same into its config in W&B.
 
-    `run.json` holds {git, environment}, of a training `batch`, and `seconds` once the run is through, was interrupted
-    or failed; one that is killed outright has none. W&B's summary has those of a run that is through: by them it is
-    known as done.
+    `run.json` holds {git, environment}, of a training `batch` too, and `seconds` once the run is through, was
+    interrupted or failed; a run that is killed outright has none. W&B's summary has `seconds` of a run that is through
+    alone, which is how reports know that it is done.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -37,12 +36,12 @@ class RecordRun(SaveConfigCallback):
         self._record: dict[str, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ask for the log folder while every rank does: the ranks agree on it by a broadcast."""
-        self._path = Path(trainer.log_dir or trainer.default_root_dir) / FILE_NAME
+        """Ask for the log folder."""
+        self._path = log_folder(trainer).run
         super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write what is known from the start."""
+        """Write all that is known from the start."""
         self._record = {"git": git_state(), "environment": environment(trainer)}
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, GlobalBatch) and callback.record:
@@ -55,30 +54,30 @@ class RecordRun(SaveConfigCallback):
 
     @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The training is through."""
+        """Take the time of a training."""
         self._finish(trainer)
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The evaluation is through, unless it is one within a training."""
+        """Take the time of a validation, unless it is one within a training."""
         if trainer.state.fn == "validate":
             self._finish(trainer)
 
     @rank_zero_only
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The evaluation is through."""
+        """Take the time of a test."""
         self._finish(trainer)
 
     @rank_zero_only
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """The run ends early; what it took counts all the same."""
+        """Take the time of a run that ends early."""
         if self._record:
             with suppress(OSError):  # it would hide the first error, which may be that very one
                 self._take_time()
 
     @rank_zero_only
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """All is predicted."""
+        """Take the time of a prediction."""
         self._finish(trainer)
 
     def _finish(self, trainer: Trainer) -> None:
@@ -111,7 +110,7 @@ def git_state() -> dict[str, Any] | None:
 
 
 def environment(trainer: Trainer) -> dict[str, Any]:
-    """What the run runs on."""
+    """The versions and the devices that the run uses."""
     device = trainer.strategy.root_device
     return {
         "python": platform.python_version(),

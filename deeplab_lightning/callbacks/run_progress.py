@@ -1,4 +1,4 @@
-"""What is seen of a run while it runs: bars in a terminal, elsewhere a line now and then."""
+"""The progress of a run: bars in a terminal, elsewhere a line now and then."""
 
 import logging
 import sys
@@ -19,16 +19,16 @@ SHORTEST_BAR = 8  # characters
 
 @dataclass
 class Stage:
-    """How far a training, an evaluation or a prediction is.
+    """The progress of a training, an evaluation or a prediction.
 
     Args:
-        name: of the stage.
-        unit: what is counted.
-        total: how many there are; None where nobody knows.
-        start: how many were done before this process.
-        begun: when it started, in seconds of a clock.
-        done: how many are done.
-        notes: what else is said of it, the most important first.
+        name: Name of the stage.
+        unit: Name of the things that are counted.
+        total: Number of all; None where nobody knows.
+        start: Number that were done before this process.
+        begun: Time of its start, in seconds of a clock.
+        done: Number that are done.
+        notes: Further words on it, the most important first.
     """
 
     name: str
@@ -52,8 +52,8 @@ class Stage:
         """The words behind the bar: the time left, and as many of the notes as there is room for.
 
         Args:
-            now: in seconds of the clock.
-            room: how many characters there may be.
+            now: The time in seconds of the clock.
+            room: Number of characters that fit.
         """
         words: list[str] = []
         for part in (_time_left(self.seconds_left(now)), *self.notes):
@@ -102,7 +102,8 @@ class RunProgress(ProgressBar):
         """Begin to count steps."""
         steps = trainer.estimated_stepping_batches
         total = None if steps == float("inf") else int(steps)
-        self._training = Stage("training", "steps", total, trainer.global_step, monotonic(), trainer.global_step)
+        done = trainer.global_step
+        self._training = Stage("training", "steps", total, start=done, begun=monotonic(), done=done)
         self._open()
 
     def on_train_batch_end(
@@ -135,7 +136,7 @@ class RunProgress(ProgressBar):
     def _begin(self, name: str, loader: Any, batches: Sequence[float]) -> None:
         in_batches = int(sum(batches)) * self.trainer.datamodule.eval_batch_size * self.trainer.world_size  # type: ignore[attr-defined]
         total = min(len(loader.dataset), in_batches)
-        self._images = Stage(name, "images", total, 0, monotonic())
+        self._images = Stage(name, "images", total, start=0, begun=monotonic())
         self._open()
 
     def on_validation_batch_end(
@@ -248,7 +249,7 @@ def say(text: str) -> None:
 
 
 def notes(trainer: Trainer) -> list[str]:
-    """What is said of a training: the score of the last validation, the loss of the last step, its learning rate."""
+    """The words on a training: the score of the last validation, the loss of the last step, its learning rate."""
     metrics = trainer.callback_metrics
     found = [f"mIoU {metrics['val/miou']:.4f}"] if "val/miou" in metrics else []
     found += [f"loss {metrics['train/loss']:.3f}"] if "train/loss" in metrics else []

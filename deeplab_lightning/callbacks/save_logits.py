@@ -5,36 +5,37 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deeplab_lightning.callbacks.evaluation import EvaluationCallback, Split
+from deeplab_lightning.modules.base import SegmentationModule
+from deeplab_lightning.modules.outputs import Outputs
+
 
 def load_logits(path: Path) -> tuple[NDArray[np.uint8], Tensor, Tensor]:
-    """What `SaveLogits` wrote of one image: image (H, W, 3), probabilities (K, H, W), target (H, W)."""
+    """Read one image that `SaveLogits` wrote: image (H, W, 3), probabilities (K, H, W), target (H, W)."""
     with np.load(path) as saved:
         probabilities = torch.from_numpy(saved["logits"]).float().softmax(0)
         return saved["image"], probabilities, torch.from_numpy(saved["target"])
 
 
-class SaveLogits(Callback):
+class SaveLogits(EvaluationCallback):
     """Write each image as `<folder>/<image_id>.npz`: logits (K, H, W), float16, image (H, W, 3), target (H, W).
 
     Args:
-        folder: is made if it is not there.
+        folder: The folder; it is made if it is not there.
     """
+
+    splits = ("val",)
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
 
-    def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
-    ) -> None:
+    def batch(self, module: SegmentationModule, outputs: Outputs, batch: dict[str, Any], split: Split) -> None:
         """Write the images of one batch."""
-        if trainer.sanity_checking:
-            return
         self.folder.mkdir(parents=True, exist_ok=True)
-        transform = trainer.datamodule.eval_transform  # type: ignore[attr-defined]
+        transform = module.trainer.datamodule.eval_transform  # type: ignore[attr-defined]
         for logits, image, target, image_id in zip(
             outputs["logits"], batch["image"], batch["mask"], batch["image_id"], strict=True
         ):

@@ -1,4 +1,4 @@
-"""Let what a network draws in a step depend on the step alone."""
+"""Random numbers of a network that depend on the step alone."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 class SeedSteps(Callback):
     """Seed torch before every step from (seed, step, rank): a resumed training draws what it would have drawn.
 
-    The seed is the datamodule's; dropout and drop path are what draws.
+    The seed is the datamodule's; it is dropout and drop path that draw.
     """
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:

@@ -1,6 +1,7 @@
-"""What is settled before a training begins: that it will be validated, and that what decides on the best is logged."""
+"""Checks before a training begins: that it will be validated, and that the score that decides on the best is logged."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from difflib import SequenceMatcher
 from math import ceil, isinf
 
@@ -10,8 +11,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.callbacks.trimap_evaluation import TrimapEvaluation
 from deeplab_lightning.metrics import SegmentationScores
+from deeplab_lightning.scores import ScoreName
 
 SHOWN = 8
+"""Number of names that an error lists."""
 
 
 def validate_at_least_once(trainer: Trainer) -> None:
@@ -36,15 +39,15 @@ def check_monitor(monitor: str, trainer: Trainer, pl_module: LightningModule, lo
     """Refuse the name of a score that nothing logs.
 
     Args:
-        monitor: the name.
-        trainer: with all callbacks.
-        pl_module: that trains.
-        logged: further names, which the sanity check has logged.
+        monitor: The name.
+        trainer: The trainer with all callbacks.
+        pl_module: The module that trains.
+        logged: Further names, which the sanity check has logged.
 
     Raises:
-        ValueError: nothing logs it.
+        ValueError: Nothing logs it.
     """
-    names = {"train/loss", *logged, *(f"val/{name}" for name in _validation_names(trainer, pl_module))}
+    names = {"train/loss", *logged, *map(str, _validation_names(trainer, pl_module))}
     if monitor not in names and trainer.enable_validation:
         nearest = sorted(names, key=lambda name: (-SequenceMatcher(None, monitor, name).ratio(), name))
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
@@ -55,18 +58,15 @@ def check_monitor(monitor: str, trainer: Trainer, pl_module: LightningModule, lo
         )
 
 
-def _validation_names(trainer: Trainer, pl_module: LightningModule) -> Iterator[str]:
+def _validation_names(trainer: Trainer, pl_module: LightningModule) -> list[ScoreName]:
+    """The scores that the module and the callbacks of this project log at a validation of a training."""
     scores = pl_module.scores
     assert isinstance(scores, SegmentationScores)
-    yield from ("loss", "seconds_per_image", *scores.names)
     acting = [callback for callback in trainer.callbacks if getattr(callback, "during_fit", False)]  # type: ignore[attr-defined]
-    suffixes = [""]
-    if any(isinstance(callback, CRFEvaluation) for callback in acting):
-        suffixes.append("_crf")
-        refined = SegmentationScores(scores.class_names, scores.trimap_width, "_crf")
-        yield from ("miou_gain_crf", "seconds_per_image_crf", *refined.names)
+    names = [*scores.names("val"), ScoreName("val", "seconds_per_image")]
     for callback in acting:
         if isinstance(callback, TrimapEvaluation):
-            for suffix in suffixes:
-                for width in range(1, callback.max_width + 1):
-                    yield from (f"trimap_miou{suffix}/{width}", f"trimap_accuracy{suffix}/{width}")
+            names += callback.names("val")
+    if any(isinstance(callback, CRFEvaluation) for callback in acting):
+        names += [replace(name, refined=True) for name in [*names, ScoreName("val", "miou_gain")]]
+    return [*names, ScoreName("val", "loss")]

@@ -1,45 +1,38 @@
-"""What `deeplab predict` leaves behind."""
+"""Predicted label maps as files."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from PIL import Image
 
+from deeplab_lightning.callbacks.evaluation import EvaluationCallback, Split
 from deeplab_lightning.datasets.palette import PALETTE
+from deeplab_lightning.modules.base import SegmentationModule
+from deeplab_lightning.modules.outputs import Outputs
 
 
-class WritePredictions(Callback):
+class WritePredictions(EvaluationCallback):
     """Write each predicted label map as a palette PNG (value = class index) into `predictions/` of the log folder.
 
-    With `CRFEvaluation` before it in the list of callbacks, what the CRF made of it.
+    Where a CRF refines, it is the refined one.
     """
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ask for the log folder while every rank does."""
-        self._folder = predictions_folder(trainer)
+    splits = ("predict",)
 
-    def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
-    ) -> None:
+    def batch(self, module: SegmentationModule, outputs: Outputs, batch: dict[str, Any], split: Split) -> None:
         """Write the label maps of one batch."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if "crf" in outputs:
-            predictions = [future.result()[0] for future in outputs["crf"]]
+        folder = self.logs.predictions
+        folder.mkdir(parents=True, exist_ok=True)
+        if "refinement" in outputs:
+            predictions = [image.result()[0] for image in outputs["refinement"]]
         else:
-            predictions = outputs["logits"].argmax(1).byte().cpu().numpy()
+            predictions = list(outputs["logits"].argmax(1).byte().cpu().numpy())
         for image_id, prediction in zip(batch["image_id"], predictions, strict=True):
             mask = Image.fromarray(prediction.astype(np.uint8), "P")
             mask.putpalette(PALETTE.ravel().tolist())
-            mask.save(self._folder / f"{image_id}.png")
+            mask.save(folder / f"{image_id}.png")
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def report(self, module: SegmentationModule, split: Split) -> None:
         """Say where they are."""
-        rank_zero_info(f"predictions are in {self._folder}")
-
-
-def predictions_folder(trainer: Trainer) -> Path:
-    """Where the label maps go; every rank must ask, for they agree on the log folder by a broadcast."""
-    return Path(trainer.log_dir or trainer.default_root_dir) / "predictions"
+        rank_zero_info(f"predictions are in {self.logs.predictions}")

@@ -1,25 +1,34 @@
-"""What the evaluation server of PASCAL VOC scores, since the masks of its test split are not public."""
+"""The label maps that the evaluation server of PASCAL VOC scores, since the masks of its test split are not public."""
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info
 
-from deeplab_lightning.callbacks.write_predictions import predictions_folder
+from deeplab_lightning.callbacks.evaluation import EvaluationCallback, Split
 from deeplab_lightning.datasets.submission import Competition, write_submission
+from deeplab_lightning.modules.base import SegmentationModule
 
 
-class WriteSubmission(Callback):
-    """Pack what `WritePredictions` wrote of the split "test" as the server takes it, beside `predictions/`.
+class WriteSubmission(EvaluationCallback):
+    """Pack the label maps that `WritePredictions` wrote of the split "test" for the server, beside `predictions/`.
 
     Args:
-        competition: "comp6" with data that are not VOC's, as masks of SBD, COCO or ImageNet's weights; else "comp5".
+        competition: "comp6" where other data than VOC's were used, such as masks of SBD, COCO or ImageNet's weights;
+            else "comp5".
     """
+
+    splits = ("predict",)
 
     def __init__(self, competition: Competition = "comp6") -> None:
         self.competition = competition
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse what is not the whole split before it is predicted."""
+        """Refuse anything but the whole split, before it is predicted.
+
+        Raises:
+            ValueError: The command is another one, the split is not "test", or some images are picked.
+        """
+        super().setup(trainer, pl_module, stage)
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         split, images = datamodule.splits["test"], datamodule.predict_images
         if stage != "predict":
@@ -29,17 +38,22 @@ class WriteSubmission(Callback):
                 "WriteSubmission packs the whole split test: set data.test_split test and no data.predict_images; "
                 f"got {split} and {images}"
             )
-        self._predictions = predictions_folder(trainer)
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def report(self, module: SegmentationModule, split: Split) -> None:
         """Pack them once every rank has written its own."""
+        trainer = module.trainer
         trainer.strategy.barrier("predictions")
         if not trainer.is_global_zero:
             return
         dataset = trainer.predict_dataloaders.dataset  # type: ignore[union-attr]
         images = dict(zip(dataset.image_ids, dataset.images, strict=True))
-        folder = self._predictions.parent
-        path = write_submission(images, self._predictions, dataset.num_classes, self.competition, folder)
+        path = write_submission(
+            images,
+            predictions=self.logs.predictions,
+            num_classes=dataset.num_classes,
+            competition=self.competition,
+            folder=self.logs.path,
+        )
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.experiment.summary["submission"] = str(path)

@@ -1,4 +1,4 @@
-"""The settings that lie beside a checkpoint: read as data, for whoever gave the checkpoint wrote them too."""
+"""The settings that come with a checkpoint, read as data: whoever wrote the checkpoint may have written them too."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,26 +7,26 @@ from typing import Any
 import yaml
 
 MAX_VALUES = 10_000
-"""A run's config has a few hundred; aliases in YAML can make billions of a few lines."""
+"""Values that a config may hold. A run's has a few hundred; aliases in YAML can make billions of a few lines."""
 
 CLASS_SETTINGS = {"accelerator", "callbacks", "logger", "plugins", "profiler", "strategy"}
-"""The trainer's settings that a class can be given for."""
+"""The trainer's settings that take a class."""
 
 
 def read_brought_settings(path: Path) -> dict[str, Any]:
-    """What a network and its data are, and no more, from the `config.yaml` of a run.
+    """The settings of the network and its data, and no more, from the `config.yaml` of a run.
 
-    All else in the file has no effect. One that names foreign code in any place is refused all the same: it should not
-    be taken for harmless and given to another command.
+    All else in the file has no effect. A file that names foreign code in any place is refused all the same: nobody
+    should take it for harmless and give it to another command.
 
     Args:
-        path: of the file.
+        path: The file.
 
     Returns:
-        settings of `deeplab validate`: model, data, the seed, which may choose the split, and the precision.
+        Settings of `deeplab validate`: model, data, the seed, which may choose the split, and the precision.
 
     Raises:
-        ValueError: it is no such file, or it names foreign code; the message says where.
+        ValueError: The file is none that a run leaves, or it names foreign code; the message says where.
     """
     settings = _read(path)
     own = _own_names()
@@ -62,8 +62,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _own_names() -> dict[str, list[str]]:
-    """The names, long and short, that the model and the data may have."""
-    from deeplab_lightning.cli import DATAMODULES, MODULES
+    """The names of classes, long and short, that the model and the data may have."""
+    from deeplab_lightning.settings.classes import DATAMODULES, MODULES
 
     parts: dict[str, tuple[type, ...]] = {"model": MODULES, "data": DATAMODULES}
     return {
@@ -73,8 +73,8 @@ def _own_names() -> dict[str, list[str]]:
 
 
 def _names(path: Path, settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every place that names code, and the name: a class_path, or what stands for one in short."""
-    waiting: list[tuple[str, Any]] = [("", settings)]
+    """Every place that names code, and the name: a class_path, or a short form of one."""
+    waiting: list[tuple[str, Any]] = [("", settings)]  # not recursive: a file may nest without end
     for _ in range(MAX_VALUES):
         if not waiting:
             return
@@ -89,7 +89,7 @@ def _names(path: Path, settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _takes_class(place: str) -> bool:
-    """Whether a string there may be the name of a class, or of a file that names one."""
+    """Whether a string at this place may be the name of a class, or of a file that names one."""
     part, *inner = place.split(".")
     return part == "trainer" and (not inner or inner[0] in CLASS_SETTINGS) and "init_args" not in inner
 

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.commands.brought_settings import read_brought_settings
-from deeplab_lightning.crf.dense_crf import NORMALIZATION_WORDS, DenseCRF, Normalization
+from deeplab_lightning.crf.dense_crf import DenseCRF
+from deeplab_lightning.crf.settings import NORMALIZATION_WORDS, Normalization
 from deeplab_lightning.crf_search import AXES, Grid, Search, draw_heat_map, fragment
 from deeplab_lightning.run_folder import RunFolder
 from deeplab_lightning.usage import Parser

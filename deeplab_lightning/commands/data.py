@@ -2,11 +2,9 @@
 
 import json
 import os
-import re
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -24,7 +22,7 @@ from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.prepare import SOURCES, prepare
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.datasets.show import grid
-from deeplab_lightning.usage import Parser, UsageError
+from deeplab_lightning.usage import Parser
 
 
 def run(command: str, options: list[str]) -> int:
@@ -68,48 +66,20 @@ def read_datamodule(configs: list[str], root: str | None, settings: Sequence[str
     """The datamodule that the data sections of configs describe, later ones over earlier ones.
 
     Args:
-        configs: paths of YAML files.
-        root: in place of the configs' data.root.
+        configs: Paths of YAML files.
+        root: The data's folder, in place of the configs' data.root.
         settings: "--data.KEY", "VALUE" and so on, in place of the configs'.
 
     Raises:
-        UsageError: a config cannot be read, a setting in it is wrong, or none names a datamodule.
-        DataError: the data are not there.
+        UsageError: A config cannot be read, a setting in it is wrong, or none names a datamodule.
+        DataError: The data are not there.
     """
-    from jsonargparse import ArgumentParser as ConfigParser
+    from deeplab_lightning.settings.part import build_part
 
-    from deeplab_lightning.cli import slots
-    from deeplab_lightning.settings.given import Given, expand_homes, given_by, read_settings
-    from deeplab_lightning.settings.known import Known
-
-    section: dict[str, Any] = {}
-    given = []
-    for config in configs:
-        own = read_settings(config).get("data") or {}
-        given.append(Given(config, "data", own))
-        section = _merge(section, own)
-    if root is not None:
-        section = _merge(section, {"init_args": {"root": root}})
-        given.append(Given("", "data.root", root))
-    if "class_path" not in section:
-        raise UsageError(f"{', '.join(configs)}: no data.class_path in it")
-    parser = ConfigParser(exit_on_error=False)
-    parser.add_subclass_arguments(SegmentationDataModule, "data", required=True)
-    with Known({}, {"data": slots()["data"]}).explain([*given, *given_by(settings)]):
-        described = parser.parse_args(list(settings), namespace=parser.parse_object({"data": expand_homes(section)}))
-    try:
-        datamodule: SegmentationDataModule = parser.instantiate(described).data
-    except ValueError as error:
-        if isinstance(error.__cause__, DataError):  # jsonargparse's error is about the type, its cause about the data
-            raise error.__cause__ from None
-        raise
+    changes = {} if root is None else {"root": root}
+    datamodule: SegmentationDataModule = build_part("data", configs, settings, changes)
     datamodule.prepare_data()
     return datamodule
-
-
-def _merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    both = {key: _merge(old[key], new[key]) for key in old.keys() & new.keys() if isinstance(new[key], dict)}
-    return old | new | both
 
 
 def _published(datamodule: SegmentationDataModule) -> dict[str, int]:
@@ -124,8 +94,8 @@ def _check(arguments: Namespace) -> int:
     try:
         datamodule = read_datamodule(arguments.config, arguments.root, arguments.settings)
         findings = _examine(datamodule, arguments.num_workers)
-    except DataError as error:  # not even its classes can be read
-        findings = doctor.Findings([_fault(error)])
+    except DataError as error:  # without a datamodule: not even the names of its classes can be read
+        findings = doctor.Findings([Fault.of(error)])
     if arguments.json:
         print(json.dumps(findings.as_dict(), indent=1))
     else:
@@ -142,20 +112,15 @@ def _examine(datamodule: SegmentationDataModule, num_workers: int) -> doctor.Fin
                 splits[name] = datamodule.dataset(name, datamodule.eval_transform)
             except DataError as error:
                 if name in (train, val) or not isinstance(error, NoSuchSplitError):  # data need not have a test split
-                    faults.append(_fault(error))
+                    faults.append(Fault.of(error))
     missing = {fault.file for fault in faults if not Path(fault.file).exists()}
     never_labelled = NEVER_LABELLED if isinstance(datamodule, COCODataModule | COCOStuffDataModule) else ()
     findings = doctor.examine(
         splits, train, datamodule.class_names, _published(datamodule), never_labelled, num_workers
     )
     faults += [fault for fault in findings.faults if fault.file not in missing]  # which would be said twice
-    findings.faults = list(dict.fromkeys(faults))
+    findings.faults = list(dict.fromkeys(faults))  # each once, in their order
     return findings
-
-
-def _fault(error: DataError) -> Fault:
-    place = re.match(r"(.*?)(?:, line \d+)?: ", str(error))
-    return Fault(place[1] if place else "", str(error))
 
 
 def _print(findings: doctor.Findings) -> None:
@@ -177,7 +142,7 @@ def _print(findings: doctor.Findings) -> None:
     for fault in findings.faults:
         console.print(fault.fault, markup=False, soft_wrap=True)
     count = len(findings.faults)
-    console.print("no faults" if not count else "1 fault" if count == 1 else f"{count} faults")
+    console.print(f"{count or 'no'} fault{'' if count == 1 else 's'}")
 
 
 def _show(arguments: Namespace) -> int:

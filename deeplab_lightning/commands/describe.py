@@ -1,4 +1,4 @@
-"""`deeplab describe`: what a network costs and sees, without running it."""
+"""`deeplab describe`: the parameters, multiply-adds and receptive field of a network, counted without running it."""
 
 import json
 from argparse import Namespace
@@ -6,29 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentParser
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deeplab_lightning.cli import slots
-from deeplab_lightning.models.anatomy import Anatomy, dissect
 from deeplab_lightning.models.layers import SegmentationNetwork
-from deeplab_lightning.modules.base import SegmentationModule
-from deeplab_lightning.settings.given import Given, given_by, read_settings
-from deeplab_lightning.settings.known import Known
-from deeplab_lightning.usage import Parser, UsageError
+from deeplab_lightning.models.profile import Profile, profile
+from deeplab_lightning.settings.part import build_part
+from deeplab_lightning.usage import Parser
 
 FAMILY = Path("experiments/model")
-FAMILY_WIDTH = 130  # columns that the table of the family needs
+FAMILY_WIDTH = 130  # characters of the widest line of the family's table
+LAYER_COLUMNS = ("convolution", "output", "kernel", "rate", "parameters", "multiply-adds", "padded")
 
 
 def run(command: str, options: list[str]) -> int:
-    """Print one network, or the family in one table."""
+    """Print the profile of one network, or those of the family in one table."""
     parser = Parser(
         prog=f"deeplab {command}",
-        description="Count parameters and multiply-adds of a network (v1: its training net), and what its logits see.",
+        description="Count parameters, multiply-adds (v1: of its training net) and the receptive field of a network.",
         epilog="Settings follow as for the other commands: --model.output_stride 8 --model.atrous_rates [12,24,36]",
     )
     parser.add_argument("-c", "--config", action="append", type=Path, help="YAML with a model; later ones win")
@@ -47,60 +44,45 @@ def run(command: str, options: list[str]) -> int:
         rows = [_describe(path.stem, [path], settings, arguments) for path in files]
         print(json.dumps([row for row, _ in rows])) if arguments.json else _print_family([row for row, _ in rows])
         return 0
-    row, anatomy = _describe(arguments.config[-1].stem, arguments.config, settings, arguments)
+    row, profiled = _describe(arguments.config[-1].stem, arguments.config, settings, arguments)
     if arguments.json:
-        print(json.dumps(row | ({"layers": [vars(layer) for layer in anatomy.layers]} if arguments.layers else {})))
+        print(json.dumps(row | ({"layers": [vars(layer) for layer in profiled.layers]} if arguments.layers else {})))
     else:
-        _print_network(row, anatomy, arguments)
+        _print_network(row, profiled, arguments)
     return 0
 
 
 def _describe(
     name: str, configs: list[Path], settings: list[str], arguments: Namespace
-) -> tuple[dict[str, Any], Anatomy]:
+) -> tuple[dict[str, Any], Profile]:
     network = build(configs, settings, arguments.num_classes)
-    anatomy = dissect(network, arguments.crop, arguments.crop)
+    profiled = profile(network, arguments.crop, arguments.crop)
     row = {
         "name": name,
-        "parameters": anatomy.parameters,
-        "parameters_by_part": anatomy.parameters_by_part,
-        "multiply_adds": anatomy.multiply_adds,
-        "multiply_adds_published_convention": anatomy.multiply_adds_published_convention,
+        "parameters": profiled.parameters,
+        "parameters_by_part": profiled.parameters_by_part,
+        "multiply_adds": profiled.multiply_adds,
+        "multiply_adds_published_convention": profiled.multiply_adds_published_convention,
         "output_stride": network.output_stride,
         "field_of_view": network.field_of_view,
-        "receptive_field": anatomy.receptive_field,
-        "feature_size": list(anatomy.feature_size),
+        "receptive_field": profiled.receptive_field,
+        "feature_size": list(profiled.feature_size),
     }
-    return row, anatomy
+    return row, profiled
 
 
 def build(configs: list[Path], settings: list[str], num_classes: int) -> SegmentationNetwork:
-    """The network of the model in these files, later ones over earlier ones, on the meta device."""
-    model: dict[str, Any] = {"init_args": {}}
-    given = []
-    for path in configs:
-        own = read_settings(path).get("model") or {}
-        given.append(Given(str(path), "model", own))
-        model |= {key: value for key, value in own.items() if key != "init_args"}
-        model["init_args"] |= own.get("init_args") or {}
-    if "class_path" not in model:
-        raise UsageError(f"{configs[-1]}: it names no model.class_path; give the file of a model first")
-    model["init_args"] |= {"num_classes": num_classes, "pretrained": False, "start_from": None}
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(SegmentationModule, "model")
-    with Known({}, {"model": slots()["model"]}).explain([*given, *given_by(settings)]):
-        parser.set_defaults({"model": model})
-        parsed = parser.parse_args(settings)
+    """Build the network of the model in these files, later ones over earlier ones, on the meta device."""
+    changes = {"num_classes": num_classes, "pretrained": False, "start_from": None}
     with torch.device("meta"):
-        built = parser.instantiate(parsed).model
-    network: SegmentationNetwork = built.network
+        network: SegmentationNetwork = build_part("model", configs, settings, changes).network
     return network
 
 
-def _print_network(row: dict[str, Any], anatomy: Anatomy, arguments: Namespace) -> None:
+def _print_network(row: dict[str, Any], profiled: Profile, arguments: Namespace) -> None:
     console = Console()
     crop = arguments.crop
-    parts = ", ".join(f"{part} {count:,}" for part, count in anatomy.parameters_by_part.items())
+    parts = ", ".join(f"{part} {count:,}" for part, count in profiled.parameters_by_part.items())
     table = Table(title=f"{escape(row['name'])}, {arguments.num_classes} classes, {crop}x{crop}", show_header=False)
     table.add_row("parameters", f"{row['parameters']:,}")
     table.add_row("", parts)
@@ -114,8 +96,8 @@ def _print_network(row: dict[str, Any], anatomy: Anatomy, arguments: Namespace) 
     table.add_row("receptive field", _pixels(row["receptive_field"]))
     console.print(table)
     if arguments.layers:
-        layers = Table("convolution", "output", "kernel", "rate", "parameters", "multiply-adds", "padded")
-        for layer in anatomy.layers:
+        layers = Table(*LAYER_COLUMNS)
+        for layer in profiled.layers:
             counts = (f"{layer.parameters:,}", f"{layer.multiply_adds:,}", f"{layer.multiply_adds_padded:,}")
             shape, kernel = ("x".join(map(str, sides)) for sides in (layer.shape, layer.kernel_size))
             layers.add_row(layer.name, shape, kernel, str(layer.rate), *counts)

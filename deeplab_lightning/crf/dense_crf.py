@@ -1,77 +1,44 @@
-"""The fully connected CRF that DeepLab ends in (v1, 4.2; v2, 3.3; Kraehenbuehl and Koltun, NIPS 2011).
+"""The fully connected CRF behind DeepLab v1 and v2, by either of its engines (v1, 4.2; v2, 3.3).
 
 Nothing here imports torch before its engine is called, so that a worker process that runs pydensecrf starts at once.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from deeplab_lightning.crf.settings import LEAST_PROBABILITY, NORMALIZATION_WORDS, CRFSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Array = TypeVar("Array", NDArray[Any], "Tensor")
 Engine = Literal["auto", "torch", "pydensecrf"]
-Normalization = Literal["after", "symmetric"]
-
-LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)
-"""A probability of 0 counts as this, whose logarithm is finite; a softmax of logits up to 87 apart is not clipped."""
-
-NORMALIZATION_WORDS: dict[Normalization, str] = {
-    "after": "normalised after filtering",
-    "symmetric": "normalised symmetrically",
-}
 
 SUM_TOLERANCE = 1e-2
-"""By how much the sum of a pixel's probabilities may miss 1; those of a softmax in half precision do."""
+"""The sum of a pixel's probabilities may miss 1 by this much; those of a softmax in half precision do."""
 
 
 @dataclass(frozen=True)
-class DenseCRF:
+class DenseCRF(CRFSettings):
     """Mean field inference with an appearance and a smoothness kernel and Potts compatibility.
 
-    The pairwise energy of two pixels with different labels is
-    `bilateral_weight exp(-|dp|^2 / 2 bilateral_xy^2 - |dI|^2 / 2 bilateral_rgb^2)
-    + gaussian_weight exp(-|dp|^2 / 2 gaussian_xy^2)`, p being places and I colours.
-
     Args:
-        bilateral_weight: of the appearance kernel (w1 in the paper).
-        bilateral_xy: its range in pixels (sigma alpha).
-        bilateral_rgb: its range in 8-bit colour values (sigma beta).
-        gaussian_weight: of the smoothness kernel (w2).
-        gaussian_xy: its range in pixels (sigma gamma).
-        iterations: of mean field.
-        normalization: "after" divides a kernel's message, once it is filtered, by the kernel's sum K 1 at each pixel:
-            the CRF of DeepLab (v1, 4.2; v2, 3.3) by the DenseCRF code of both releases, and so what their settings hold
-            for. "symmetric", pydensecrf's default, divides by the square root of K 1 before the filter and after it.
         engine: "torch" runs on the device of the probabilities (numpy arrays: on the GPU where there is one);
             "pydensecrf" is the C++ reference, which works on one core and needs that package. "auto" is "torch", which
             runs on every device and is the faster of the two on the CPU as well (experiments/benchmarks/README.md).
-        min_probability: labels that reach it nowhere in an image are left out of the iterations and get probability
+        min_probability: Labels that reach it nowhere in an image are left out of the iterations and get probability
             0; with 0 none is left out.
     """
 
-    bilateral_weight: float = 4.0
-    bilateral_xy: float = 67.0
-    bilateral_rgb: float = 3.0
-    gaussian_weight: float = 3.0
-    gaussian_xy: float = 1.0
-    iterations: int = 10
-    normalization: Normalization = "after"
     engine: Engine = "auto"
     min_probability: float = 0.0
 
     def __post_init__(self) -> None:
-        ranges = {name: getattr(self, name) for name in ("bilateral_xy", "bilateral_rgb", "gaussian_xy")}
-        weights = {name: getattr(self, name) for name in ("bilateral_weight", "gaussian_weight")}
-        if min(ranges.values()) <= 0 or min(weights.values()) < 0 or self.iterations < 1:
-            settings = f"{ranges}, {weights}, iterations {self.iterations}"
-            raise ValueError(f"a CRF needs positive ranges, weights of at least 0, and an iteration: {settings}")
-        if self.normalization not in ("after", "symmetric"):
-            raise ValueError(f"normalization must be 'after' or 'symmetric', got {self.normalization!r}")
-        if self.engine not in ("auto", "torch", "pydensecrf"):
+        super().__post_init__()
+        if self.engine not in get_args(Engine):
             raise ValueError(f"engine must be 'auto', 'torch' or 'pydensecrf', got {self.engine!r}")
         if not 0 <= self.min_probability < 1:
             raise ValueError(f"min_probability must be in [0, 1), got {self.min_probability}")
@@ -93,8 +60,8 @@ class DenseCRF:
             float32 probabilities of the same kind, shape and device.
 
         Raises:
-            ModuleNotFoundError: pydensecrf is asked for and not installed.
-            ValueError: image and probabilities do not fit together, or they are no probabilities.
+            ModuleNotFoundError: The engine pydensecrf is asked for and not installed.
+            ValueError: Image and probabilities do not fit together, or they are no probabilities.
         """
         check_inputs(image, probabilities)
         if isinstance(probabilities, np.ndarray) and not self.uses_torch:
@@ -112,14 +79,14 @@ class DenseCRF:
 
         images = _tensor(image).to(probabilities.device)
         if images.ndim == 3:
-            return refine(self, images[None], probabilities[None])[0]
-        return refine(self, images, probabilities)
+            return refine(self, images[None], probabilities[None], self.min_probability)[0]
+        return refine(self, images, probabilities, self.min_probability)
 
     def alive(self, probabilities: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which labels of one image's probabilities (K, H, W) are not left out (K,).
+        """A mask (K,) of the labels of one image's probabilities (K, H, W) that are not left out.
 
         Raises:
-            ValueError: every label would be left out.
+            ValueError: Every label would be left out.
         """
         alive: NDArray[np.bool_] = probabilities.max((1, 2)) >= self.min_probability
         if not alive.any():
@@ -164,17 +131,17 @@ class DenseCRF:
 
 
 def _tensor(values: Any) -> "Tensor":
-    """A tensor, or one of a copy of an array: torch takes none of negative strides, and warns of read-only ones."""
+    """A tensor as it is; an array copied into one, as torch takes no negative strides and warns of read-only ones."""
     import torch
 
     return torch.from_numpy(values.copy()) if isinstance(values, np.ndarray) else values
 
 
 def check_inputs(image: Any, probabilities: Any) -> None:
-    """Refuse what cannot be refined.
+    """Refuse images and probabilities that cannot be refined.
 
     Raises:
-        ValueError: the image is not uint8 RGB, its size is not that of the probabilities, there are no labels, or the
+        ValueError: The image is not uint8 RGB, its size is not that of the probabilities, there are no labels, or the
             probabilities hold NaN, are negative, or do not sum to 1.
     """
     shape, size = tuple(probabilities.shape), tuple(image.shape)

@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_lightning.crf.dense_crf import Normalization
+from deeplab_lightning.crf.settings import Normalization
 
 LARGEST_KEY = 2**62
+"""The bound of the numbers of lattice points; it leaves room in 63 bits for steps to their neighbours."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class PermutohedralLattice:
         weights: (P, d + 1) float32, its barycentric coordinates, with which values are sliced.
         points: (P * (d + 1),) int32, the points around each lattice point, those of the first lattice point first.
         point_weights: (P * (d + 1),) float32, their weights, with which values are splatted.
-        order: (P * (d + 1),) int32, where each of `points` stands in `vertices`.
-        starts: (M + 1,) int32, where in `points` each lattice point begins; the last, beyond all, has no point and the
-            value 0, and stands for all lattice points that are not in use.
-        neighbours: (d + 1, M + 1, 3) int32, each lattice point itself, the next one and the last one on each axis.
+        order: (P * (d + 1),) int32, the place of each of `points` in `vertices`.
+        starts: (M + 1,) int32, the place in `points` where each lattice point begins; the last, beyond all, has no
+            point and the value 0, and stands for all lattice points that are not in use.
+        neighbours: (d + 1, M + 1, 3) int32, on each axis a lattice point itself, the next one and the one before.
     """
 
     vertices: Tensor
@@ -57,6 +58,8 @@ class PermutohedralLattice:
 
     def normalized(self, normalization: Normalization, weight: float = 1.0) -> "PermutohedralLattice":
         """The lattice whose filter is `weight D K` ("after") or `weight D^1/2 K D^1/2` with `D = diag(1 / K 1)`."""
+        # D is diagonal over points. On the left of K it scales what is sliced for a point, and so its row of `weights`;
+        # on the right it scales what a point splats, its `point_weights`. So a normalised kernel costs no step more.
         scale = weight / (self.sums(self.weights.new_ones(len(self.weights), 1)) + 1e-20)
         if normalization == "after":
             return replace(self, weights=self.weights * scale)
@@ -66,7 +69,11 @@ class PermutohedralLattice:
 
     @cached_property
     def transposed(self) -> "PermutohedralLattice":
-        """The lattice whose filter is the transposed linear map, for gradients."""
+        """The lattice whose filter is the transposed linear map, for gradients.
+
+        The filter is slice @ blur_d @ ... @ blur_0 @ splat. Transposed it splats with the weights of slicing and slices
+        with those of splatting, and blurs along the axes in the opposite order; each blur is its own transpose.
+        """
         weights = torch.empty_like(self.point_weights).scatter_(0, self.order.long(), self.point_weights)
         return replace(
             self,
@@ -106,20 +113,24 @@ def build_lattice(features: Tensor) -> PermutohedralLattice:
         features: (B, N, d) float32, each divided by the range of its Gaussian.
 
     Raises:
-        ValueError: the features span more lattice points than 62 bits can number.
+        ValueError: The features span more lattice points than 62 bits can number.
     """
     batch_size, _, dim = features.shape
     corner, rank, weights = _enclosing_simplices(features.flatten(0, 1).T)
+    # A lattice point is known by one integer, so that a sort finds the lattice points that points share, where densecrf
+    # has a hash table, which torch lacks. `keys` (d + 1, P) are those of the corners of each point's simplex.
     base, strides = _pack(corner, batch_size)
     steps = torch.zeros_like(base).repeat(dim + 1, 1).scatter_(0, rank, strides[:, None].expand_as(rank))
     keys = base + torch.arange(dim + 1, device=base.device)[:, None]
     keys[1:] -= steps.flip(0)[:-1].cumsum(0)  # the r-th corner is one step back along the r axes of the highest ranks
     ordered, order = torch.sort(keys.T.flatten(), stable=True)
-    del keys, steps, base, corner, rank
+    del keys, steps, base, corner, rank  # some of the largest tensors, at the moment when memory is needed most
     is_first = torch.cat([ordered.new_ones(1, dtype=torch.bool), ordered[1:] != ordered[:-1]])
     starts = is_first.nonzero().squeeze(1)
     own_vertex = is_first.cumsum(0, dtype=torch.int32) - 1
     vertices = torch.empty_like(own_vertex).scatter_(0, order, own_vertex)
+    # The blur returns 1 + 2^-d of a lattice point's own value: all of it, and, as the steps along all d + 1 axes lead
+    # back, 2^-(d + 1) of it by either way round. A Gaussian is 1 at 0: splatting and slicing each divide by the root.
     weights = weights.T.contiguous() / (1 + 2.0**-dim) ** 0.5
     return PermutohedralLattice(
         vertices=vertices.view(-1, dim + 1),
@@ -135,11 +146,14 @@ def build_lattice(features: Tensor) -> PermutohedralLattice:
 def _enclosing_simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The simplex around each point.
 
+    The lattice lies in the plane of R^(d + 1) where coordinates sum to 0. A point is carried there by a triangular
+    matrix that keeps distances up to a scale, by which the standard deviation of the whole filter becomes 1.
+
     Args:
         features: (d, P).
 
     Returns:
-        its corner whose coordinates are all multiples of d + 1, divided by d + 1 (d + 1, P); the rank of each
+        Its corner whose coordinates are all multiples of d + 1, divided by d + 1 (d + 1, P); the rank of each
         coordinate of the point's difference from it, the largest being 0 (d + 1, P); and the point's barycentric
         coordinates, that corner's first (d + 1, P).
     """
@@ -153,12 +167,14 @@ def _enclosing_simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     elevated[0] = total
     corner = (elevated / (dim + 1)).round_()
     offset = elevated - corner * (dim + 1)
+    # Each coordinate was rounded by itself, so their sum may have left the plane by some units. The coordinates that
+    # were rounded furthest the wrong way are moved back by one: those whose rank, with the sum added, leaves 0..d.
     rank = corner.sum(0).long().repeat(dim + 1, 1)
     for axis in range(dim):
         behind = offset[axis] < offset[axis + 1 :]
         rank[axis] += behind.sum(0)
         rank[axis + 1 :] += ~behind
-    wrapped = (rank < 0).long() - (rank > dim).long()  # the rounded point may lie off the plane of the lattice
+    wrapped = (rank < 0).long() - (rank > dim).long()
     rank += wrapped * (dim + 1)
     corner += wrapped
     offset = torch.empty_like(elevated).scatter_(0, rank, (elevated - corner * (dim + 1)) / (dim + 1))
@@ -171,10 +187,13 @@ def _pack(corner: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
 
     The last coordinate follows from the others and has stride 0. The remainder modulo d + 1, which all coordinates of a
     lattice point share, is the last digit, here 0. There is room for the points around.
+
+    Raises:
+        ValueError: The numbers would not fit into 62 bits.
     """
     dim = len(corner) - 1
     lowest, highest = corner[:-1].amin(1), corner[:-1].amax(1)
-    spans = (highest - lowest + 4).long().tolist()
+    spans = (highest - lowest + 4).long().tolist()  # two more at either end, for the other corners and neighbours
     strides = [dim + 1]
     for span in reversed(spans):
         strides.insert(0, strides[0] * span)
@@ -192,12 +211,15 @@ def _neighbours(keys: Tensor, strides: Tensor) -> Tensor:
     """For M ascending keys the places (d + 1, M + 1, 3) of themselves and their neighbours, M where there is none.
 
     The next lattice point on axis j has all coordinates smaller by 1 but the j-th, which is larger by d. Where it is in
-    use, this one is its last.
+    use, this one is the one before it, so a single search finds both.
     """
     num_axes, num_keys = len(strides), len(keys)
     own = torch.arange(num_keys, device=keys.device, dtype=torch.int32)
     neighbours = own.new_full((num_axes, num_keys + 1, 3), num_keys)
     neighbours[:, :-1, 0] = own
+    # In a key the coordinates stand divided by d + 1, and their common remainder is the last digit. To lower them all
+    # by 1 lowers that digit by 1; where it is 0, it becomes d and each coordinate's digit falls by 1. The j-th rises by
+    # d where the others fall by 1, so it is larger by d + 1 than if it fell as well: its own digit by 1.
     step = torch.where(keys % num_axes > 0, -1, num_axes - 1 - strides.sum())
     for axis, stride in enumerate(strides):
         wanted = keys + (step + stride)

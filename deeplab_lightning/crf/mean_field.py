@@ -9,12 +9,16 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from deeplab_lightning.crf.dense_crf import LEAST_PROBABILITY, DenseCRF, Normalization
 from deeplab_lightning.crf.lattice import PermutohedralLattice, build_lattice
+from deeplab_lightning.crf.settings import LEAST_PROBABILITY, CRFSettings, Normalization
+
+Size = tuple[int, int, int]
+"""Images, their height and their width."""
 
 
-def place_features(batch_size: int, height: int, width: int, xy: float, device: torch.device) -> Tensor:
-    """Places (x, y) of all pixels, over their range `xy`: (B, H * W, 2)."""
+def place_features(size: Size, xy: float, device: torch.device) -> Tensor:
+    """Places (x, y) of all pixels of images of a size (B, H, W), over their range `xy`: (B, H * W, 2)."""
+    batch_size, height, width = size
     y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
     return (torch.stack([x, y], -1).flatten(0, 1).float() / xy).expand(batch_size, -1, -1)
 
@@ -22,26 +26,24 @@ def place_features(batch_size: int, height: int, width: int, xy: float, device: 
 def appearance_features(images: Tensor, xy: float, rgb: float) -> Tensor:
     """Places and colours of the pixels of images (B, H, W, 3) of 0..255, over their ranges: (B, H * W, 5)."""
     batch_size, height, width, _ = images.shape
-    places = place_features(batch_size, height, width, xy, images.device)
+    places = place_features((batch_size, height, width), xy, images.device)
     return torch.cat([places, images.flatten(1, 2).float() / rgb], -1)
 
 
 @lru_cache(maxsize=4)
 def smoothness_kernel(
-    normalization: Normalization,
-    batch_size: int,
-    height: int,
-    width: int,
-    weight: float,
-    xy: float,
-    device: torch.device,
+    size: Size, xy: float, device: torch.device, normalization: Normalization, weight: float = 1.0
 ) -> PermutohedralLattice:
-    """The normalised kernel over places. It is the same for all images of a size, so the last few are kept."""
-    return build_lattice(place_features(batch_size, height, width, xy, device)).normalized(normalization, weight)
+    """The normalised kernel over places of images of a size (B, H, W).
+
+    It is the same for all images of a size, so the last few are kept; hence its arguments are those that it depends on
+    and no others.
+    """
+    return build_lattice(place_features(size, xy, device)).normalized(normalization, weight)
 
 
 def appearance_kernel(
-    normalization: Normalization, images: Tensor, weight: float, xy: float, rgb: float
+    images: Tensor, xy: float, rgb: float, normalization: Normalization, weight: float = 1.0
 ) -> PermutohedralLattice:
     """The normalised kernel over places and colours of images (B, H, W, 3)."""
     return build_lattice(appearance_features(images, xy, rgb)).normalized(normalization, weight)
@@ -52,11 +54,13 @@ def mean_field(log_probabilities: Tensor, kernels: Sequence[PermutohedralLattice
 
     Args:
         log_probabilities: (P, K), the negative unary energy; -inf for a label that is left out at a pixel.
-        kernels: of the pairwise energy, with their weights.
-        iterations: how many updates.
+        kernels: The kernels of the pairwise energy, with their weights.
+        iterations: Number of updates.
     """
     current = softmax(log_probabilities)
     for _ in range(iterations):
+        # With Potts' compatibility a label's energy is the message of all labels less that of its own. The former is
+        # the same for each label of a pixel, so it falls out of the softmax: the own message is added instead.
         total = log_probabilities
         for kernel in kernels:
             total = kernel.sums(current).add_(total)
@@ -65,25 +69,37 @@ def mean_field(log_probabilities: Tensor, kernels: Sequence[PermutohedralLattice
 
 
 @torch.no_grad()
-def refine(crf: DenseCRF, images: Tensor, probabilities: Tensor) -> Tensor:
-    """What `DenseCRF` does with checked images (B, H, W, 3) and probabilities (B, K, H, W) of one device."""
+def refine(crf: CRFSettings, images: Tensor, probabilities: Tensor, min_probability: float = 0.0) -> Tensor:
+    """Refined probabilities (B, K, H, W), float32.
+
+    Args:
+        crf: The energy and the number of iterations.
+        images: (B, H, W, 3), of 0..255, on the device of the probabilities.
+        probabilities: (B, K, H, W), summing to 1 over K.
+        min_probability: Labels that reach it nowhere in an image get probability 0.
+
+    Raises:
+        ValueError: No label of an image reaches `min_probability`.
+    """
     batch_size, _, height, width = probabilities.shape
-    alive = probabilities.amax((2, 3)) >= crf.min_probability
+    alive = probabilities.amax((2, 3)) >= min_probability
     if not alive.any(1).all():
-        raise ValueError(f"no label of an image reaches min_probability {crf.min_probability:g} in any pixel")
+        raise ValueError(f"no label of an image reaches min_probability {min_probability:g} in any pixel")
+    # The images of a batch share one matrix of labels: a label that any of them keeps has a column, which is -inf in
+    # the rows of the others. exp(-inf) is exactly 0, so that the images of a batch are refined as they are one by one.
     kept = alive.any(0).nonzero().squeeze(1)
     unary = probabilities.float().index_select(1, kept).clamp_(LEAST_PROBABILITY, 1).log_()
     unary.masked_fill_(~alive[:, kept, None, None], -torch.inf)
+    size, normalization = (batch_size, height, width), crf.normalization
     kernels = []
-    if crf.gaussian_weight:
-        gaussian = (batch_size, height, width, crf.gaussian_weight, crf.gaussian_xy, probabilities.device)
-        kernels.append(smoothness_kernel(crf.normalization, *gaussian))
-    if crf.bilateral_weight:
-        bilateral = (images, crf.bilateral_weight, crf.bilateral_xy, crf.bilateral_rgb)
-        kernels.append(appearance_kernel(crf.normalization, *bilateral))
+    if weight := crf.gaussian_weight:
+        kernels.append(smoothness_kernel(size, crf.gaussian_xy, probabilities.device, normalization, weight=weight))
+    if weight := crf.bilateral_weight:
+        xy, rgb = crf.bilateral_xy, crf.bilateral_rgb
+        kernels.append(appearance_kernel(images, xy, rgb, normalization, weight=weight))
     refined = mean_field(rows(unary), kernels, crf.iterations)
     result = torch.zeros_like(probabilities, dtype=torch.float32)
-    return result.index_copy_(1, kept, maps(refined, (batch_size, height, width)))
+    return result.index_copy_(1, kept, maps(refined, size))
 
 
 def softmax(logits: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deeplab_lightning.crf.dense_crf import DenseCRF
 
 Refined = tuple[NDArray[np.uint8], float]
-"""A prediction (H, W) and the seconds it took."""
+"""A prediction (H, W) and the seconds that it took."""
 
 
 def predict(crf: DenseCRF, image: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> Refined:
@@ -31,8 +31,11 @@ class CRFPool:
     """Worker processes that run pydensecrf on the images handed to them; a context manager.
 
     Args:
-        crf: its settings; its engine must be "pydensecrf".
-        num_workers: processes; twice as many images may wait before `submit` does.
+        crf: The CRF; its engine must be "pydensecrf".
+        num_workers: Number of processes; twice as many images may be in work before `submit` waits.
+
+    Raises:
+        ValueError: The engine is another one, or there is no process.
     """
 
     def __init__(self, crf: DenseCRF, num_workers: int) -> None:
@@ -42,13 +45,14 @@ class CRFPool:
             raise ValueError(f"num_workers must be at least 1, got {num_workers}")
         self.crf, self.num_workers = crf, num_workers
         self._waiting: deque[tuple[Future[Refined], str]] = deque()
+        # spawned, not forked: a fork would copy the threads' locks of a process that trains, and the GPU's context
         self._executor = ProcessPoolExecutor(num_workers, get_context("spawn"), start_worker)
 
     def submit(self, image: NDArray[np.uint8], probabilities: NDArray[np.float32], image_id: str) -> Future[Refined]:
         """Hand over an image (H, W, 3) and its probabilities (K, H, W), waiting while the queue is full.
 
         Raises:
-            RuntimeError: a worker died; the message names the images in work.
+            RuntimeError: A worker died; the message names the images in work.
         """
         while len(self._waiting) >= 2 * self.num_workers:
             self.result(self._waiting[0][0])
@@ -60,10 +64,10 @@ class CRFPool:
         return future
 
     def result(self, future: Future[Refined]) -> Refined:
-        """Wait for what `submit` returned.
+        """Wait for a future of `submit`.
 
         Raises:
-            RuntimeError: a worker died; the message names the images in work.
+            RuntimeError: A worker died; the message names the images in work.
         """
         try:
             refined = future.result()
@@ -97,7 +101,7 @@ def _succeeded(future: Future[Any]) -> bool:
 
 
 def start_worker() -> None:
-    """Leave Ctrl-C, which reaches every process of a terminal, to the parent, and end when that does, however it does.
+    """Leave Ctrl-C, which reaches every process of a terminal, to the parent, and end when the parent ends.
 
     Without its parent a worker would wait for images for ever.
     """

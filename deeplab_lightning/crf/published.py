@@ -3,14 +3,16 @@
 DeepLab, -MSc and -COCO are in DeepLab-Context's SetupEnv.m; the others are third parties' quotations (?).
 """
 
+from dataclasses import replace
+
 from deeplab_lightning.crf.dense_crf import DenseCRF
 
-DEEPLAB = DenseCRF(5, 50, 10, 3, 3)
-DEEPLAB_MSC = DenseCRF(3, 95, 3, 3, 3)
-DEEPLAB_COCO = DenseCRF(5, 67, 3, 3, 3)
-DEEPLAB_LARGEFOV = DenseCRF(4, 121, 5, 3, 3)
-DEEPLAB_MSC_LARGEFOV = DenseCRF(4, 83, 5, 3, 3)
-DEEPLAB_COCO_LARGEFOV = DenseCRF(5, 69, 5, 3, 3)
-DEEPLAB_MSC_COCO_LARGEFOV = DenseCRF(4, 59, 5, 3, 3)
-DEEPLAB_V2_VGG16 = DenseCRF(4, 65, 3, 2, 2)
-DEEPLAB_V2_RESNET101 = DenseCRF(4, 67, 3, 3, 1)
+DEEPLAB = DenseCRF(bilateral_weight=5, bilateral_xy=50, bilateral_rgb=10, gaussian_weight=3, gaussian_xy=3)
+DEEPLAB_MSC = replace(DEEPLAB, bilateral_weight=3, bilateral_xy=95, bilateral_rgb=3)
+DEEPLAB_COCO = replace(DEEPLAB, bilateral_weight=5, bilateral_xy=67, bilateral_rgb=3)
+DEEPLAB_LARGEFOV = replace(DEEPLAB, bilateral_weight=4, bilateral_xy=121, bilateral_rgb=5)
+DEEPLAB_MSC_LARGEFOV = replace(DEEPLAB, bilateral_weight=4, bilateral_xy=83, bilateral_rgb=5)
+DEEPLAB_COCO_LARGEFOV = replace(DEEPLAB, bilateral_weight=5, bilateral_xy=69, bilateral_rgb=5)
+DEEPLAB_MSC_COCO_LARGEFOV = replace(DEEPLAB, bilateral_weight=4, bilateral_xy=59, bilateral_rgb=5)
+DEEPLAB_V2_VGG16 = DenseCRF(bilateral_weight=4, bilateral_xy=65, bilateral_rgb=3, gaussian_weight=2, gaussian_xy=2)
+DEEPLAB_V2_RESNET101 = DenseCRF(bilateral_weight=4, bilateral_xy=67, bilateral_rgb=3, gaussian_weight=3, gaussian_xy=1)

@@ -1,4 +1,4 @@
-"""What every datamodule shares: augmentation, loaders, and the data's part of the evaluation identity."""
+"""The base of the datamodules: augmentation, loaders, and the data's part of the evaluation identity."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -27,41 +27,43 @@ SIZE_POLICIES = {
     "whole_image": (None, "whole image, scored at its original size"),
     "pad_to_513": ((513, 513), "padded with the mean to 513x513, scored at its original size"),
 }
-"""What the network sees of an image at evaluation: the size it is padded to, and the identity's words for it."""
+"""Size that an image is padded to at evaluation, and the evaluation identity's words for it."""
 
 
 class SegmentationDataModule(LightningDataModule):
     """Base of the datamodules: crops for training, whole images at their original size for evaluation.
 
     A subclass calls `__init__` with its class names and implements `dataset`. The ground truth of an evaluation is
-    always at its original size. A callback may set `wrap_train_set`, which is given the training set before its loader
-    exists.
+    always at its original size. A callback may set `wrap_train_set`, a function that is given the training set before
+    its loader exists and returns the set to load.
 
     Args:
-        class_names: one name per class.
-        dataset_name: the data's name in the evaluation identity.
-        batch_size: images of a training step over all processes, which share them equally.
-        crop_size: (H, W) of the training crops.
-        scale_range: smallest and largest random scale of the training images; v3 draws uniformly from 0.5 to 2, v2 has
+        class_names: Names of the classes.
+        dataset_name: Name of the data in the evaluation identity.
+        batch_size: Images of a training step over all processes, which share them equally.
+        crop_size: Size (H, W) of the training crops.
+        scale_range: Smallest and largest random scale of the training images; v3 draws uniformly from 0.5 to 2, v2 has
             0.5 to 1.5 with a step of 0.25, the TensorFlow release 0.5 to 2 with a step of 0.25, v1 1 to 1.
-        scale_step: draw from the scales that lie this far apart in scale_range; uniformly from all of it when not
-            given.
-        align_corners: grid of the scaling, as in `TrainTransform`: true for v3 and v3+, false for v2.
-        flip: mirror half of the training images.
-        color_jitter: strength of random brightness, contrast and saturation in training, 0 for none.
-        normalization: what the network's weights were trained with: "imagenet" is RGB with torchvision's mean and
-            standard deviation, "caffe" BGR in 0..255 without its mean, "inception" RGB in -1..1.
-        mean: of RGB, in 0..1, in place of the normalization's own; crops are padded with it.
-        std: standard deviation of RGB, in 0..1, in place of the normalization's own.
-        evaluation_size: what the network sees at evaluation: "whole_image", or "pad_to_513", padded with the mean at
-            the right and the bottom.
-        train_split: id list to train on.
-        val_split: id list that `validate` scores.
-        test_split: id list that `test` scores.
-        predict_images: folder of images for `predict`; the test split's images when not given.
-        eval_batch_size: whole images per evaluation batch, per process; above 1 they must be equal in size.
-        num_workers: loader processes.
-        seed: of the order and the augmentation of the training samples.
+        scale_step: Distance between the scales in scale_range that are drawn from; when not given, the draw is uniform.
+        align_corners: Grid of the scaling, as in `TrainTransform`: true for v3 and v3+, false for v2.
+        flip: Whether half of the training images are mirrored.
+        color_jitter: Strength of random brightness, contrast and saturation in training, 0 for none.
+        normalization: Pixel values that the network's weights were trained with: "imagenet" is RGB with torchvision's
+            mean and standard deviation, "caffe" BGR in 0..255 without its mean, "inception" RGB in -1..1.
+        mean: Mean of RGB, in 0..1, in place of the normalization's own; crops are padded with it.
+        std: Standard deviation of RGB, in 0..1, in place of the normalization's own.
+        evaluation_size: Size of the images at evaluation: "whole_image", or "pad_to_513", padded with the mean at the
+            right and the bottom.
+        train_split: Id list to train on.
+        val_split: Id list that `validate` scores.
+        test_split: Id list that `test` scores.
+        predict_images: Folder of images for `predict`; the test split's images when not given.
+        eval_batch_size: Whole images per evaluation batch, per process; above 1 they must be equal in size.
+        num_workers: Loader processes.
+        seed: Seed of the order and the augmentation of the training samples.
+
+    Raises:
+        ValueError: A setting cannot work.
     """
 
     def __init__(
@@ -91,12 +93,8 @@ class SegmentationDataModule(LightningDataModule):
         if batch_size < 1 or eval_batch_size < 1:
             raise ValueError(f"batch sizes must be at least 1, got {batch_size} and {eval_batch_size}")
         self.class_names, self.dataset_name = list(class_names), dataset_name
-        self.batch_size, self.eval_batch_size, self.num_workers, self.seed = (
-            batch_size,
-            eval_batch_size,
-            num_workers,
-            seed,
-        )
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.num_workers, self.seed = num_workers, seed
         self.splits = {"train": train_split, "val": val_split, "test": test_split}
         self.predict_images = predict_images
         if normalization not in NORMALIZATIONS or evaluation_size not in SIZE_POLICIES:
@@ -107,7 +105,15 @@ class SegmentationDataModule(LightningDataModule):
         own_mean, own_std, bgr = NORMALIZATIONS[normalization]
         mean, std = mean or own_mean, std or own_std
         self.train_transform = TrainTransform(
-            crop_size, scale_range, flip, color_jitter, mean, std, bgr, scale_step, align_corners
+            crop_size,
+            scale_range,
+            flip=flip,
+            color_jitter=color_jitter,
+            mean=mean,
+            std=std,
+            bgr=bgr,
+            scale_step=scale_step,
+            align_corners=align_corners,
         )
         pad_to, self.size_policy = SIZE_POLICIES[evaluation_size]
         self.eval_transform = EvaluationTransform(mean, std, bgr, pad_to)
@@ -115,12 +121,12 @@ class SegmentationDataModule(LightningDataModule):
 
     @property
     def num_classes(self) -> int:
-        """K, the number of classes."""
+        """The number of classes K."""
         return len(self.class_names)
 
     @property
     def labels(self) -> str:
-        """Where the ground truth comes from, in the words of the evaluation identity."""
+        """The source of the ground truth, in the words of the evaluation identity."""
         return "masks of SegmentationClass, void 255 left out"
 
     def dataset(self, split: str, transform: Transform) -> SegmentationDataset:
@@ -147,7 +153,7 @@ class SegmentationDataModule(LightningDataModule):
         rank, world_size = _rank_and_world_size()
         sampler = EpochSampler(_length(dataset), self.seed, rank, world_size)
         batch_size = self.batch_per_process(world_size)
-        if self.trainer is not None:  # a resumed run's workers draw before Lightning tells the sampler the epoch
+        if self.trainer is not None:  # the workers of a resumed run draw before Lightning sets the sampler's epoch
             loop = self.trainer.fit_loop.epoch_loop
             batches = loop.batch_progress.current.completed if loop.restarting else 0
             sampler.resume(self.trainer.current_epoch, batches * batch_size)
@@ -159,10 +165,13 @@ class SegmentationDataModule(LightningDataModule):
         return self._loader(dataset, batch_size, sampler, drop_last=True)
 
     def batch_per_process(self, world_size: int) -> int:
-        """The images of a training step that each of so many processes has.
+        """The images of a training step that each process has.
+
+        Args:
+            world_size: Number of processes.
 
         Raises:
-            DataError: they cannot have equally many.
+            DataError: They cannot have equally many.
         """
         if self.batch_size % world_size:
             raise DataError(

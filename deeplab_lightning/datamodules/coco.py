@@ -12,25 +12,25 @@ from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.transforms import Transform
 
 MIN_PIXELS = 1000
-"""Training images hold more than this of the chosen classes (v3, section 4.3; torchvision)."""
+"""Pixels of the chosen classes that a training image must exceed (v3, section 4.3; torchvision)."""
 
 
 class COCODataModule(SegmentationDataModule):
     """COCO 2017 instances as semantic classes; crowd regions are void. The validation split is never filtered.
 
     Args:
-        root: with train2017/, val2017/ and annotations/; a relative path is sought here, then in the folder that
-            DEEPLAB_DATA names (default: data).
-        classes: "voc21", VOC's 20 classes and background, all else being background; "coco81", COCO's 80 categories and
-            background; "coco91", the category id as class index, as in the heads of v2's pretraining.
-        overlap: pixels of several instances are "void", as torchvision has it, or of the "first" of them.
-        train_filter: keep the training images whose annotations of the chosen classes have an area of more than 1000
-            pixels together ("annotation_area", as torchvision), those with more than 1000 pixels of them in the mask
-            ("labelled_pixels"), or all ("none").
-        train_split: folder and annotations to train on.
-        val_split: folder and annotations that `validate` scores.
-        test_split: folder and annotations that `test` scores.
-        kwargs: see `SegmentationDataModule`.
+        root: Folder with train2017/, val2017/ and annotations/; a relative path is sought in the working directory,
+            then in the folder that DEEPLAB_DATA names (default: data).
+        classes: Set of classes: "voc21", VOC's 20 classes and background, all else being background; "coco81", COCO's
+            80 categories and background; "coco91", the category id as class index, as in the heads of v2's pretraining.
+        overlap: Class of a pixel in several instances: "void", as in torchvision, or that of the "first" of them.
+        train_filter: Training images that are kept: those whose annotations of the chosen classes have an area of more
+            than 1000 pixels together ("annotation_area", as in torchvision), those with more than 1000 pixels of them
+            in the mask ("labelled_pixels"), or all ("none").
+        train_split: Folder and annotations to train on.
+        val_split: Folder and annotations that `validate` scores.
+        test_split: Folder and annotations that `test` scores.
+        kwargs: Settings of `SegmentationDataModule`.
     """
 
     def __init__(
@@ -57,19 +57,19 @@ class COCODataModule(SegmentationDataModule):
 
     @property
     def labels(self) -> str:
-        """Where the ground truth comes from, in the words of the evaluation identity."""
+        """The source of the ground truth, in the words of the evaluation identity."""
         rule = "void" if self.overlap == "void" else "of the first instance"
         return f"COCO's instances, overlaps {rule}, crowds void, void 255 left out"
 
     def dataset(self, split: str, transform: Transform) -> COCODataset:
         """The data set of a split, unfiltered."""
-        return COCODataset(self.root, split, transform, self.classes, self.overlap, self.seed)
+        return COCODataset(self.root, split, transform, classes=self.classes, overlap=self.overlap, seed=self.seed)
 
     def train_set(self) -> COCODataset:
         """The training images that `train_filter` keeps.
 
         Raises:
-            DataError: it keeps none.
+            DataError: It keeps none.
         """
         dataset = self.dataset(self.splits["train"], self.train_transform)
         if self.train_filter == "none":
@@ -80,5 +80,5 @@ class COCODataModule(SegmentationDataModule):
             pixels = class_counts(dataset, self.num_workers)[:, 1 : self.num_classes].sum(1)
         kept = np.flatnonzero(pixels > MIN_PIXELS).tolist()
         if not kept:
-            raise DataError(f"{self.root}: no image of {self.splits['train']} holds more than {MIN_PIXELS} pixels")
+            raise DataError(f"no image of {self.splits['train']} holds more than {MIN_PIXELS} pixels", self.root)
         return dataset.subset(kept)

@@ -14,13 +14,14 @@ class COCOStuffDataModule(SegmentationDataModule):
     """COCO-Stuff: 182 classes of things and stuff, of which 171 are labelled; unlabelled pixels are void.
 
     Args:
-        root: of the release; a relative path is sought here, then in the folder that DEEPLAB_DATA names (default:
-            data).
-        release: "10k" trains on train and scores test; "164k" trains on train2017 and scores val2017.
-        train_split: what to train on; by default the release's.
-        val_split: what `validate` scores; by default the release's.
-        test_split: what `test` scores; by default the release's.
-        kwargs: see `SegmentationDataModule`.
+        root: Folder of the release; a relative path is sought in the working directory, then in the folder that
+            DEEPLAB_DATA names (default: data).
+        release: Name of the release: "10k" trains on train and scores test, "164k" trains on train2017 and scores
+            val2017.
+        train_split: Split to train on; by default the release's.
+        val_split: Split that `validate` scores; by default the release's.
+        test_split: Split that `test` scores; by default the release's.
+        kwargs: Settings of `SegmentationDataModule`.
     """
 
     def __init__(
@@ -45,9 +46,9 @@ class COCOStuffDataModule(SegmentationDataModule):
 
     @property
     def labels(self) -> str:
-        """Where the ground truth comes from, in the words of the evaluation identity."""
+        """The source of the ground truth, in the words of the evaluation identity."""
         return "COCO-Stuff's labels, unlabelled 255 left out"
 
     def dataset(self, split: str, transform: Transform) -> COCOStuffDataset:
         """The data set of a split."""
-        return COCOStuffDataset(self.root, self.release, split, transform, self.seed)
+        return COCOStuffDataset(self.root, self.release, split, transform, seed=self.seed)

@@ -14,7 +14,7 @@ from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.transforms import Transform
 
 NUM_LOOKED_AT = 16
-"""Masks that are read before a training, so few that it starts no later."""
+"""Masks that are read before a training, few enough not to delay it."""
 
 
 class FolderDataModule(SegmentationDataModule):
@@ -22,7 +22,7 @@ class FolderDataModule(SegmentationDataModule):
 
     Plain folders are images/ and masks/, with the ids of the splits in splits/*.txt or with `split_ratio`. In both,
     class_names.txt names one class a line, line k the class of mask value k; 255 is void. Where masks hold anything
-    else, each line says what stands for its class, and a line of the name void what is left out:
+    else, each line gives the value or colour of its class, and a line under the name void that of void:
 
         road = 7                for masks of other values; with void = 0, say
         road 128 64 128         for colour-coded masks, R G B; with void 0 0 0, say
@@ -30,10 +30,11 @@ class FolderDataModule(SegmentationDataModule):
     A colour or value that the file does not name is refused.
 
     Args:
-        root: of the tree; a relative path is sought here, then in the folder that DEEPLAB_DATA names (default: data).
-        split_ratio: shares of train, val and test, for plain folders without lists; an image's share follows from its
-            name, and does not change with the seed.
-        kwargs: see `SegmentationDataModule`.
+        root: Folder of the tree; a relative path is sought in the working directory, then in the folder that
+            DEEPLAB_DATA names (default: data).
+        split_ratio: Shares of train, val and test, for plain folders without lists; the split of an image follows from
+            its name, and does not change with the seed.
+        kwargs: Settings of `SegmentationDataModule`.
     """
 
     def __init__(self, root: str, split_ratio: tuple[float, float, float] | None = None, **kwargs: Any) -> None:
@@ -43,7 +44,7 @@ class FolderDataModule(SegmentationDataModule):
 
     @property
     def labels(self) -> str:
-        """Where the ground truth comes from, in the words of the evaluation identity."""
+        """The source of the ground truth, in the words of the evaluation identity."""
         folder = "masks/" if (self.root / "masks").is_dir() else "SegmentationClass"
         by_value = any(len(key) == 1 for key in self.label_map or ())
         return f"masks of {folder}, {'values by class_names.txt, void' if by_value else 'void 255'} left out"
@@ -65,14 +66,22 @@ class FolderDataModule(SegmentationDataModule):
 
     def dataset(self, split: str, transform: Transform) -> FolderDataset:
         """The data set of a split."""
-        return FolderDataset(self.root, split, self.num_classes, transform, self.seed, self.label_map, self.split_ratio)
+        return FolderDataset(
+            self.root,
+            split,
+            num_classes=self.num_classes,
+            transform=transform,
+            seed=self.seed,
+            label_map=self.label_map,
+            split_ratio=self.split_ratio,
+        )
 
 
 def find_root(root: str) -> Path:
-    """The folder of that name, here or in the data folder.
+    """The folder of a name, in the working directory or in the data folder.
 
     Raises:
-        DataError: it is in neither place, or empty.
+        DataError: It is in neither place, or empty.
     """
     places = [Path(root)]
     if not places[0].is_absolute():

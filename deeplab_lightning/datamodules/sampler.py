@@ -12,13 +12,13 @@ class EpochSampler(Sampler[tuple[int, int]]):
     W ranks with batches of B see together, step by step, what one rank sees with batches of W * B.
 
     The epoch travels with the index, so that what is drawn for a sample depends on (seed, epoch, index) and not on the
-    loader worker that happens to load it. All ranks get equally many: the rest of the last round is left out.
+    loader worker that happens to load it. All ranks get equally many: an incomplete last round is left out.
 
     Args:
-        num_samples: of the whole set.
-        seed: of the permutations.
-        rank: of this process.
-        world_size: number of processes.
+        num_samples: Samples of the whole set.
+        seed: Seed of the permutations.
+        rank: Rank of this process.
+        world_size: Number of processes.
     """
 
     def __init__(self, num_samples: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
@@ -27,7 +27,12 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self._resumed = (0, 0)
 
     def resume(self, epoch: int, start: int) -> None:
-        """Go on within an epoch, of which this process has had `start` samples; later epochs are whole."""
+        """Begin an epoch behind its first samples; later epochs are whole.
+
+        Args:
+            epoch: Epoch that was interrupted.
+            start: Samples of it that this process has had.
+        """
         self.epoch, self._resumed = epoch, (epoch, start)
 
     def set_epoch(self, epoch: int) -> None:

@@ -1,8 +1,9 @@
 """The generated Shapes data set."""
 
-import fcntl
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.datasets.folder import FolderDataset
@@ -14,13 +15,13 @@ class ShapesDataModule(SegmentationDataModule):
     """Textured scenes with overlapping objects of seven classes; written to `root` by the first run that needs them.
 
     Args:
-        root: of the generated tree; one folder for each set of sizes and counts.
-        num_train: images in split train.
-        num_val: images in split val, and again as many in split test.
-        image_size: (H, W) of every image.
-        void_width: void pixels on either side of every boundary.
-        generator_seed: of the scenes.
-        kwargs: see `SegmentationDataModule`.
+        root: Folder of the generated tree, which holds one set of sizes and counts.
+        num_train: Images in split train.
+        num_val: Images in split val, and again as many in split test.
+        image_size: Size (H, W) of every image.
+        void_width: Void pixels on either side of every boundary.
+        generator_seed: Seed of the scenes.
+        kwargs: Settings of `SegmentationDataModule`.
     """
 
     def __init__(
@@ -35,21 +36,16 @@ class ShapesDataModule(SegmentationDataModule):
     ) -> None:
         name = f"Shapes {image_size[0]}x{image_size[1]}, seed {generator_seed}"
         super().__init__(CLASS_NAMES, name, **kwargs)
-        self.root, self.image_size, self.void_width, self.generator_seed = (
-            Path(root),
-            image_size,
-            void_width,
-            generator_seed,
-        )
+        self.root, self.image_size = Path(root), image_size
+        self.void_width, self.generator_seed = void_width, generator_seed
         self.num_images = {"train": num_train, "val": num_val, "test": num_val}
 
     def prepare_data(self) -> None:
         """Generate what is missing; Lightning calls it in one process of each machine, which may share the disk."""
         self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            generate(self.root, self.num_images, self.image_size, self.void_width, self.generator_seed)
+        with FileLock(self.root / ".lock"):
+            generate(self.root, self.num_images, self.image_size, void_width=self.void_width, seed=self.generator_seed)
 
     def dataset(self, split: str, transform: Transform) -> FolderDataset:
         """The data set of split train, val or test."""
-        return FolderDataset(self.root, split, self.num_classes, transform, self.seed)
+        return FolderDataset(self.root, split, self.num_classes, transform, seed=self.seed)

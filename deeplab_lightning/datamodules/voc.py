@@ -21,13 +21,13 @@ class VOCDataModule(SegmentationDataModule):
     label maps of it.
 
     Args:
-        root: VOC2012, with JPEGImages, SegmentationClass and ImageSets; a relative path is sought here, then in the
-            folder that DEEPLAB_DATA names (default: data).
-        sbd_root: SBD's folder benchmark_RELEASE/dataset, sought alike; for the augmented splits, and only for them.
-        train_split: what to train on: train (1464 images), trainval (2913), train_aug (10582) or trainval_aug (12031).
-        val_split: what `validate` scores: val (1449).
-        test_split: what `test` scores and `predict` maps: val, or test (1456) for `predict`.
-        kwargs: see `SegmentationDataModule`.
+        root: Folder VOC2012, with JPEGImages, SegmentationClass and ImageSets; a relative path is sought in the working
+            directory, then in the folder that DEEPLAB_DATA names (default: data).
+        sbd_root: SBD's folder benchmark_RELEASE/dataset, sought alike, for the augmented splits and only for them.
+        train_split: Split to train on: train (1464 images), trainval (2913), train_aug (10582) or trainval_aug (12031).
+        val_split: Split that `validate` scores: val (1449).
+        test_split: Split that `test` scores and `predict` maps: val, or test (1456) for `predict`.
+        kwargs: Settings of `SegmentationDataModule`.
     """
 
     def __init__(
@@ -57,19 +57,19 @@ class VOCDataModule(SegmentationDataModule):
 
     @property
     def labels(self) -> str:
-        """Where the ground truth comes from, in the words of the evaluation identity."""
+        """The source of the ground truth, in the words of the evaluation identity."""
         return "VOC's own masks (SegmentationClass), void 255 left out"
 
     def dataset(self, split: str, transform: Transform) -> VOCDataset:
         """The data set of a split."""
         sbd_root = self.sbd_root if split in AUGMENTED else None
-        return VOCDataset(self.root, split, transform, sbd_root, self.seed)
+        return VOCDataset(self.root, split, transform, sbd_root, seed=self.seed)
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """Whole images of the test split.
 
         Raises:
-            DataError: it is VOC's split "test".
+            DataError: It is VOC's split "test".
         """
         if self.splits["test"] == WITHOUT_MASKS:
             raise DataError(

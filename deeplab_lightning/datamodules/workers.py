@@ -1,4 +1,7 @@
-"""What runs in the loader workers, how they come to be, and which signals they heed; Lightning is not imported."""
+"""Loader workers: how they are started, what runs in them, and which signals they heed.
+
+Lightning is not imported here: the fork server loads this module before it can start the first worker.
+"""
 
 import ctypes
 import os
@@ -16,6 +19,7 @@ from torch import Tensor
 from deeplab_lightning.datasets.images import NOTE_SIZE, DataError, Note, Sample, note_what_is_read
 
 POLL_SECONDS = 1.0
+"""Seconds after which a worker at the latest sees that its trainer has died."""
 
 
 class Batch(TypedDict):
@@ -30,7 +34,7 @@ def collate(samples: list[Sample]) -> Batch:
     """Stack samples into a batch; the images stay channels last, as they are made.
 
     Raises:
-        DataError: their sizes differ.
+        DataError: Their sizes differ.
     """
     sizes = {(sample["image"].shape, sample["mask"].shape) for sample in samples}
     if len(sizes) > 1:
@@ -44,41 +48,54 @@ def collate(samples: list[Sample]) -> Batch:
 
 
 def fork_server() -> ForkServerContext:
-    """A process without threads that loader workers are forked from.
+    """The context of workers that are forked from a server, a process without threads.
 
-    In a process group the trainer has threads of the group's own, and a worker forked from it can inherit a lock that
-    one of them holds, and wait for it forever.
+    In a process group the trainer has threads of the group's own (NCCL's, gloo's). A worker that is forked from it can
+    inherit a lock that such a thread holds at that moment, and since the thread is not there in the worker, nobody
+    would ever release it.
     """
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    own = {signal.SIGTERM, signal.SIGUSR1}  # the trainer's: what is started with them blocked has them blocked
+    # The server and the resource tracker must live as long as the trainer, but SIGTERM and SIGUSR1 reach the whole
+    # process group, and are meant for the trainer, which saves first. A blocked signal stays blocked across fork and
+    # exec: so both are started here, under a mask, and not by the first loader.
+    own = {signal.SIGTERM, signal.SIGUSR1}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, own)
     resource_tracker.ensure_running()
-    signal.pthread_sigmask(signal.SIG_BLOCK, own)  # the line before unblocks SIGTERM
+    signal.pthread_sigmask(signal.SIG_BLOCK, own)  # the tracker's start has unblocked SIGTERM in this process
     forkserver.ensure_running()
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return context
 
 
 _notes: list[Note] = []
-"""Of every worker that this process has asked for: what it opened last."""
+"""Notes of all workers that this process has asked for.
+
+torch's error names the process of a worker that died, and no image. A worker that native code ends cannot say anything
+any more, so that it writes each path down before it opens it, in memory that outlives it.
+"""
 
 
 def new_notes(num_workers: int) -> list[Note]:
-    """Where each worker of a loader notes what it opens."""
+    """Memory for the workers of a loader, in which each notes the image that it opens."""
     notes: list[Note] = [RawArray(ctypes.c_char, NOTE_SIZE) for _ in range(num_workers)]
     _notes.extend(notes)
     return notes
 
 
 def start_worker(notes: list[Note], worker_id: int) -> None:
-    """Prepare a worker: it notes what it reads, and leaves signals to the trainer."""
+    """Prepare a worker: it notes the images that it opens, and leaves signals to the trainer."""
     note_what_is_read(notes[worker_id])
     leave_signals_to_the_trainer()
 
 
 def opened_last(error: str) -> list[str]:
-    """The images that workers had opened last of whose death an error tells; of all that are gone, if it has no pid."""
+    """The images that dead workers had opened last.
+
+    Args:
+        error: Message of the error that tells of the death. It names the workers' processes where torch raised it;
+            where it names none, all workers that have ended are meant.
+    """
     found = re.match(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", error)
     alive = {str(child.pid) for child in active_children()}
     last = (note.value.decode().partition(" ") for note in _notes)
@@ -86,12 +103,16 @@ def opened_last(error: str) -> list[str]:
 
 
 def leave_signals_to_the_trainer() -> None:
-    """A signal to the whole process group must not end a worker before the trainer has saved.
+    """Make this worker outlive a signal to its process group, and end with its trainer.
 
-    Only the trainer's own SIGTERM does, and the trainer's death.
+    Ctrl-C in a terminal, and the signals of a cluster, reach every process of the group. The trainer answers by saving
+    a checkpoint in the middle of an epoch, and goes on using its workers until it has; a worker that died first would
+    turn the interrupt into an error. So a worker ends of two things only: SIGTERM from the trainer itself, by which
+    torch shuts a worker down, and the trainer's death.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # Blocked, not ignored: only then can the thread wait for it and see who sent it.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_the_trainer, daemon=True).start()
 
@@ -99,8 +120,10 @@ def leave_signals_to_the_trainer() -> None:
 def _end_with_the_trainer() -> None:
     trainer = parent_process()
     assert trainer is not None, "a worker has a parent"
-    while trainer.is_alive():  # the fork server, which torch takes for the parent, outlives it
+    # torch's own watchdog compares the parent's number, but the parent of a forked worker is the fork server, which
+    # outlives the trainer; multiprocessing's `parent_process` is the trainer in both cases.
+    while trainer.is_alive():
         info = signal.sigtimedwait({signal.SIGTERM}, POLL_SECONDS)
         if info is not None and info.si_pid == trainer.pid:
             break
-    os._exit(0)
+    os._exit(0)  # not sys.exit: the main thread may sit in native code or in a queue, and must not run its handlers

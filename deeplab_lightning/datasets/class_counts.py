@@ -1,4 +1,4 @@
-"""How many pixels of each class every image of a data set holds: scanned once, then remembered."""
+"""Pixels of each class in every image of a data set: counted once, then remembered."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ NUM_VALUES = 256
 
 
 def cache_folder() -> Path:
-    """Where scans are remembered: deeplab_lightning/ in XDG_CACHE_HOME, or in ~/.cache."""
+    """The folder where counts are remembered: deeplab_lightning/ in XDG_CACHE_HOME, or in ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deeplab_lightning"
 
 
@@ -24,20 +24,19 @@ def class_counts(dataset: SegmentationDataset, num_workers: int) -> NDArray[np.i
     """The pixels of each mask value in each image, (N, 256); remembered under the data set's fingerprint.
 
     Args:
-        dataset: whose masks are counted.
-        num_workers: processes of a first scan.
+        dataset: The data set whose masks are counted.
+        num_workers: Number of processes that count.
 
     Raises:
-        DataError: a mask is faulty.
+        DataError: A mask is faulty.
     """
     path = cache_folder() / f"class_counts_{dataset.fingerprint()}.npy"
     if path.is_file():
         remembered: NDArray[np.int64] = np.load(path)
         return remembered
-    looks = scan(dataset, count_values, num_workers)
-    counts = np.stack(
-        list(track(looks, "counting classes", len(dataset), transient=True, console=Console(stderr=True)))
-    )
+    rows = scan(dataset, count_values, num_workers)
+    console = Console(stderr=True)
+    counts = np.stack(list(track(rows, "counting classes", len(dataset), transient=True, console=console)))
     with replacing(path) as draft, draft.open("wb") as file:
         np.save(file, counts)
     return counts

@@ -43,16 +43,16 @@ class COCODataset(SegmentationDataset):
     """A split of COCO 2017. Crowd regions of the chosen classes are void.
 
     Args:
-        root: with <split>/ and annotations/instances_<split>.json.
-        split: train2017 or val2017.
-        transform: applied to every sample.
-        classes: "voc21", VOC's 20 classes and background; "coco81", COCO's 80 categories and background; "coco91", the
-            category id as class index, 0 for background, of which ten are never annotated.
-        overlap: pixels of several instances are "void" (torchvision), or of the one annotated "first".
-        seed: of what the transform draws.
+        root: Folder with <split>/ and annotations/instances_<split>.json.
+        split: Name of the split, train2017 or val2017.
+        transform: Transform of every sample.
+        classes: Set of classes: "voc21", VOC's 20 classes and background; "coco81", COCO's 80 categories and
+            background; "coco91", the category id as class index, 0 for background, of which ten are never annotated.
+        overlap: Class of a pixel in several instances: "void" (torchvision), or that of the one annotated "first".
+        seed: Seed of what the transform draws.
 
     Raises:
-        DataError: the annotations are missing or faulty, or list an image that is not there.
+        DataError: The annotations are missing or faulty, or list an image that is not there.
     """
 
     def __init__(
@@ -69,9 +69,12 @@ class COCODataset(SegmentationDataset):
         records, annotations = _read_annotations(path, self.classes)
         image_ids = [Path(record["file_name"]).stem for record in records]
         images = find_files(image_ids, root / split, path)
-        super().__init__(image_ids, images, [path] * len(images), len(class_names(classes)), transform, seed)
+        num_classes = len(class_names(classes))
+        super().__init__(
+            image_ids, images, [path] * len(images), num_classes=num_classes, transform=transform, seed=seed
+        )
         self.sizes = [(record["width"], record["height"]) for record in records]
-        # As text: small, and not copied into every loader worker by reference counts.
+        # Each image's as one text: small, and counting references does not copy it into every forked loader worker.
         self.annotations = [json.dumps(annotations.get(record["id"], [])).encode() for record in records]
 
     def mask(self, index: int) -> Image.Image:
@@ -80,8 +83,11 @@ class COCODataset(SegmentationDataset):
         labels, times = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
         crowd = np.zeros((height, width), bool)
         for annotation in json.loads(self.annotations[index]):
-            name = f"{self.mask_files[index]}: annotation {annotation['id']!r} of image {self.image_ids[index]}"
-            region = draw(annotation["segmentation"], height, width, name)
+            try:
+                region = draw(annotation["segmentation"], height, width)
+            except DataError as error:
+                fault = f"annotation {annotation['id']!r} of image {self.image_ids[index]} {error}"
+                raise DataError(fault, self.mask_files[index]) from error
             if annotation.get("iscrowd"):
                 crowd |= region
             else:
@@ -98,7 +104,7 @@ class COCODataset(SegmentationDataset):
         return float(sum(annotation["area"] for annotation in json.loads(self.annotations[index])))
 
     def settings(self) -> str:
-        """What else than the files decides on the masks, as one line."""
+        """The settings that the masks depend on, beside the files, as one line."""
         return f"{super().settings()}, categories {self.classes}, overlap {self.overlap}"
 
     def _per_image(self) -> tuple[str, ...]:
@@ -109,7 +115,7 @@ def _read_annotations(path: Path, classes: dict[int, int]) -> tuple[list[dict[st
     """The image records by id, and by image id the annotations of the chosen classes.
 
     Raises:
-        DataError: the file is missing, no JSON, without images or annotations, or they do not fit each other.
+        DataError: The file is missing, no JSON, without images or annotations, or they do not fit each other.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -119,47 +125,47 @@ def _read_annotations(path: Path, classes: dict[int, int]) -> tuple[list[dict[st
         image_ids = {record["id"] for record in records}
         kept = _by_image(annotations, image_ids, classes, path)
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
+        raise DataError("no such file", path) from error
     except DataError:
         raise
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DataError(f"{path}: it is not a file of COCO instances ({type(error).__name__}: {error})") from error
+        raise DataError(f"it is not a file of COCO instances ({type(error).__name__}: {error})", path) from error
     if not records:
-        raise DataError(f"{path}: it lists no images")
+        raise DataError("it lists no images", path)
     if len(image_ids) < len(records) or len({record["file_name"] for record in records}) < len(records):
-        raise DataError(f"{path}: it lists an image id or a file name twice")
+        raise DataError("it lists an image id or a file name twice", path)
     return sorted(records, key=lambda record: record["id"]), kept
 
 
 def _check_record(record: dict[str, Any], path: Path) -> None:
-    """Refuse an image whose id or name is none, or whose size cannot be one."""
+    """Refuse an image record whose id is no number, whose name is no text, or whose size is impossible."""
     image_id, name, width, height = (record[key] for key in ("id", "file_name", "width", "height"))
     if type(image_id) is not int or not isinstance(name, str):
-        raise DataError(f"{path}: an image has id {image_id!r} and file name {name!r}; a number and a text are due")
+        raise DataError(f"an image has id {image_id!r} and file name {name!r}; a number and a text are due", path)
     if type(width) is not int or type(height) is not int or min(width, height) < 1 or width * height > MAX_PIXELS:
         raise DataError(
-            f"{path}: image {image_id} has width {width!r} and height {height!r}; numbers are due, and at most "
-            f"{MAX_PIXELS} pixels"
+            f"image {image_id} has width {width!r} and height {height!r}; numbers are due, and at most {MAX_PIXELS} "
+            "pixels",
+            path,
         )
 
 
 def _by_image(
     annotations: list[dict[str, Any]], image_ids: set[int], classes: dict[int, int], path: Path
 ) -> dict[int, list[Annotation]]:
-    """The annotations of the chosen classes by image id, of each what is needed later."""
+    """The annotations of the chosen classes by image id, with the fields that are needed later."""
     kept: dict[int, list[Annotation]] = {}
     for number, annotation in enumerate(annotations):
         try:
             image_id = annotation["image_id"]
             if image_id not in image_ids:
-                refuse(path, f"{path}: annotation {annotation['id']!r} is of image {image_id!r}: no such id")
+                refuse(f"annotation {annotation['id']!r} is of image {image_id!r}: no such id", path)
             elif annotation["category_id"] in classes:
                 wanted = {key: annotation[key] for key in ("id", "category_id", "segmentation", "area")}
                 if type(wanted["area"]) not in (int, float) or not 0 <= wanted["area"] < math.inf:
-                    raise DataError(
-                        f"{path}: annotation {wanted['id']!r} of image {image_id} has an area of {wanted['area']!r}"
-                    )
+                    fault = f"annotation {wanted['id']!r} of image {image_id} has an area of {wanted['area']!r}"
+                    raise DataError(fault, path)
                 kept.setdefault(image_id, []).append(wanted | {"iscrowd": annotation.get("iscrowd", 0)})
         except (TypeError, KeyError) as error:
-            raise DataError(f"{path}: annotations[{number}] is none ({type(error).__name__}: {error})") from error
+            raise DataError(f"annotations[{number}] is none ({type(error).__name__}: {error})", path) from error
     return kept

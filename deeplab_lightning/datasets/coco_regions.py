@@ -1,6 +1,6 @@
 """The pixels of one annotation of COCO, from polygons or a run-length code.
 
-pycocotools trusts its input, and takes memory by the length of an outline: types and bounds are checked before it.
+pycocotools trusts its input, and takes memory in proportion to an outline: types and bounds are checked before.
 """
 
 from typing import Any
@@ -12,31 +12,30 @@ from deeplab_lightning.datasets.images import DataError
 
 Region = NDArray[np.bool_]
 MAX_OUTLINE = 250_000
-"""Pixels of the outline of one annotation, and distance of its points from the origin; COCO's have some thousands."""
+"""Pixels that the outline of one annotation may have, and its points may lie from the origin; COCO's have thousands."""
 
 
-def draw(segmentation: Any, height: int, width: int, name: str) -> Region:
+def draw(segmentation: Any, height: int, width: int) -> Region:
     """The pixels that a segmentation covers, (H, W).
 
     Args:
-        segmentation: a list of polygons, or a run-length code with "size" and "counts", compressed or not.
-        height: of the image.
-        width: of the image.
-        name: of the annotation, for the error message.
+        segmentation: A list of polygons, or a run-length code with "size" and "counts", compressed or not.
+        height: Height of the image.
+        width: Width of the image.
 
     Raises:
-        DataError: it is neither, or does not fit the image.
+        DataError: It is neither, or does not fit the image; the error names no file.
     """
     if isinstance(segmentation, list) and segmentation:
-        outline = sum(_outline(polygon, name) for polygon in segmentation)
+        outline = sum(_outline(polygon) for polygon in segmentation)
         if outline > MAX_OUTLINE:
-            raise DataError(f"{name} has an outline of {outline:.0f} pixels; at most {MAX_OUTLINE} are taken")
+            raise DataError(f"has an outline of {outline:.0f} pixels; at most {MAX_OUTLINE} are taken")
         return _fill(segmentation, height, width)
     if not isinstance(segmentation, dict):
-        raise DataError(f"{name} has no polygon and no run-length code")
+        raise DataError("has no polygon and no run-length code")
     if segmentation.get("size") != [height, width]:
-        raise DataError(f"{name} is {segmentation.get('size')!r} in size, but the image is {[height, width]}")
-    runs = _checked_runs(segmentation.get("counts"), height * width, name)
+        raise DataError(f"is {segmentation.get('size')!r} in size, but the image is {[height, width]}")
+    runs = _checked_runs(segmentation.get("counts"), height * width)
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 
@@ -48,34 +47,35 @@ def _fill(polygons: list[list[float]], height: int, width: int) -> Region:
     return region
 
 
-def _outline(polygon: Any, name: str) -> float:
+def _outline(polygon: Any) -> float:
     """The length of a polygon's outline in pixels."""
     if not isinstance(polygon, list) or any(type(number) not in (int, float) for number in polygon):
-        raise DataError(f"{name} has a polygon that is no list of numbers")
+        raise DataError("has a polygon that is no list of numbers")
     if len(polygon) < 6 or len(polygon) % 2:
-        raise DataError(f"{name} has a polygon of {len(polygon)} numbers; at least three points are due")
+        raise DataError(f"has a polygon of {len(polygon)} numbers; at least three points are due")
     for number in polygon:
-        if not -MAX_OUTLINE <= number <= MAX_OUTLINE:  # nor does what is no number lie between them
-            raise DataError(f"{name} has a polygon with the coordinate {number}")
+        if not -MAX_OUTLINE <= number <= MAX_OUTLINE:  # false of NaN as well
+            raise DataError(f"has a polygon with the coordinate {number}")
     points = np.array(polygon, float).reshape(-1, 2)
     return float(np.abs(np.diff(points, axis=0, append=points[:1])).max(1).sum())
 
 
-def _checked_runs(counts: Any, num_pixels: int, name: str) -> list[int]:
+def _checked_runs(counts: Any, num_pixels: int) -> list[int]:
     """The lengths of the runs of a code, background first, down the columns."""
     runs = _decompressed(counts) if isinstance(counts, str) else counts
     if not isinstance(runs, list) or not all(type(run) is int and run >= 0 for run in runs):
-        raise DataError(f"{name} has a run-length code that is damaged")
+        raise DataError("has a run-length code that is damaged")
     if sum(runs) != num_pixels:
-        raise DataError(f"{name} has a run-length code of {sum(runs)} pixels, but the image has {num_pixels}")
+        raise DataError(f"has a run-length code of {sum(runs)} pixels, but the image has {num_pixels}")
     return runs
 
 
 def _decompressed(code: str) -> list[int] | None:
     """The runs that a compressed code stands for, or None where it is damaged.
 
-    A run is a number of five bits a character, lowest first, the sixth bit saying that more follow and the fifth of
-    the last being its sign; from the fourth on it is the difference to the run before the last.
+    A character holds five bits of a number, the lowest first; its sixth bit says that more characters follow. The
+    fifth bit of a number's last character is its sign. From the fourth on, a number is the difference of its run to
+    the run before the last.
     """
     runs: list[int] = []
     number = shift = 0

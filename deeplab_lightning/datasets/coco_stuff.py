@@ -8,7 +8,7 @@ from PIL import Image
 
 from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.datasets.coco_names import THINGS_AND_STUFF
-from deeplab_lightning.datasets.images import checked_mask, read_mask
+from deeplab_lightning.datasets.images import mask_of, read_mask
 from deeplab_lightning.datasets.matlab import read_matlab_labels
 from deeplab_lightning.datasets.segmentation import SegmentationDataset, find_files, list_images, read_ids
 from deeplab_lightning.datasets.transforms import Transform
@@ -29,14 +29,14 @@ class COCOStuffDataset(SegmentationDataset):
     labels from 0 and 255.
 
     Args:
-        root: of the tree.
-        release: "10k" or "164k".
-        split: train or test of 10k, train2017 or val2017 of 164k.
-        transform: applied to every sample.
-        seed: of what the transform draws.
+        root: Folder of the release.
+        release: Name of the release, "10k" or "164k".
+        split: Name of the split: train or test of 10k, train2017 or val2017 of 164k.
+        transform: Transform of every sample.
+        seed: Seed of what the transform draws.
 
     Raises:
-        DataError: a list, an image or a label file is missing.
+        DataError: A list, an image or a label file is missing.
     """
 
     def __init__(self, root: Path, release: Release, split: str, transform: Transform, seed: int = 0) -> None:
@@ -51,13 +51,12 @@ class COCOStuffDataset(SegmentationDataset):
             labels = list_images(masks, (".png",))
             image_ids, list_path = sorted(labels), masks
         files, found = find_files(image_ids, images, list_path), find_files(image_ids, masks, list_path, labels)
-        super().__init__(image_ids, files, found, len(CLASS_NAMES), transform, seed)
+        super().__init__(image_ids, files, found, num_classes=len(CLASS_NAMES), transform=transform, seed=seed)
 
     def mask(self, index: int) -> Image.Image:
         """The mask of an image."""
         path = self.mask_files[index]
         if path.suffix != ".mat":
             return read_mask(path, self.num_classes)
-        labels = np.asarray(read_matlab_labels(path, "S")).astype(np.int16) - 1
-        labels[labels < 0] = IGNORE_INDEX
-        return checked_mask(Image.fromarray(labels.astype(np.uint8)), path, self.num_classes)
+        labels = read_matlab_labels(path, "S")
+        return mask_of(np.where(labels == 0, IGNORE_INDEX, labels - 1).astype(np.uint8), path, self.num_classes)

@@ -35,14 +35,14 @@ HOW_TO_MAP = (
 
 @dataclass
 class Findings:
-    """What the doctor found.
+    """Everything that the doctor found in a data set.
 
     Args:
-        faults: all of them, split by split.
-        counts: number of images of each split.
-        void_shares: share of void in the pixels of each split, without the images that an earlier one holds.
-        class_frequencies: by class: share of the labelled pixels of the training split, images that hold it, and weight
-            by median frequency (0 for a class that does not occur).
+        faults: All faults, split by split.
+        counts: Number of images of each split.
+        void_shares: Share of void in the pixels of each split, without the images that an earlier one holds.
+        class_frequencies: For each class, share of the labelled pixels of the training split, images that hold it, and
+            weight by median frequency (0 for a class that does not occur).
     """
 
     faults: list[Fault] = field(default_factory=list)
@@ -51,28 +51,34 @@ class Findings:
     class_frequencies: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
+        """The findings as plain values, ready for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one image and its mask show: pixels of each mask value, a hash of the image's pixels, and faults."""
+class Inspection:
+    """One image and its mask.
+
+    Args:
+        counts: Pixels of each mask value, (256,); zeros where the mask cannot be read.
+        content: Hash of the image's pixels; empty where the image cannot be read.
+        faults: Faults of either file.
+    """
 
     counts: NDArray[np.int64]
     content: str
     faults: tuple[Fault, ...]
 
 
-def look(dataset: SegmentationDataset, index: int) -> Look:
-    """Read one image and its mask and note what is wrong with either."""
+def inspect(dataset: SegmentationDataset, index: int) -> Inspection:
+    """Read one image and its mask and note the faults of both."""
     image_path, mask_path = dataset.images[index], dataset.mask_files[index]
     faults: list[Fault] = []
     counts, content = np.zeros(256, np.int64), ""
     try:
         image = read_image(image_path)
         content = hashlib.blake2b(image.tobytes(), digest_size=16, salt=b"%dx%d" % image.size).hexdigest()
-    except Exception as error:  # whatever a decoder raises: one file must not end the check of the others
+    except Exception as error:  # decoders raise all kinds: one file must not end the check of the others
         faults.append(_fault_of(image_path, error))
     try:
         mask = dataset.mask(index)
@@ -80,20 +86,27 @@ def look(dataset: SegmentationDataset, index: int) -> Look:
         if content:
             read_image_of_mask(image_path, mask, mask_path)
     except Exception as error:
-        of_image = str(error).startswith(f"{image_path}: ")
-        faults.append(_fault_of(image_path if of_image else mask_path, error))
+        faults.append(_fault_of(mask_path, error))
     if counts.any():
-        faults += [Fault(str(mask_path), f"{mask_path}: {fault}") for fault in _mask_faults(dataset, mask_path, counts)]
-    return Look(counts, content, tuple(faults))
+        faults += [_fault(mask_path, fault) for fault in _mask_faults(dataset, mask_path, counts)]
+    return Inspection(counts, content, tuple(faults))
+
+
+def _fault(path: Path, fault: str) -> Fault:
+    return Fault.of(DataError(fault, path))
 
 
 def _fault_of(path: Path, error: Exception) -> Fault:
-    known = isinstance(error, DataError)
-    return Fault(str(path), str(error) if known else f"{path}: cannot be read ({type(error).__name__}: {error})")
+    """The fault that an error tells of, or, of an error that knows none, that the file cannot be read."""
+    return (
+        Fault.of(error)
+        if isinstance(error, DataError)
+        else _fault(path, f"cannot be read ({type(error).__name__}: {error})")
+    )
 
 
 def _mask_faults(dataset: SegmentationDataset, path: Path, counts: NDArray[np.int64]) -> Iterable[str]:
-    """What is wrong with a mask that can be read."""
+    """The faults of a mask that can be read."""
     if not dataset.has_masks:
         return
     if isinstance(dataset, VOCDataset | FolderDataset) and counts[IGNORE_INDEX] == counts.sum():
@@ -113,34 +126,33 @@ def examine(
     never_labelled: Collection[str],
     num_workers: int,
 ) -> Findings:
-    """Look at every image of every split once.
+    """Inspect every image of every split once.
 
     Args:
-        splits: the data sets by the names of their splits.
-        train: name of the training split, which need not be there.
-        class_names: of the classes.
-        published: number of images that a split of that name must have.
-        never_labelled: names of classes that the published data do not have.
-        num_workers: processes.
+        splits: Data sets by the names of their splits.
+        train: Name of the training split, which need not be there.
+        class_names: Names of the classes.
+        published: Number of images that a split must have, by its name.
+        never_labelled: Names of classes that the published data do not have.
+        num_workers: Number of processes.
     """
     findings = Findings(counts={name: len(dataset) for name, dataset in splits.items()})
     places: dict[str, list[tuple[str, Path]]] = {}
     seen: set[tuple[Path, Path]] = set()
     for name, dataset in splits.items():
         if name in published and len(dataset) != published[name]:
-            listed = str(dataset.images[0].parent.parent)
             held = f"{len(dataset)} image{'' if len(dataset) == 1 else 's'}"
-            text = f"{listed}: split {name!r} has {held}, published are {published[name]}"
-            findings.faults.append(Fault(listed, text))
+            text = f"split {name!r} has {held}, published are {published[name]}"
+            findings.faults.append(_fault(dataset.images[0].parent.parent, text))
         new = [index for index, pair in enumerate(_pairs(dataset)) if name == train or pair not in seen]
         seen |= set(_pairs(dataset))
         subset = dataset.subset(new)
-        looks = _looks(subset, f"checking {name}", num_workers)
-        for path, each in zip(subset.images, looks, strict=True):
+        inspections = _inspect_all(subset, f"checking {name}", num_workers)
+        for path, each in zip(subset.images, inspections, strict=True):
             findings.faults += each.faults
             if each.content:
                 places.setdefault(each.content, []).append((name, path))
-        counts = np.array([each.counts for each in looks]).reshape(-1, 256)
+        counts = np.array([each.counts for each in inspections]).reshape(-1, 256)
         if dataset.has_masks and counts.any():
             findings.void_shares[name] = float(counts[:, IGNORE_INDEX].sum() / counts.sum())
             findings.faults += _too_much_void(dataset, name, findings.void_shares[name])
@@ -151,16 +163,15 @@ def examine(
     return findings
 
 
-def _looks(dataset: SegmentationDataset, title: str, num_workers: int) -> list[Look]:
-    looks = scan(dataset, look, num_workers, _lost)
-    return list(track(looks, escape(title), len(dataset), transient=True, console=Console(stderr=True)))
+def _inspect_all(dataset: SegmentationDataset, title: str, num_workers: int) -> list[Inspection]:
+    inspections = scan(dataset, inspect, num_workers, _killed)
+    return list(track(inspections, escape(title), len(dataset), transient=True, console=Console(stderr=True)))
 
 
-def _lost(dataset: SegmentationDataset, index: int) -> Look:
-    """What is noted of an image that a process died of."""
-    path = dataset.images[index]
-    fault = Fault(str(path), f"{path}: {cause_of_death(dataset, index)}")
-    return Look(np.zeros(256, np.int64), "", (fault,))
+def _killed(dataset: SegmentationDataset, index: int) -> Inspection:
+    """The inspection of an image that a process died of."""
+    fault = _fault(dataset.images[index], cause_of_death(dataset, index))
+    return Inspection(np.zeros(256, np.int64), "", (fault,))
 
 
 def _pairs(dataset: SegmentationDataset) -> Iterable[tuple[Path, Path]]:
@@ -171,10 +182,10 @@ def _too_much_void(dataset: SegmentationDataset, split: str, share: float) -> It
     meant = isinstance(dataset, FolderDataset) and IGNORE_INDEX in (dataset.label_map or {}).values()
     if share > MAX_VOID_SHARE and not meant:
         folder = dataset.mask_files[0].parent
-        text = f"{folder}: {share:.1%} of the pixels of split {split!r} are void, more than {MAX_VOID_SHARE:.0%}"
+        text = f"{share:.1%} of the pixels of split {split!r} are void, more than {MAX_VOID_SHARE:.0%}"
         if isinstance(dataset, FolderDataset):
             text += f"; {HOW_TO_MAP}, and void that is meant a line of its own ('void = 255')"
-        yield Fault(str(folder), text)
+        yield _fault(folder, text)
 
 
 def _absent_classes(
@@ -193,7 +204,7 @@ def _absent_classes(
             text += f"; {HOW_TO_MAP}" if dataset.label_map is None else ""
         else:
             path = dataset.mask_files[0].parent
-        yield Fault(str(path), f"{path}: {text}")
+        yield _fault(path, text)
 
 
 def _duplicates(places: Iterable[list[tuple[str, Path]]]) -> Iterable[Fault]:
@@ -201,8 +212,10 @@ def _duplicates(places: Iterable[list[tuple[str, Path]]]) -> Iterable[Fault]:
         splits = {path: split for split, path in reversed(same)}
         first, *others = sorted(splits)
         for path in others:
-            apart = f", that in split {splits[first]!r}, this in {splits[path]!r}" * (splits[first] != splits[path])
-            yield Fault(str(path), f"{path}: the same image as {first}{apart}")
+            text = f"the same image as {first}"
+            if splits[first] != splits[path]:
+                text += f", that in split {splits[first]!r}, this in {splits[path]!r}"
+            yield _fault(path, text)
 
 
 def _leaks(splits: dict[str, SegmentationDataset], train: str) -> Iterable[Fault]:
@@ -213,18 +226,18 @@ def _leaks(splits: dict[str, SegmentationDataset], train: str) -> Iterable[Fault
         on_purpose = train.startswith("trainval") and name in ("train", "val")
         for image_id in dataset.image_ids:
             if image_id in own and name != train and not on_purpose:
-                yield Fault(str(own[image_id]), f"{own[image_id]}: in the training split {train!r} and in {name!r}")
+                yield _fault(own[image_id], f"in the training split {train!r} and in {name!r}")
 
 
 def frequencies(counts: NDArray[np.int64], class_names: Sequence[str]) -> dict[str, dict[str, float]]:
     """Frequencies of the classes, and weights by median frequency (Eigen and Fergus, arXiv:1411.4734, section 6.3.2).
 
-    A class's frequency is its pixels over the labelled pixels of the images that hold it; its weight is the median of
-    the frequencies over its own.
+    The frequency of a class is the number of its pixels over that of the labelled pixels in the images that hold it;
+    its weight is the median of all frequencies over its own.
 
     Args:
-        counts: (N, 256), pixels of each mask value in each image.
-        class_names: of the first values.
+        counts: Pixels of each mask value in each image, (N, 256).
+        class_names: Names of the classes, which are the first values.
     """
     own = counts[:, : len(class_names)]
     labelled = own.sum(1, keepdims=True)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from deeplab_lightning.datasets.images import DataError
 
@@ -15,10 +16,20 @@ class NoSuchSplitError(DataError):
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault, as a sentence, and the file that has it."""
+    """One fault, as it is printed.
+
+    Args:
+        file: Path of the file or folder that has the fault; empty where there is no single one.
+        fault: The fault as one sentence that names the file.
+    """
 
     file: str
     fault: str
+
+    @classmethod
+    def of(cls, error: DataError) -> Self:
+        """The fault that an error tells of."""
+        return cls("" if error.path is None else str(error.path), str(error))
 
 
 _collected: ContextVar[list[Fault] | None] = ContextVar("collected", default=None)
@@ -26,7 +37,7 @@ _collected: ContextVar[list[Fault] | None] = ContextVar("collected", default=Non
 
 @contextmanager
 def collecting() -> Iterator[list[Fault]]:
-    """Within it, data sets are built from what is there: `refuse` adds to the list that this gives, and returns."""
+    """Collect faults instead of raising them: `refuse` adds to the list that this gives, and returns."""
     faults: list[Fault] = []
     token = _collected.set(faults)
     try:
@@ -35,14 +46,19 @@ def collecting() -> Iterator[list[Fault]]:
         _collected.reset(token)
 
 
-def refuse(path: Path, fault: str) -> None:
+def refuse(fault: str, path: Path, line: int | None = None) -> None:
     """Raise a DataError, or note it where faults are collected: the caller then goes on without what is faulty.
 
     Args:
-        path: of the file that has the fault.
-        fault: one sentence.
+        fault: The fault as one sentence, without its place.
+        path: File or folder that has the fault.
+        line: Line of the file.
+
+    Raises:
+        DataError: Faults are not collected.
     """
+    error = DataError(fault, path, line)
     faults = _collected.get()
     if faults is None:
-        raise DataError(fault)
-    faults.append(Fault(str(path), fault))
+        raise error
+    faults.append(Fault.of(error))

@@ -29,26 +29,26 @@ COLOR = re.compile(r"(.*\S)\s+(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})")
 VALUE = re.compile(r"(.*\S)\s*=\s*(\d+)")  # the sign tells a value from a name that ends in a number, as "class 1"
 
 LabelMap = dict[tuple[int, ...], int]
-"""Class index, or 255, by what stands for it in a mask: all keys are colours (R, G, B), or all are values (value,)."""
+"""Class index, or 255, by its code in a mask: all codes are colours (R, G, B), or all are values (value,)."""
 
 
 def read_class_names(root: Path) -> list[str]:
-    """The names in class_names.txt: line k names class k, a line of void left out.
+    """The names in class_names.txt: line k names class k; a line of void is left out.
 
     Raises:
-        DataError: there is no such file, it holds fewer than two names, or a name twice.
+        DataError: There is no such file, it holds fewer than two names, or a name twice.
     """
     return _read_classes(root)[0]
 
 
 def read_label_map(root: Path) -> LabelMap | None:
-    """What class_names.txt says of the masks; None where it holds names only.
+    """The colours or values of the classes in class_names.txt; None where it holds names only.
 
     A line is "name R G B" where masks are colour-coded, and "name = value" where they hold other values than the class
-    indices. Void may have a line of its own, of the name "void".
+    indices. Void may have a line of its own, under the name "void".
 
     Raises:
-        DataError: as `read_class_names`; or some names have a colour or value and others none, or two have the same.
+        DataError: As `read_class_names`; or some names have a colour or value and others none, or two have the same.
     """
     return _read_classes(root)[1]
 
@@ -56,21 +56,21 @@ def read_label_map(root: Path) -> LabelMap | None:
 def _read_classes(root: Path) -> tuple[list[str], LabelMap | None]:
     path = root / CLASS_FILE
     if not path.is_file():
-        raise DataError(f"{path}: no such file; it names one class a line, in the order of the mask values")
+        raise DataError("no such file; it names one class a line, in the order of the mask values", path)
     names = [line.strip() for line in read_text(path).rstrip().split("\n")]
     label_map: LabelMap = {}
     for pattern, what in ((COLOR, "colour"), (VALUE, "value")):
         matches = [match for name in names if (match := pattern.fullmatch(name))]
         if matches and len(matches) < len(names):
             form = "name R G B" if what == "colour" else "name = value"
-            raise DataError(f"{path}: some of its names are followed by a {what} ({form!r}), others are not")
+            raise DataError(f"some of its names are followed by a {what} ({form!r}), others are not", path)
         if matches:
             label_map = _label_map([(match[1], tuple(map(int, match.groups()[1:]))) for match in matches], path, what)
             names = [match[1] for match in matches]
             names = [name for name in names if name != VOID] if names.count(VOID) == 1 else names
             break
     if len(names) < 2 or "" in names or len(set(names)) < len(names):
-        raise DataError(f"{path}: it must hold at least two names, each once, and no empty line")
+        raise DataError("it must hold at least two names, each once, and no empty line", path)
     return names, label_map or None
 
 
@@ -79,7 +79,7 @@ def _label_map(lines: list[tuple[str, tuple[int, ...]]], path: Path, what: str) 
     classes = [name for name, _ in lines if name != VOID]
     for name, key in lines:
         if key in label_map or max(key) > 255:
-            raise DataError(f"{path}: the {what} {_text(key)} of {name!r} is there twice or beyond 255")
+            raise DataError(f"the {what} {_text(key)} of {name!r} is there twice or beyond 255", path)
         label_map[key] = IGNORE_INDEX if name == VOID else classes.index(name)
     return label_map
 
@@ -95,18 +95,18 @@ class FolderDataset(SegmentationDataset):
     in splits/<split>.txt, or no lists and a ratio.
 
     Args:
-        root: of the tree.
-        split: name of the id list; with a ratio "train", "val" or "test".
-        num_classes: masks may hold 0 to num_classes - 1, and 255.
-        transform: applied to every sample.
-        seed: of what the transform draws.
-        label_map: gives the class of each colour or value in the masks; None for masks of class indices.
-        split_ratio: shares of train, val and test in plain folders without lists; by a hash of the ids, so that they do
-            not depend on the order of files or on the seed.
+        root: Folder of the tree.
+        split: Name of the id list; with a ratio "train", "val" or "test".
+        num_classes: Number of classes; masks may hold 0 to num_classes - 1, and 255.
+        transform: Transform of every sample.
+        seed: Seed of what the transform draws.
+        label_map: Class of each colour or value in the masks; None for masks of class indices.
+        split_ratio: Shares of train, val and test in plain folders without lists. A hash of the ids decides, so that
+            the splits do not depend on the order of files or on the seed.
 
     Raises:
-        DataError: the list is missing, empty or faulty, or names an image or a mask that is not there.
-        ValueError: the ratio cannot be used.
+        DataError: The list is missing, empty or faulty, or names an image or a mask that is not there.
+        ValueError: The ratio cannot be used.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class FolderDataset(SegmentationDataset):
     ) -> None:
         plain = (root / "images").is_dir()
         if plain and (root / "JPEGImages").is_dir():
-            raise DataError(f"{root}: it holds both images/ and JPEGImages/; which of them counts is not guessed at")
+            raise DataError("it holds both images/ and JPEGImages/; which of them counts is not guessed at", root)
         image_folder, mask_folder = (
             root / name for name in (("images", "masks") if plain else ("JPEGImages", "SegmentationClass"))
         )
@@ -129,17 +129,18 @@ class FolderDataset(SegmentationDataset):
         if split_ratio is None:
             if plain and not list_path.parent.is_dir():
                 raise DataError(
-                    f"{list_path.parent}: no such folder; put lists of ids there (train.txt, val.txt, test.txt), or "
-                    "set data.split_ratio, as in [0.8,0.1,0.1]"
+                    "no such folder; put lists of ids there (train.txt, val.txt, test.txt), or set data.split_ratio, "
+                    "as in [0.8,0.1,0.1]",
+                    list_path.parent,
                 )
             image_ids = read_ids(list_path, f"the ids of split {split!r}")
         elif list_path.parent.is_dir():
             raise ValueError(f"split_ratio {split_ratio} would have no effect: {list_path.parent} holds the splits")
         else:
             list_path = image_folder
-            image_ids = _share(sorted(list_images(image_folder)), split, split_ratio, root)
+            image_ids = _ids_by_ratio(sorted(list_images(image_folder)), split, split_ratio, root)
         images, masks = (find_files(image_ids, folder, list_path) for folder in (image_folder, mask_folder))
-        super().__init__(image_ids, images, masks, num_classes, transform, seed)
+        super().__init__(image_ids, images, masks, num_classes=num_classes, transform=transform, seed=seed)
         self.root, self.label_map = root, label_map
 
     def mask(self, index: int) -> Image.Image:
@@ -150,11 +151,12 @@ class FolderDataset(SegmentationDataset):
         return read_mapped_mask(path, self.label_map)
 
     def settings(self) -> str:
-        """What else than the files decides on the masks, as one line."""
+        """The settings that the masks depend on, beside the files, as one line."""
         return f"{super().settings()}, label map {self.label_map}"
 
 
-def _share(image_ids: list[str], split: str, ratio: tuple[float, float, float], root: Path) -> list[str]:
+def _ids_by_ratio(image_ids: list[str], split: str, ratio: tuple[float, float, float], root: Path) -> list[str]:
+    """The ids of a split that a ratio gives it."""
     splits = ("train", "val", "test")
     if split not in splits or min(ratio) < 0 or abs(sum(ratio) - 1) > 1e-6:
         raise ValueError(
@@ -165,7 +167,7 @@ def _share(image_ids: list[str], split: str, ratio: tuple[float, float, float], 
     first, last = (round(sum(ratio[:end]) * len(order)) for end in (position, position + 1))
     if first == last:
         error = DataError if ratio[position] else NoSuchSplitError
-        raise error(f"{root}: split_ratio {ratio} leaves split {split!r} none of its {len(order)} images")
+        raise error(f"split_ratio {ratio} leaves split {split!r} none of its {len(order)} images", root)
     return sorted(order[first:last])
 
 
@@ -173,12 +175,12 @@ def read_mapped_mask(path: Path, label_map: LabelMap) -> Image.Image:
     """The class indices of a mask that is colour-coded (RGB or palette PNG), or holds other values (palette or grey).
 
     Raises:
-        DataError: it is unreadable, of another mode, or has a colour or value that is not in the map.
+        DataError: It is unreadable, of another mode, or has a colour or value that is not in the map.
     """
     if colored := len(next(iter(label_map))) == 3:
         mask = load(path)
         if mask.mode not in ("RGB", "P"):
-            raise DataError(f"{path}: the mask is in mode {mask.mode}, but {CLASS_FILE} gives colours: RGB is expected")
+            raise DataError(f"the mask is in mode {mask.mode}, but {CLASS_FILE} gives colours: RGB is expected", path)
         pixels = np.asarray(mask.convert("RGB")).astype(np.uint32)
     else:
         pixels = np.asarray(read_mask(path, num_classes=256)).astype(np.uint32)[..., None]
@@ -189,12 +191,12 @@ def read_mapped_mask(path: Path, label_map: LabelMap) -> Image.Image:
     if (wrong := known[found] != codes).any():
         y, x = np.argwhere(wrong)[0]
         what = "colour" if colored else "value"
-        raise DataError(f"{path}: the {what} {_text(pixels[y, x])} at x {x}, y {y} is not in {CLASS_FILE}")
+        raise DataError(f"the {what} {_text(pixels[y, x])} at x {x}, y {y} is not in {CLASS_FILE}", path)
     return Image.fromarray(np.array(list(label_map.values()), np.uint8)[found])
 
 
 def _codes(pixels: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """One number for each colour or value; the last axis holds its one or three parts."""
+    """One number (H, W) for each colour (H, W, 3) or value (H, W, 1)."""
     codes: NDArray[np.uint32] = pixels @ np.array([1 << 16, 1 << 8, 1], np.uint32)[-pixels.shape[-1] :]
     return codes
 
@@ -203,15 +205,18 @@ class ImageFiles(Dataset[Sample]):
     """Images without masks, for prediction; their masks are void throughout.
 
     Args:
-        folder: every .jpg, .jpeg and .png in it, by name.
-        transform: normalises.
+        folder: Folder of which every .jpg, .jpeg and .png is read, in the order of the names.
+        transform: Transform that normalises the images.
+
+    Raises:
+        DataError: The folder is missing or holds no such file.
     """
 
     def __init__(self, folder: Path, transform: EvaluationTransform) -> None:
         self.files = sorted(list_images(folder).items())
         self.transform = transform
         if not self.files:
-            raise DataError(f"{folder}: it holds no {', '.join(IMAGE_SUFFIXES)} files")
+            raise DataError(f"it holds no {', '.join(IMAGE_SUFFIXES)} files", folder)
 
     def __len__(self) -> int:
         return len(self.files)

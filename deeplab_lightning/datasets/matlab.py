@@ -12,27 +12,26 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from deeplab_lightning.datasets.images import MAX_PIXELS, DataError
 
 HEADER_SIZE = 128
 MATRIX, COMPRESSED = 14, 15
 STORAGE = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
-"""How the numbers of an element lie in the file, by the element's type."""
+"""Number format of an element in the file, by the element's type."""
 STRUCT = 2
 NUMBERS = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
-"""What the numbers of an array are in MATLAB, by the array's class."""
+"""Number format of an array in MATLAB, by the array's class."""
 MAX_BYTES = 4 * MAX_PIXELS
-"""Of a variable once it is decompressed."""
+"""Bytes that a variable may have once it is decompressed."""
 
 
 class _DamagedError(Exception):
-    """What is wrong with a file."""
+    """A fault of the format, without the name of the file."""
 
 
 class _Array(NamedTuple):
-    """One array: its class, its size, its name, and the elements that hold what is in it."""
+    """One array: its class, its shape, its name, and the elements that hold its content."""
 
     kind: int
     shape: tuple[int, ...]
@@ -40,16 +39,16 @@ class _Array(NamedTuple):
     contents: Iterator[tuple[int, bytes]]
 
 
-def read_matlab_labels(path: Path, variable: str, field: str | None = None) -> Image.Image:
-    """A label map of a MATLAB file as an 8-bit grey image.
+def read_matlab_labels(path: Path, variable: str, field: str | None = None) -> NDArray[np.uint8]:
+    """A label map (H, W) of a MATLAB file.
 
     Args:
-        path: of the file.
-        variable: that holds the map.
-        field: of the variable, where that is a struct.
+        path: The file.
+        variable: Name of the variable that holds the map.
+        field: Name of the field of the variable, where that is a struct.
 
     Raises:
-        DataError: it is missing, no MATLAB file, or holds no such label map of 8-bit values.
+        DataError: It is missing, no MATLAB file, or holds no such label map of 8-bit values.
     """
     try:
         content = path.read_bytes()
@@ -59,14 +58,14 @@ def read_matlab_labels(path: Path, variable: str, field: str | None = None) -> I
             array = _field(array, order, field.encode())
         labels = None if array is None else _numbers(array, order)
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
+        raise DataError("no such file", path) from error
     except (OSError, _DamagedError) as error:
-        raise DataError(f"{path}: cannot be read as a MATLAB file ({error})") from error
+        raise DataError(f"cannot be read as a MATLAB file ({error})", path) from error
     if labels is None:
-        raise DataError(f"{path}: it holds no {variable}{f'.{field}' if field else ''}")
+        raise DataError(f"it holds no {variable}{f'.{field}' if field else ''}", path)
     if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "ui" or labels.min() < 0 or labels.max() > 255:
-        raise DataError(f"{path}: its label map is {labels.dtype} of shape {labels.shape}; 8-bit values (H, W) are due")
-    return Image.fromarray(labels.astype(np.uint8))
+        raise DataError(f"its label map is {labels.dtype} of shape {labels.shape}; 8-bit values (H, W) are due", path)
+    return np.ascontiguousarray(labels, np.uint8)
 
 
 def _byte_order(content: bytes) -> str:
@@ -80,7 +79,7 @@ def _byte_order(content: bytes) -> str:
 
 
 def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
-    """Type and content of each element that bytes are made of."""
+    """Type and content of each element in a sequence of bytes."""
     start = 0
     while start < len(content):
         if start + 8 > len(content):

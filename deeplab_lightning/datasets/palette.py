@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 
 def _voc_palette() -> NDArray[np.uint8]:
-    """Bit k of a class index goes to one colour channel, high bits first; (256, 3)."""
+    """VOC's colours (256, 3): three bits of an index at a time go to the three channels, to their high bits first."""
     index = np.arange(256)
     palette = np.zeros((256, 3), np.uint8)
     for bit in range(8):

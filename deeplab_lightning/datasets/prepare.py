@@ -23,12 +23,19 @@ from deeplab_lightning.datasets.palette import PALETTE
 
 ATTEMPTS = 3
 SLACK = 100_000_000
-"""Bytes that an archive may unpack to beyond twice what it is known to."""
+"""Bytes that an archive may unpack to beyond twice its known size."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """One archive: addresses in order of trial, its MD5 where published, and what of it goes where under the root."""
+    """One archive.
+
+    Args:
+        urls: Addresses, in the order in which they are tried.
+        md5: MD5 of the archive, where it is published.
+        unpacks: Pairs of a folder in the archive and its place under the root.
+        unpacked_gb: Size of the content in 1e9 bytes.
+    """
 
     urls: tuple[str, ...]
     md5: str | None
@@ -38,7 +45,13 @@ class Archive:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: its archives, its licence, and what remains to be done once they are unpacked."""
+    """A data set.
+
+    Args:
+        archives: Archives that it comes in.
+        licence: Licence, as it is printed.
+        finish: Function that arranges each unpacked folder.
+    """
 
     archives: tuple[Archive, ...]
     licence: str
@@ -46,15 +59,15 @@ class Source:
 
 
 def prepare(name: str, root: Path, mirror: str | None = None) -> None:
-    """Download a data set, verify its checksum, and unpack it under a root; go on where an interrupt cut it short.
+    """Download a data set, verify its checksum, and unpack it under a root; an interrupted download goes on.
 
     Args:
-        name: a key of `SOURCES`.
-        root: folder that holds the data sets.
-        mirror: address of a folder with the same files, tried first.
+        name: Key of `SOURCES`.
+        root: Folder that holds the data sets.
+        mirror: Address of a folder with the same files, tried first.
 
     Raises:
-        DataError: no address serves the archive, a checksum is wrong, the disk is too small or the archive unsafe.
+        DataError: No address serves the archive, a checksum is wrong, the disk is too small or the archive unsafe.
     """
     source, console = SOURCES[name], Console()
     console.print(f"{name}: {source.licence}", highlight=False, soft_wrap=True)
@@ -65,7 +78,7 @@ def prepare(name: str, root: Path, mirror: str | None = None) -> None:
             console.print(f"{', '.join(target for _, target in archive.unpacks)}: there already", highlight=False)
             continue
         path = download(archive, root, mirror)
-        unpack(path, missing, root, int(2e9 * archive.unpacked_gb) + SLACK, source.finish)
+        unpack(path, missing, root, max_bytes=int(2e9 * archive.unpacked_gb) + SLACK, finish=source.finish)
         path.unlink()
         console.print(f"{', '.join(str(root / target) for _, target in missing)}: done", highlight=False)
 
@@ -74,15 +87,13 @@ def download(archive: Archive, root: Path, mirror: str | None = None) -> Path:
     """Fetch an archive into `root`, from the first address that serves it whole and right.
 
     Raises:
-        DataError: no address does, or the archive is there already with another checksum than the published one.
+        DataError: No address does, or the archive is there already with another checksum than the published one.
     """
     name = archive.urls[0].rsplit("/", 1)[1]
     path, part = root / name, root / f"{name}.part"
     if path.exists():
         if archive.md5 is not None and (found := _md5(path)) != archive.md5:
-            raise DataError(
-                f"{path}: its MD5 is {found}, published is {archive.md5}; remove it to have it fetched anew"
-            )
+            raise DataError(f"its MD5 is {found}, published is {archive.md5}; remove it to have it fetched anew", path)
         return path
     reasons: list[str] = []
     for url in ((f"{mirror.rstrip('/')}/{name}",) if mirror else ()) + archive.urls:
@@ -104,11 +115,11 @@ def download(archive: Archive, root: Path, mirror: str | None = None) -> Path:
 
 
 def _fetch(url: str, part: Path, unpacked_gb: float) -> None:
-    """Download into `part`, behind what is there already.
+    """Download into `part`, behind the bytes that are there already.
 
     Raises:
-        OSError: the connection breaks; what came stays in `part`.
-        DataError: the disk is too small.
+        OSError: The connection breaks; the bytes that came stay in `part`.
+        DataError: The disk is too small.
     """
     start = part.stat().st_size if part.exists() else 0
     request = Request(url, headers={"Range": f"bytes={start}-"} if start else {})
@@ -134,9 +145,8 @@ def _fetch(url: str, part: Path, unpacked_gb: float) -> None:
 def _check_disk(folder: Path, needed: int, name: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise DataError(
-            f"{folder}: {name} needs {needed / 1e9:.2f} GB with its contents, but {free / 1e9:.2f} GB are free"
-        )
+        fault = f"{name} needs {needed / 1e9:.2f} GB with its contents, but {free / 1e9:.2f} GB are free"
+        raise DataError(fault, folder)
 
 
 def _progress() -> Progress:
@@ -146,11 +156,8 @@ def _progress() -> Progress:
 
 
 def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
-        while block := file.read(CHUNK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 CAMVID_NAMES = (
@@ -159,7 +166,7 @@ CAMVID_NAMES = (
 
 
 def arrange_camvid(folder: Path) -> None:
-    """Turn the SegNet tutorial's tree into the VOC layout, its void 11 into 255; images stay as they are."""
+    """Turn the SegNet tutorial's tree into the VOC layout, and its void 11 into 255; images stay as they are."""
     for split in ("train", "val", "test"):
         image_ids = sorted(path.stem for path in (folder / split).glob("*.png"))
         for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
@@ -180,17 +187,26 @@ VOC_FILE = "pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"
 SBD_FILE = "Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz"
 CAMVID_COMMIT = "bb68b64e72cb004b3ed927fee0f5624dd8097498"
 CAMVID_SHA256 = "e0dce7f822cf7f3137c084a363f5e0cd6bef8a641afb935931c3b7f5447bed0d"
-"""Of the names and contents of the commit's pictures: the server packs its archives anew, in bytes of no fixed kind."""
+"""SHA-256 of the names and contents of the commit's pictures.
+
+The archive itself has none: the server packs it anew, and its bytes may change.
+"""
 
 
 def verify_and_arrange_camvid(folder: Path) -> None:
-    """Arrange the tree, unless its pictures are not those of the commit, which is a DataError."""
+    """Arrange the tree.
+
+    Raises:
+        DataError: Its pictures are not those of the commit.
+    """
     digest = hashlib.sha256()
     for name in sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png")):
         digest.update(name.encode() + b"\0" + hashlib.sha256((folder / name).read_bytes()).digest())
     if digest.hexdigest() != CAMVID_SHA256:
-        words = f"the SHA-256 of its pictures is {digest.hexdigest()}, not {CAMVID_SHA256}"
-        raise DataError(f"{CAMVID_COMMIT}.zip: {words}; remove it and fetch it again")
+        fault = (
+            f"the SHA-256 of its pictures is {digest.hexdigest()}, not {CAMVID_SHA256}; remove it and fetch it again"
+        )
+        raise DataError(fault, Path(f"{CAMVID_COMMIT}.zip"))
     arrange_camvid(folder)
 
 
@@ -243,4 +259,4 @@ SOURCES = {
         verify_and_arrange_camvid,
     ),
 }
-"""What `deeplab data prepare` can fetch."""
+"""Data sets that `deeplab data prepare` can fetch, by name."""

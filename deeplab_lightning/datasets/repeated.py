@@ -12,11 +12,11 @@ from deeplab_lightning.datasets.segmentation import SegmentationDataset
 class RepeatedDataset(Dataset[Sample]):
     """All images of a data set, and after them some of them again, each time augmented in its own way.
 
-    The first copies keep their places and their augmentation: those are as without repetition.
+    The first copies are as without repetition, in place and in augmentation.
 
     Args:
-        dataset: the images.
-        extra: indices of the images to repeat, once for each time they occur.
+        dataset: The data set.
+        extra: Indices of the images to repeat, each as often as it is repeated.
     """
 
     def __init__(self, dataset: SegmentationDataset, extra: Sequence[int]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from deeplab_lightning.datasets.images import DataError, checked_mask
+from deeplab_lightning.datasets.images import DataError, mask_of
 from deeplab_lightning.datasets.matlab import read_matlab_labels
 from deeplab_lightning.datasets.segmentation import read_ids
 
@@ -15,17 +15,17 @@ def read_sbd_ids(root: Path) -> list[str]:
     """The ids of SBD's own train and val lists, in this order.
 
     Args:
-        root: the folder `dataset` of the release, with train.txt, val.txt and cls/.
+        root: Folder `dataset` of the release, with train.txt, val.txt and cls/.
 
     Raises:
-        DataError: a list is missing or faulty, or an id is in both.
+        DataError: A list is missing or faulty, or an id is in both.
     """
     image_ids: list[str] = []
     for split in ("train", "val"):
         image_ids += read_ids(root / f"{split}.txt", f"the ids of SBD's split {split!r}")
     if len(set(image_ids)) < len(image_ids):
         twice = next(image_id for number, image_id in enumerate(image_ids) if image_id in image_ids[:number])
-        raise DataError(f"{root}: the id {twice!r} is in both train.txt and val.txt")
+        raise DataError(f"the id {twice!r} is in both train.txt and val.txt", root)
     return image_ids
 
 
@@ -33,6 +33,6 @@ def read_sbd_mask(path: Path) -> Image.Image:
     """The class mask in a cls/*.mat file (GTcls.Segmentation): 0 to 20, and no void.
 
     Raises:
-        DataError: it is missing, no MATLAB file, without the field, or has a value that is no class.
+        DataError: It is missing, no MATLAB file, without the field, or has a value that is no class.
     """
-    return checked_mask(read_matlab_labels(path, "GTcls", "Segmentation"), path, NUM_CLASSES)
+    return mask_of(read_matlab_labels(path, "GTcls", "Segmentation"), path, NUM_CLASSES)

@@ -1,4 +1,4 @@
-"""What every data set of images with masks shares."""
+"""The base of the data sets: images with masks, id lists, and the files that ids name."""
 
 import codecs
 import copy
@@ -22,16 +22,16 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 class SegmentationDataset(Dataset[Sample]):
     """Images with masks; a subclass implements `mask`.
 
-    Items are asked for by index, or by (index, epoch): what a transform draws depends on (seed, epoch, index) alone, so
-    it is the same for any number of loader workers.
+    A key is an index, or (index, epoch). What a transform draws depends on (seed, epoch, index) alone, so that it is
+    the same for any number of loader workers.
 
     Args:
-        image_ids: one for each image.
-        images: their files.
-        mask_files: the files that their masks come from, one for each image.
-        num_classes: masks may hold 0 to num_classes - 1, and 255.
-        transform: applied to every sample.
-        seed: of what the transform draws.
+        image_ids: Ids of the images.
+        images: Files of the images.
+        mask_files: Files that the masks come from, one for each image.
+        num_classes: Number of classes; masks may hold 0 to num_classes - 1, and 255.
+        transform: Transform of every sample.
+        seed: Seed of what the transform draws.
     """
 
     has_masks = True
@@ -52,7 +52,7 @@ class SegmentationDataset(Dataset[Sample]):
         """The mask of an image: 8-bit grey, class indices and 255.
 
         Raises:
-            DataError: it cannot be read, or holds a value that is no class.
+            DataError: It cannot be read, or holds a value that is no class.
         """
         raise NotImplementedError
 
@@ -60,7 +60,7 @@ class SegmentationDataset(Dataset[Sample]):
         """An image and its mask, equal in size, before the transform.
 
         Raises:
-            DataError: either is faulty, or their sizes differ.
+            DataError: Either is faulty, or their sizes differ.
         """
         mask = self.mask(index)
         return read_image_of_mask(self.images[index], mask, self.mask_files[index]), mask
@@ -73,16 +73,16 @@ class SegmentationDataset(Dataset[Sample]):
         return self.sample(index, np.random.default_rng((self.seed, epoch, index)))
 
     def sample(self, index: int, rng: Generator) -> Sample:
-        """A sample, with what the transform draws drawn from `rng`."""
+        """A sample, whose transform draws from `rng`."""
         image, mask = self.pair(index)
         try:
             pixels, target = self.transform(image, mask, rng)
         except DataError as error:
-            raise DataError(f"{self.images[index]}: {error}") from error
+            raise DataError(str(error), self.images[index]) from error
         return {"image": pixels, "mask": target, "image_id": self.image_ids[index]}
 
     def settings(self) -> str:
-        """What else than the files decides on the masks, as one line."""
+        """The settings that the masks depend on, beside the files, as one line."""
         return f"{type(self).__name__} of {self.num_classes} classes"
 
     def fingerprint(self) -> str:
@@ -119,28 +119,28 @@ def read_ids(path: Path, what: str) -> list[str]:
     """The ids in a list file, one a line.
 
     Args:
-        path: of the list.
-        what: it lists, for the error message.
+        path: The list.
+        what: Name of its content, for the error message.
 
     Raises:
-        DataError: there is no such file, it is no text in UTF-8 or empty, or it holds an id twice, a path, or more than
+        DataError: There is no such file, it is no text in UTF-8 or empty, or it holds an id twice, a path, or more than
             one word in a line.
     """
     if not path.is_file():
-        raise NoSuchSplitError(f"{path}: no such file; it lists {what}, one a line")
+        raise NoSuchSplitError(f"no such file; it lists {what}, one a line", path)
     lines = [line.strip() for line in read_text(path).splitlines()]
     image_ids: dict[str, None] = {}
     for number, image_id in enumerate(lines, 1):
         if image_id in image_ids:
-            refuse(path, f"{path}, line {number}: the id {image_id!r} is there twice")
+            refuse(f"the id {image_id!r} is there twice", path, number)
         elif "/" in image_id or "\\" in image_id or len(image_id.split()) > 1:
-            refuse(path, f"{path}, line {number}: {image_id!r} is no id; an id is a file's name without its ending")
+            refuse(f"{image_id!r} is no id; an id is a file's name without its ending", path, number)
         elif image_id.lower().endswith(IMAGE_SUFFIXES):
-            refuse(path, f"{path}, line {number}: {image_id!r} has the ending of a file; an id has none")
+            refuse(f"{image_id!r} has the ending of a file; an id has none", path, number)
         elif image_id:
             image_ids[image_id] = None
     if not image_ids:
-        raise DataError(f"{path}: it lists no ids")
+        raise DataError("it lists no ids", path)
     return list(image_ids)
 
 
@@ -148,39 +148,38 @@ def read_text(path: Path) -> str:
     """The text in a file: UTF-8, or UTF-16 that says so by its byte order mark.
 
     Raises:
-        DataError: it cannot be read, or is in another encoding.
+        DataError: It cannot be read, or is in another encoding.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        raise DataError(f"cannot be read ({error.strerror})", path) from error
     encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
         found = "damaged UTF-16" if encoding == "utf-16" else "no UTF-8, perhaps Latin-1"
-        raise DataError(
-            f"{path}, line {number}: byte 0x{content[error.start]:02x} is {found}; save the file as UTF-8"
-        ) from error
+        fault = f"byte 0x{content[error.start]:02x} is {found}; save the file as UTF-8"
+        raise DataError(fault, path, number) from error
     if "\0" in text:
-        raise DataError(f"{path}: it holds zero bytes, as UTF-16 and UTF-32 do; save the file as UTF-8")
+        raise DataError("it holds zero bytes, as UTF-16 and UTF-32 do; save the file as UTF-8", path)
     return text
 
 
 def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
-    """The files of a folder that end so, by their names without the ending.
+    """The files of a folder that have one of the endings, by their names without it.
 
     Raises:
-        DataError: there is no such folder, or two files share a name.
+        DataError: There is no such folder, or two files share a name.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
+        raise DataError("no such folder", folder)
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in suffixes:
             if other := files.get(path.stem):
-                refuse(path, f"{other} and {path.name} share one id")
+                refuse(f"it and {other.name} share one id", path)
             files.setdefault(path.stem, path)
     return files
 
@@ -191,16 +190,16 @@ def find_files(
     """The file of each id.
 
     Args:
-        image_ids: to find.
-        folder: that holds the files.
-        list_path: where the ids come from, for the error message.
-        files: what there is, by id; the images of the folder when not given.
+        image_ids: The ids.
+        folder: Folder of the files.
+        list_path: File that the ids come from, for the error message.
+        files: Files that are there, by id; the images of the folder when not given.
 
     Raises:
-        DataError: one is missing.
+        DataError: One is missing.
     """
     files = list_images(folder) if files is None else files
     for image_id in image_ids:
         if image_id not in files:
-            refuse(folder / image_id, f"{folder / image_id}: no such file, but {list_path} lists its id")
+            refuse(f"no such file, but {list_path} lists its id", folder / image_id)
     return [files.get(image_id, folder / image_id) for image_id in image_ids]

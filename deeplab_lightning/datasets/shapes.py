@@ -61,7 +61,7 @@ OUTLINES: dict[str, Callable[[], list[Layer]]] = {
     "triangle": lambda: [([(0, -0.95), (0.9, 0.7), (-0.9, 0.7)], True)],
     "star": lambda: [(_star(), True)],
     "ring": lambda: [(_ellipse(0, 0, 0.9), True), (_ellipse(0, 0, 0.55), False)],
-    "cross": lambda: [(_bar(-0.95, 0, 0.95, 0, 0.34), True), (_bar(0, -0.95, 0, 0.95, 0.34), True)],
+    "cross": lambda: [(_bar(-0.95, 0, 0.95, 0, width=0.34), True), (_bar(0, -0.95, 0, 0.95, width=0.34), True)],
     "bicycle": lambda: list(_bicycle()),
 }
 
@@ -76,7 +76,7 @@ def _noise(rng: Generator, height: int, width: int) -> NDArray[np.float64]:
 
 
 def _coverage(rng: Generator, class_name: str, height: int, width: int) -> NDArray[np.float64]:
-    """One object at a random place, size and angle: how much of each pixel it covers, (height, width) in 0..1."""
+    """Share of each pixel, (height, width) in 0..1, that one object of random place, size and angle covers."""
     radius = rng.uniform(0.2, 0.36) * min(height, width)
     center_x, center_y = rng.uniform(0.12, 0.88) * width, rng.uniform(0.12, 0.88) * height
     angle = rng.uniform(-0.5, 0.5) if class_name == "bicycle" else rng.uniform(-math.pi, math.pi)
@@ -93,7 +93,7 @@ def _coverage(rng: Generator, class_name: str, height: int, width: int) -> NDArr
 
 
 def _texture(
-    rng: Generator, color: NDArray[np.float64], strength: float, height: int, width: int
+    rng: Generator, color: NDArray[np.float64], strength: float, *, height: int, width: int
 ) -> NDArray[np.float64]:
     """A surface (height, width, 3) of one colour with noise and, on every second one, stripes."""
     tone = _noise(rng, height, width) * strength
@@ -109,22 +109,22 @@ def render(rng: Generator, height: int, width: int, void_width: int = 1) -> tupl
     """Draw one scene.
 
     Args:
-        rng: all that is random.
-        height: of the image in pixels.
-        width: of the image in pixels.
-        void_width: pixels on either side of a boundary that become void; 0 for none.
+        rng: Generator of everything random.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        void_width: Pixels on either side of a boundary that become void; 0 for none.
 
     Returns:
         The RGB image and its palette mask.
     """
     gray = rng.uniform(70, 170)
-    pixels = _texture(rng, gray + rng.normal(0, 14, 3), 26, height, width)
+    pixels = _texture(rng, gray + rng.normal(0, 14, 3), strength=26, height=height, width=width)
     classes, objects = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
     for number in range(1, int(rng.integers(2, 5)) + 1):
         index = int(rng.integers(1, len(CLASS_NAMES)))
         coverage = _coverage(rng, CLASS_NAMES[index], height, width)
         color = np.array(OBJECT_COLORS[index - 1]) + rng.normal(0, 12, 3)
-        surface = _texture(rng, color, 18, height, width)
+        surface = _texture(rng, color, strength=18, height=height, width=width)
         pixels += coverage[..., None] * (surface - pixels)
         classes[coverage > 0.5], objects[coverage > 0.5] = index, number
     pixels += rng.normal(0, 5, pixels.shape)
@@ -154,18 +154,18 @@ def generate(
 ) -> None:
     """Write a Shapes tree in the VOC layout; the same arguments give the same files.
 
-    The id list of a split is written last, and a split that has its list is left alone: what an interrupt cut short is
-    made anew by the next call. The settings are kept in shapes.json.
+    The id list of a split is written last, and a split that has its list is left alone: the next call makes a split
+    anew that an interrupt cut short. The settings are kept in shapes.json.
 
     Args:
-        root: of the tree, created where missing.
-        num_images: by split name.
-        size: (H, W) of every image.
-        void_width: pixels on either side of a boundary that become void; 0 for none.
-        seed: of everything random.
+        root: Folder of the tree, created where missing.
+        num_images: Number of images by the name of the split.
+        size: Size (H, W) of every image.
+        void_width: Pixels on either side of a boundary that become void; 0 for none.
+        seed: Seed of everything random.
 
     Raises:
-        ValueError: the settings cannot work, or `root` holds a tree of other settings.
+        ValueError: The settings cannot work, or `root` holds a tree of other settings.
     """
     if min(num_images.values(), default=0) < 1 or min(size) < 16 or void_width < 0:
         raise ValueError(

@@ -16,12 +16,12 @@ GAP = 4
 
 
 def grid(dataset: SegmentationDataset, indices: Sequence[int], transform: TrainTransform) -> Image.Image:
-    """One row for each image: image and mask as they are, then of three epochs as the training sees them.
+    """One row for each image: image and mask as they are, then as the training sees them in three epochs.
 
     Args:
-        dataset: with the training's transform.
-        indices: of the images.
-        transform: the training's, which knows how to undo the normalisation.
+        dataset: Data set with the training's transform.
+        indices: Indices of the images.
+        transform: The training's transform, which undoes its normalisation.
     """
     rows: list[list[Image.Image]] = []
     for index in indices:

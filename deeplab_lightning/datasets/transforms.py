@@ -1,7 +1,8 @@
-"""Joint transforms of image and mask, each drawn from the generator it is given.
+"""Joint transforms of image and mask; all that is random is drawn from a given generator.
 
-What makes them fast: the image is scaled as 8-bit pixels in the order they are decoded in (the vectorised kernel of
-torch), the mask is resampled only where the crop is, and the pixels are normalised row by row into the crop itself.
+Three things make them fast: the image is scaled as 8-bit pixels in the order they are decoded in (torch has a
+vectorised kernel for that), the mask is resampled only within the crop, and the pixels are normalised row by row into
+the crop itself.
 """
 
 from collections.abc import Sequence
@@ -27,25 +28,25 @@ NORMALIZATIONS: dict[NormalizationName, tuple[tuple[float, float, float], tuple[
 
 
 HALVES_UP = 1e-6
-"""Keeps a place that lies half way between two pixels from falling to the lower one by an error of rounding."""
+"""Added to a place between pixels, so that half way between two is not rounded down by an error of rounding."""
 
 
 class Transform(Protocol):
     """Maps an image and its mask to tensors (3, H, W) float and (H, W) int64."""
 
     def __call__(self, image: Image.Image, mask: Image.Image, rng: Generator) -> tuple[Tensor, Tensor]:
-        """Apply it, drawing all that is random from `rng`."""
+        """Transform an image and its mask; everything random is drawn from `rng`."""
 
 
 class EvaluationTransform:
     """The whole image at its own size, normalised, its mask untouched.
 
     Args:
-        mean: of each RGB channel, in 0..1.
-        std: of each RGB channel, in 0..1.
-        bgr: the channels come out as BGR.
-        pad_to: (H, W) that the image is padded to at the right and the bottom, with the mean (0 once normalised); the
-            mask keeps its size. None for no padding.
+        mean: Mean of each RGB channel, in 0..1.
+        std: Standard deviation of each RGB channel, in 0..1.
+        bgr: Whether the channels come out as BGR.
+        pad_to: Size (H, W) that the image is padded to at the right and the bottom, with the mean (0 once normalised);
+            the mask keeps its size. None for no padding.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class EvaluationTransform:
         return self._normalize_into(torch.empty(image.height, image.width, 3), _pixels(image))
 
     def _normalize_into(self, canvas: Tensor, pixels: Tensor) -> Tensor:
-        """Normalise uint8 (h, w, 3) into the upper left of a canvas (H, W, 3); it comes back as (3, H, W)."""
+        """The canvas (H, W, 3) as (3, H, W), with uint8 pixels (h, w, 3) normalised into its upper left."""
         if self.bgr:
             pixels = pixels.flip(-1)
         height, width = pixels.shape[:2]
@@ -75,7 +76,12 @@ class EvaluationTransform:
         return canvas.permute(2, 0, 1)
 
     def denormalize(self, image: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """(3, H, W) normalised back to uint8 RGB (H, W, 3), or, without padding, of a size; exact, for it rounds."""
+        """The uint8 RGB pixels (h, w, 3) of a normalised image (3, H, W), exact by rounding.
+
+        Args:
+            image: The image.
+            size: Size (h, w) of the image without its padding; all of it when not given.
+        """
         height, width = size or image.shape[-2:]
         pixels = image[:, :height, :width].float().cpu()
         if self.bgr:
@@ -87,7 +93,7 @@ class EvaluationTransform:
         """Image and mask as tensors; nothing is random.
 
         Raises:
-            DataError: the image does not fit into `pad_to`.
+            DataError: The image does not fit into `pad_to`.
         """
         target = torch.from_numpy(np.array(mask)).long()
         if self.pad_to is None:
@@ -108,22 +114,26 @@ class TrainTransform(EvaluationTransform):
     both on one grid and without a low-pass filter.
 
     Args:
-        crop_size: (H, W) of what comes out.
-        scale_range: smallest and largest scale.
-        flip: mirror one image in two.
-        color_jitter: strength s: brightness, contrast and saturation each get a factor from [1 - s, 1 + s].
-        mean: of each RGB channel, in 0..1.
-        std: of each RGB channel, in 0..1.
-        bgr: the channels come out as BGR.
-        scale_step: draw from the scales that lie this far apart in scale_range; None draws uniformly from all of it.
-        align_corners: corner pixels stay at the corners, as in the TensorFlow release; else pixels are areas, as with
-            the Caffe releases. Both truncate the scaled sizes.
+        crop_size: Size (H, W) of the crop.
+        scale_range: Smallest and largest scale.
+        flip: Whether one image in two is mirrored.
+        color_jitter: Strength s; brightness, contrast and saturation each get a factor from [1 - s, 1 + s].
+        mean: Mean of each RGB channel, in 0..1.
+        std: Standard deviation of each RGB channel, in 0..1.
+        bgr: Whether the channels come out as BGR.
+        scale_step: Distance between the scales in scale_range that are drawn from; None draws uniformly from all of it.
+        align_corners: Whether corner pixels stay at the corners, as in the TensorFlow release; else pixels are areas,
+            as in the Caffe releases. Both truncate the scaled sizes.
+
+    Raises:
+        ValueError: A setting cannot work.
     """
 
     def __init__(
         self,
         crop_size: tuple[int, int],
         scale_range: tuple[float, float],
+        *,
         flip: bool,
         color_jitter: float,
         mean: Sequence[float],

@@ -26,17 +26,17 @@ NUM_IMAGES = {
 def split_ids(root: Path, split: str, sbd_root: Path | None = None) -> list[str]:
     """The ids of a split, those of the augmented splits by rule.
 
-    train_aug is what VOC's train, SBD's train and SBD's val list, without what VOC's val lists; trainval_aug is
-    train_aug and VOC's val.
+    train_aug has the ids of VOC's train, SBD's train and SBD's val, without those of VOC's val; trainval_aug has those
+    of train_aug and of VOC's val.
 
     Args:
-        root: VOC2012, with ImageSets/Segmentation.
-        split: train, val, trainval, test, train_aug or trainval_aug.
-        sbd_root: SBD's folder `dataset`; for the augmented splits.
+        root: Folder VOC2012, with ImageSets/Segmentation.
+        split: Name of the split: train, val, trainval, test, train_aug or trainval_aug.
+        sbd_root: SBD's folder `dataset`, for the augmented splits.
 
     Raises:
-        DataError: a list is missing or faulty.
-        ValueError: an augmented split without `sbd_root`.
+        DataError: A list is missing or faulty.
+        ValueError: The split is augmented, and `sbd_root` is not given.
     """
     if split not in AUGMENTED:
         return _voc_ids(root, split)
@@ -52,20 +52,21 @@ def _voc_ids(root: Path, split: str) -> list[str]:
 
 
 class VOCDataset(SegmentationDataset):
-    """A split of VOC 2012. Where an image has both a mask of VOC and one of SBD, VOC's is taken.
+    """A split of VOC 2012. Of an image that both VOC and SBD have a mask of, VOC's mask is taken.
 
     Images are VOC's throughout: its JPEGImages holds SBD's as well. Masks of VOC are in SegmentationClass and have void
-    borders; masks of SBD are read from its .mat files and have none. The split "test" has no masks: there all is void.
+    borders; masks of SBD are read from its .mat files and have none. The split "test" has no masks: all its pixels are
+    void.
 
     Args:
-        root: VOC2012, with JPEGImages, SegmentationClass and ImageSets.
-        split: train, val, trainval, test, train_aug or trainval_aug.
-        transform: applied to every sample.
-        sbd_root: SBD's folder `dataset`, with cls/, train.txt and val.txt; for the augmented splits.
-        seed: of what the transform draws.
+        root: Folder VOC2012, with JPEGImages, SegmentationClass and ImageSets.
+        split: Name of the split: train, val, trainval, test, train_aug or trainval_aug.
+        transform: Transform of every sample.
+        sbd_root: SBD's folder `dataset`, with cls/, train.txt and val.txt, for the augmented splits.
+        seed: Seed of what the transform draws.
 
     Raises:
-        DataError: a list, an image or a mask is missing.
+        DataError: A list, an image or a mask is missing.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class VOCDataset(SegmentationDataset):
         images = find_files(image_ids, root / "JPEGImages", origin)
         self.has_masks = split != WITHOUT_MASKS
         masks = self._find_masks(root, image_ids, origin, sbd_root) if self.has_masks else images
-        super().__init__(image_ids, images, masks, len(CLASS_NAMES), transform, seed)
+        super().__init__(image_ids, images, masks, num_classes=len(CLASS_NAMES), transform=transform, seed=seed)
 
     @staticmethod
     def _find_masks(root: Path, image_ids: list[str], origin: Path, sbd_root: Path | None) -> list[Path]:
@@ -86,7 +87,7 @@ class VOCDataset(SegmentationDataset):
         voc = {*_voc_ids(root, "train"), *_voc_ids(root, "val")} if others else set()
         for image_id in image_ids:
             if image_id in voc and image_id in others and image_id not in own:
-                refuse(folder / image_id, f"{folder / image_id}: no such file; SBD's mask is not taken for it")
+                refuse("no such file; SBD's mask is not taken for it", folder / image_id)
         return find_files(image_ids, folder, origin, others | own)
 
     def mask(self, index: int) -> Image.Image:

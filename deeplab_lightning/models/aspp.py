@@ -11,7 +11,7 @@ from deeplab_lightning.models.layers import conv_bn_relu, separable_conv_bn_relu
 
 
 class ImagePooling(nn.Module):
-    """Image-level features: the mean of the whole map, 1x1 convolution, BN, ReLU, spread over the map again."""
+    """Image-level features: the mean of the whole map through 1x1 convolution, BN and ReLU, spread over the map."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -31,15 +31,18 @@ class ASPP(nn.Module):
 
     Args:
         in_channels: C of the backbone's last features.
-        atrous_rates: rates as used: (6, 12, 18) at output stride 16, (12, 24, 36) at 8, (3, 6, 9) at 32; none leaves
+        atrous_rates: Rates as used: (6, 12, 18) at output stride 16, (12, 24, 36) at 8, (3, 6, 9) at 32; none leaves
             the 1x1 branch and image pooling, the head of MobileNetV2 (arXiv:1801.04381, section 6.3).
-        channels: of every branch and of the projection.
-        image_pooling: have the image-level branch.
-        separable: the 3x3 branches as atrous separable convolutions (v3+, section 3.1).
-        depthwise_norm: BN and ReLU inside the separable convolutions.
-        dropout: after the projection; 0.1 in the TensorFlow release.
-        conv3x3: one more 3x3 after it, separable if the branches are: torchvision and segmentation-models-pytorch have
+        channels: Channels of every branch and of the projection.
+        image_pooling: The image-level branch is there.
+        separable: The 3x3 branches are atrous separable convolutions (v3+, section 3.1).
+        depthwise_norm: BN and ReLU follow the depthwise half of the separable convolutions.
+        dropout: Probability of dropout after the projection; 0.1 in the TensorFlow release.
+        conv3x3: One more 3x3 follows, separable if the branches are: torchvision and segmentation-models-pytorch have
             it, the papers do not.
+
+    Raises:
+        ValueError: The rates cannot be, or `depthwise_norm` is false where nothing is separable.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class ASPP(nn.Module):
         in_channels: int,
         atrous_rates: Sequence[int] = (6, 12, 18),
         channels: int = 256,
+        *,
         image_pooling: bool = True,
         separable: bool = False,
         depthwise_norm: bool = True,
@@ -58,6 +62,7 @@ class ASPP(nn.Module):
             raise ValueError(
                 f"atrous_rates must hold rates of at least 1, and some without image_pooling, got {tuple(atrous_rates)}"
             )
+        self.out_channels = channels
         conv = atrous_conv(separable, depthwise_norm)
         branches: list[nn.Module] = [conv_bn_relu(in_channels, channels, 1)]
         branches += [conv(in_channels, channels, 3, dilation=rate) for rate in atrous_rates]
@@ -75,7 +80,15 @@ class ASPP(nn.Module):
 
 
 def atrous_conv(separable: bool, depthwise_norm: bool) -> Callable[..., nn.Sequential]:
-    """The plain or the separable convolution with BN and ReLU; both take channels, kernel size and dilation."""
+    """Choose the plain or the separable convolution with BN and ReLU; both take channels, kernel size and dilation.
+
+    Args:
+        separable: The convolution is an atrous separable one.
+        depthwise_norm: BN and ReLU follow its depthwise half.
+
+    Raises:
+        ValueError: `depthwise_norm` is false for a plain convolution, which has no such half.
+    """
     if separable:
         return partial(separable_conv_bn_relu, depthwise_norm=depthwise_norm)
     if not depthwise_norm:

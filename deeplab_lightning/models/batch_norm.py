@@ -1,4 +1,4 @@
-"""Batch norm: find it, set its momentum, fall back where a channel has a single value."""
+"""Batch norm: a layer that works where a channel has a single value, and ways to find all and to set their momentum."""
 
 from collections.abc import Iterator
 
@@ -17,18 +17,17 @@ class RescuedBatchNorm2d(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
         """Normalise (B, C, h, w)."""
         if self.training and input.numel() == input.shape[1]:
-            return F.batch_norm(
-                input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
-            )
+            statistics = self.running_mean, self.running_var
+            return F.batch_norm(input, *statistics, self.weight, self.bias, training=False, eps=self.eps)
         return super().forward(input)
 
 
 def batch_norms(network: nn.Module) -> Iterator[_BatchNorm]:
-    """All batch norms of a network, synchronised ones too."""
+    """Find all batch norms of a network, synchronised ones too."""
     return (layer for layer in network.modules() if isinstance(layer, _BatchNorm))
 
 
 def set_momentum(network: nn.Module, momentum: float) -> None:
-    """Set by how much one batch moves the running statistics: 1 minus the decay that TensorFlow speaks of."""
+    """Set the share of one batch in the running statistics of every batch norm: 1 minus TensorFlow's decay."""
     for layer in batch_norms(network):
         layer.momentum = momentum

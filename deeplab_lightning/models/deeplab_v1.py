@@ -1,4 +1,4 @@
-"""DeepLab v1 (arXiv:1412.7062): VGG-16 with holes, a convolutional classifier, multi-scale prediction (MSc)."""
+"""DeepLab v1 (arXiv:1412.7062): an atrous VGG-16, a convolutional classifier, multi-scale prediction (MSc)."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from deeplab_lightning.models.vgg import VGG16, ConvolutionalFC, field_of_view, 
 
 BRANCH_CHANNELS = 128
 BRANCH_STRIDES = (8, 4, 2, 1, 1)
-DENSE_STRIDES = (8, 1, 2, 4, 8, 8)  # of the logits of fc8 and of each branch at test time
-POOL3, POOL4 = 3, 4  # the branches whose fillers differ; 0 is that of the image
+DENSE_STRIDES = (8, 1, 2, 4, 8, 8)  # strides of the logits of fc8 and of each branch at test time
+POOL3, POOL4 = 3, 4  # numbers of the branches whose fillers differ; branch 0 is the image's
 
 
 class MultiScalePrediction(nn.Module):
     """The MSc branches (section 4.3): the image and pool1 to pool4, each through a 3x3 and a 1x1 of 128 channels.
 
     In training the 3x3 strides down to the grid of the last features, by 8 from the image, then 4, 2, 1, 1. At test
-    time the same convolution runs with stride 1, so that a branch gives a map as fine as what it sees. Weights start
+    time the same convolution runs with stride 1, so that a branch gives a map as fine as its input. Weights start
     from N(0, 0.001), those of pool4's 1x1 from N(0, 0.005). Strides and fillers are those of the authors'
     train.prototxt and test.prototxt, the same for DeepLab-MSc and MSc-LargeFOV.
     """
@@ -28,7 +28,7 @@ class MultiScalePrediction(nn.Module):
         sources = zip((3, *VGG16.pool_channels), BRANCH_STRIDES, strict=True)
         self.branches = nn.ModuleList(
             nn.Sequential(
-                gaussian(nn.Conv2d(channels, BRANCH_CHANNELS, 3, stride, 1), 0.001),
+                gaussian(nn.Conv2d(channels, BRANCH_CHANNELS, 3, stride, padding=1), 0.001),
                 nn.ReLU(inplace=True),
                 nn.Dropout(0.5),
                 gaussian(nn.Conv2d(BRANCH_CHANNELS, BRANCH_CHANNELS, 1), 0.005 if number == POOL4 else 0.001),
@@ -40,7 +40,7 @@ class MultiScalePrediction(nn.Module):
 
     def forward(self, images: Tensor, pools: list[Tensor], size: tuple[int, int]) -> list[Tensor]:
         """Map images (B, 3, H, W) and four poolings to five maps (B, 128, *size)."""
-        # Ceil-mode pooling gives an even side one position more than a strided 3x3: zeros stand for it
+        # Of an even side, ceil-mode pooling makes one position more than a strided 3x3; zeros fill it
         maps = [branch(source) for branch, source in zip(self.branches, [images, *pools], strict=True)]
         return [F.pad(features, (0, size[1] - features.shape[3], 0, size[0] - features.shape[2])) for features in maps]
 
@@ -66,15 +66,19 @@ class DeepLabV1(SegmentationNetwork):
     in more than an upsampling for MSc and for poolings of 2x2.
 
     Args:
-        num_classes: K, background included.
-        kernel_size: Side of fc6's kernel.
-        rate: Atrous rate of fc6.
-        fc_channels: Channels of fc6 and fc7.
-        multi_scale: The MSc branches are added; logits are the sum of all six classifiers.
-        pool_size: Side of pool1 to pool4: 3, or 2 as in the release's 4x4 model.
+        num_classes: Number of classes K, background included.
+        kernel_size: Side of fc6's kernel: 3 (LargeFOV), 4 or 7.
+        rate: Atrous rate of fc6: 12 (LargeFOV), 8 or 4.
+        fc_channels: Channels of fc6 and fc7: 1024 (LargeFOV) or 4096.
+        multi_scale: The MSc branches on the image and pool1 to pool4 are added; logits are the sum of all six
+            classifiers.
+        pool_size: Side of pool1 to pool4: 3, or 2 as in the release's 4x4 model, which trains on sides of 8k + 2.
         pool5a: The trunk ends in an average pooling, as in the release's LargeFOV and MSc-LargeFOV.
         pretrained: ImageNet weights are loaded into the trunk, and thinned out into fc6 and fc7.
-        align_corners: See `SegmentationNetwork`.
+        align_corners: Grid of the upsampling: True is Caffe's, exact for sides of 8k + 1.
+
+    Raises:
+        ValueError: A setting cannot work, alone or with another.
     """
 
     def __init__(

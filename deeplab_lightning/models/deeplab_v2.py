@@ -32,16 +32,17 @@ class DeepLabV2(SegmentationNetwork):
     train.prototxt of ASPP-L).
 
     Args:
-        num_classes: K, background included.
-        backbone: "vgg16", "resnet50" or "resnet101".
-        atrous_rates: Rates of the branches, as used.
+        num_classes: Number of classes K, background included.
+        backbone: One of "vgg16", "resnet50" or "resnet101".
+        atrous_rates: Rates of the branches as used: (6, 12, 18, 24) is ASPP-L, (2, 4, 8, 12) ASPP-S, (12,) LargeFOV.
         classifier_kernel_size: Side of the kernels of a ResNet's classifiers: 3, or 1 as in Table 4 before LargeFOV,
             with the rate 1.
-        stride_unit: Where the ResNet strides: "first_1x1" for weights that came from Caffe, "first" for torchvision's
-            (see `ResNet`).
-        input_scales: The shared network sees the image at each; their logits are fused by the maximum (section 3.2).
+        stride_unit: Unit of a ResNet's block that strides: "first_1x1" for weights that came from Caffe, "first" for
+            torchvision's (see `ResNet`).
+        input_scales: Scales at which the shared network sees the image, in training too. Logits are fused by the
+            maximum, and each scale has its own loss beside the fused one's ("MSC", section 3.2).
         pretrained: ImageNet weights are loaded into the backbone, and thinned out into every fc6 and fc7.
-        align_corners: See `SegmentationNetwork`.
+        align_corners: Grid of every bilinear resize: True is Caffe's.
 
     Raises:
         ValueError: A setting cannot work, or the backbone does not have it.
@@ -98,7 +99,7 @@ class DeepLabV2(SegmentationNetwork):
         return [self._forward_scale(self._scaled(images, scale)) for scale in self.input_scales]
 
     def fuse(self, logits: list[Tensor]) -> Tensor:
-        """The maximum, class by class, of logits upsampled to the grid of the first."""
+        """Take the maximum, class by class, of logits (B, K, h, w) upsampled to the grid of the first."""
         fused, *others = logits
         for other in others:
             fused = torch.maximum(fused, upsample(other, fused.shape[2:], self.align_corners))
@@ -115,5 +116,5 @@ class DeepLabV2(SegmentationNetwork):
 
 
 def scaled_side(side: int, scale: float, align_corners: bool) -> int:
-    """A side at a scale. With corners kept, 321 at 0.75 is 241, whose grid of stride 8 has 31 positions."""
+    """Scale the side of an image. With corners kept, 321 at 0.75 is 241, whose grid of stride 8 has 31 positions."""
     return max(1, round((side - 1) * scale) + 1 if align_corners else int(side * scale))

@@ -1,35 +1,33 @@
-"""DeepLabv3 (arXiv:1706.05587): a dilated backbone, ASPP, a classifier."""
+"""DeepLabv3 (arXiv:1706.05587): an atrous backbone, ASPP, a classifier."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
 from deeplab_lightning.models.aspp import ASPP
 from deeplab_lightning.models.encoders import build_backbone
 from deeplab_lightning.models.layers import SegmentationNetwork, classifier
-from deeplab_lightning.models.resnet import Stem, StrideUnit
 
 
-class DeepLabV3(SegmentationNetwork):
-    """Backbone, ASPP with image pooling, 1x1 classifier (section 3.3).
+class DeepLabV3Encoder(SegmentationNetwork):
+    """Backbone and ASPP: what DeepLabv3 and v3+ share (v3, section 3.3; v3+, section 3.1).
 
     Args:
-        num_classes: K, background included.
-        backbone: "resnet18" to "resnet101", "xception41", "xception65", "xception71", "mobilenet_v2",
+        num_classes: Number of classes K, background included.
+        backbone: One of "resnet18" to "resnet101", "xception41", "xception65", "xception71", "mobilenet_v2",
             "mobilenet_v3_large", an smp encoder name, or "tu-" and a timm name.
-        output_stride: of the backbone: 8, 16 or 32.
-        atrous_rates: of the ASPP, as used; double them when the output stride is halved. None leaves the 1x1 branch and
-            image pooling, MobileNetV2's light head.
-        multi_grid: unit rates of the ResNet's block4.
-        stem: of the ResNet.
-        stride_unit: of the ResNet's blocks; "first_dilated" exists for MobileNetV3 too.
-        relu_after_depthwise: of the Xception.
-        aspp_channels: of each ASPP branch and of the projection.
-        image_pooling: have the image-level branch.
-        dropout: after the projection.
-        aspp_conv3x3: have one more 3x3 before the classifier, as torchvision and segmentation-models-pytorch do.
-        pretrained: load ImageNet weights into the backbone.
-        align_corners: see `SegmentationNetwork`.
+        output_stride: Output stride of the backbone: 8, 16 or 32.
+        atrous_rates: Rates of the ASPP as used: (6, 12, 18) at output stride 16, (12, 24, 36) at 8. None leaves the 1x1
+            branch and image pooling, MobileNetV2's light head.
+        aspp_channels: Channels of each ASPP branch and of the projection.
+        image_pooling: The ASPP has the image-level branch.
+        dropout: Probability of dropout after the ASPP's projection.
+        aspp_conv3x3: One more 3x3 follows it, as in torchvision and segmentation-models-pytorch.
+        separable: The 3x3 convolutions are atrous separable ones.
+        depthwise_norm: BN and ReLU follow the depthwise half of those.
+        align_corners: Grid of every bilinear resize: False as in torchvision, True as in the TensorFlow release.
+        backbone_settings: Further arguments of `build_backbone`.
     """
 
     def __init__(
@@ -38,30 +36,42 @@ class DeepLabV3(SegmentationNetwork):
         backbone: str = "resnet101",
         output_stride: int = 16,
         atrous_rates: Sequence[int] = (6, 12, 18),
-        multi_grid: Sequence[int] = (1, 1, 1),
-        stem: Stem = "conv7x7",
-        stride_unit: StrideUnit = "first",
-        relu_after_depthwise: bool = False,
+        *,
         aspp_channels: int = 256,
         image_pooling: bool = True,
         dropout: float = 0.1,
         aspp_conv3x3: bool = False,
-        pretrained: bool = False,
+        separable: bool,
+        depthwise_norm: bool,
         align_corners: bool = False,
+        **backbone_settings: Any,
     ) -> None:
         super().__init__(num_classes, output_stride, align_corners)
-        self.backbone = build_backbone(
-            backbone,
-            output_stride,
-            multi_grid=multi_grid,
-            stem=stem,
-            stride_unit=stride_unit,
-            relu_after_depthwise=relu_after_depthwise,
-            pretrained=pretrained,
+        self.backbone = build_backbone(backbone, output_stride, **backbone_settings)
+        self.aspp = ASPP(
+            self.backbone.out_channels,
+            atrous_rates,
+            aspp_channels,
+            image_pooling=image_pooling,
+            separable=separable,
+            depthwise_norm=depthwise_norm,
+            dropout=dropout,
+            conv3x3=aspp_conv3x3,
         )
-        channels = self.backbone.out_channels
-        self.aspp = ASPP(channels, atrous_rates, aspp_channels, image_pooling, dropout=dropout, conv3x3=aspp_conv3x3)
-        self.classifier = classifier(aspp_channels, num_classes)
+
+
+class DeepLabV3(DeepLabV3Encoder):
+    """Backbone, ASPP with image pooling, 1x1 classifier; logits at the output stride (section 3.3).
+
+    Args:
+        num_classes: Number of classes K, background included.
+        args: Further arguments of `DeepLabV3Encoder`, in its order.
+        kwargs: The same by name.
+    """
+
+    def __init__(self, num_classes: int, *args: Any, **kwargs: Any) -> None:
+        super().__init__(num_classes, *args, low_level_features="block", separable=False, depthwise_norm=True, **kwargs)
+        self.classifier = classifier(self.aspp.out_channels, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to logits (B, K, H/stride, W/stride)."""

@@ -1,26 +1,26 @@
 """DeepLabv3 with atrous convolution in cascade (arXiv:1706.05587, section 3.2): block5 to block7, no ASPP."""
 
-from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
 from deeplab_lightning.models.layers import SegmentationNetwork, classifier
-from deeplab_lightning.models.resnet import UNITS, ResNet, Stem, StrideUnit
+from deeplab_lightning.models.resnet import RESNETS, ResNet
 
 
 class DeepLabV3Cascade(SegmentationNetwork):
     """A ResNet of four to seven blocks and a 1x1 classifier on the last (Figure 3, Tables 1 to 4).
 
     Args:
-        num_classes: K, background included.
-        backbone: "resnet18" to "resnet101".
-        num_blocks: 4 to 7; block5 to block7 are copies of block4.
-        output_stride: 8, 16, ... up to 2 ** (num_blocks + 1), where no block is atrous.
-        multi_grid: unit rates of block4 and the blocks after it.
-        stem: of the ResNet.
-        stride_unit: of the ResNet's blocks.
-        pretrained: load ImageNet weights into block1 to block4.
-        align_corners: see `SegmentationNetwork`.
+        num_classes: Number of classes K, background included.
+        backbone: One of "resnet18" to "resnet101".
+        num_blocks: Number of blocks, 4 to 7; block5 to block7 are copies of block4.
+        output_stride: Output stride: 8, 16, ... up to 2 ** (num_blocks + 1), where no block is atrous.
+        align_corners: Grid of every bilinear resize: False as in torchvision, True as in the TensorFlow release.
+        resnet_settings: Further arguments of `ResNet`.
+
+    Raises:
+        ValueError: The backbone is no ResNet, or see `ResNet`.
     """
 
     def __init__(
@@ -29,24 +29,15 @@ class DeepLabV3Cascade(SegmentationNetwork):
         backbone: str = "resnet101",
         num_blocks: int = 7,
         output_stride: int = 16,
-        multi_grid: Sequence[int] = (1, 1, 1),
-        stem: Stem = "conv7x7",
-        stride_unit: StrideUnit = "first",
-        pretrained: bool = False,
+        *,
         align_corners: bool = False,
+        **resnet_settings: Any,
     ) -> None:
         super().__init__(num_classes, output_stride, align_corners)
-        if backbone not in {f"resnet{depth}" for depth in UNITS}:
-            raise ValueError(f"backbone must be one of {[f'resnet{depth}' for depth in UNITS]}, got {backbone!r}")
-        depth = int(backbone.removeprefix("resnet"))
+        if backbone not in RESNETS:
+            raise ValueError(f"backbone must be one of {[*RESNETS]}, got {backbone!r}")
         self.backbone = ResNet(
-            depth,
-            output_stride,
-            multi_grid,
-            stem,
-            stride_unit=stride_unit,
-            num_blocks=num_blocks,
-            pretrained=pretrained,
+            RESNETS[backbone], output_stride, num_blocks=num_blocks, low_level_features="block", **resnet_settings
         )
         self.classifier = classifier(self.backbone.out_channels, num_classes)
 

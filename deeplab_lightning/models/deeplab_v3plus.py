@@ -1,41 +1,41 @@
 """DeepLabv3+ (arXiv:1802.02611): DeepLabv3 as the encoder, a small decoder at stride 4."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from deeplab_lightning.models.aspp import ASPP, atrous_conv
-from deeplab_lightning.models.encoders import build_backbone
-from deeplab_lightning.models.layers import (
-    SegmentationNetwork,
-    classifier,
-    conv_bn_relu,
-    upsample,
-)
-from deeplab_lightning.models.resnet import LowLevelFeatures, Stem, StrideUnit
+from deeplab_lightning.models.aspp import atrous_conv
+from deeplab_lightning.models.deeplab_v3 import DeepLabV3Encoder
+from deeplab_lightning.models.layers import classifier, conv_bn_relu, upsample
+from deeplab_lightning.models.resnet import LowLevelFeatures
 
 
 class Decoder(nn.Module):
     """Join upsampled encoder features with reduced low-level features (section 3.1, Figure 2).
 
     Args:
-        low_level_channels: C of the backbone's low-level features, by stride.
         encoder_channels: C of the ASPP's output.
-        strides: of the low-level features to join, in turn: (4,), or (8, 4) for "Conv2 + Conv3" of Table 2.
-        reduced_channels: of the 1x1 that reduces the low-level features (48, Table 1).
-        channels: of the convolutions that refine (256, Table 2).
-        num_convs: how many of them after each join (2, Table 2).
-        kernel_size: of them (3, Table 2).
-        conv: builds one of them from channels in, channels out and kernel size.
-        align_corners: grid of the upsampling.
+        low_level_channels: C of the backbone's low-level features by their stride.
+        strides: Strides of the low-level features to join, in turn: (4,), or (8, 4) for "Conv2 + Conv3" of Table 2.
+        reduced_channels: Channels that a 1x1 reduces the low-level features to (48, Table 1).
+        channels: Channels of the convolutions that refine (256, Table 2).
+        num_convs: Number of these convolutions after each join (2, Table 2).
+        kernel_size: Side of their kernels (3, Table 2).
+        conv: Builder of one of them from channels in, channels out and kernel size.
+        align_corners: Grid of the upsampling.
+
+    Raises:
+        ValueError: A setting cannot work.
     """
 
     def __init__(
         self,
-        low_level_channels: dict[int, int],
         encoder_channels: int,
+        low_level_channels: Mapping[int, int],
+        *,
         strides: Sequence[int],
         reduced_channels: int,
         channels: int,
@@ -59,7 +59,7 @@ class Decoder(nn.Module):
             self.refine.append(nn.Sequential(*(conv(*pair, kernel_size) for pair in pairwise(widths))))
             encoder_channels = channels
 
-    def forward(self, low_level_features: dict[int, Tensor], features: Tensor) -> Tensor:
+    def forward(self, low_level_features: Mapping[int, Tensor], features: Tensor) -> Tensor:
         """Join (B, C1, H/4, W/4), and maybe those of stride 8, with (B, C2, h, w) to (B, channels, H/4, W/4)."""
         for stride, reduce, refine in zip(self.strides, self.reduce, self.refine, strict=True):
             reduced = reduce(low_level_features[stride])
@@ -67,51 +67,30 @@ class Decoder(nn.Module):
         return features
 
 
-class DeepLabV3Plus(SegmentationNetwork):
-    """Backbone, ASPP, decoder, 1x1 classifier; logits at stride 4.
+class DeepLabV3Plus(DeepLabV3Encoder):
+    """DeepLabv3's backbone and ASPP, a decoder, a 1x1 classifier; logits at stride 4.
 
     Args:
-        num_classes: K, background included.
-        backbone: "resnet18" to "resnet101", "xception41", "xception65", "xception71", "mobilenet_v2",
-            "mobilenet_v3_large", an smp encoder name, or "tu-" and a timm name.
-        output_stride: of the backbone: 8, 16 or 32.
-        atrous_rates: of the ASPP, as used; double them when the output stride is halved. None leaves the 1x1 branch and
-            image pooling, MobileNetV2's light head.
-        multi_grid: unit rates of the ResNet's block4.
-        stem: of the ResNet.
-        stride_unit: of the ResNet's blocks; "first_dilated" exists for MobileNetV3 too.
-        low_level_features: Which low-level features the ResNet gives: "block", or "conv3" as in the TensorFlow release.
-        relu_after_depthwise: of the Xception.
-        aspp_channels: of each ASPP branch and of the projection.
-        image_pooling: have the image-level branch.
-        dropout: after the ASPP's projection.
-        aspp_conv3x3: have one more 3x3 after the ASPP, as segmentation-models-pytorch does.
-        low_level_channels: the low-level features are reduced to so many (Table 1).
-        decoder_channels: of the decoder's convolutions (Table 2).
-        decoder_convs: how many convolutions the decoder has after each join (Table 2).
-        decoder_kernel_size: of the decoder's convolutions (Table 2).
-        decoder_strides: low-level features to join, in turn: [4], or [8, 4] (Table 2, "Conv2 + Conv3").
-        separable: make the 3x3 convolutions of ASPP and decoder separable (Table 5, "SC").
-        depthwise_norm: BN and ReLU inside those; segmentation-models-pytorch has none there.
-        pretrained: load ImageNet weights into the backbone.
-        align_corners: see `SegmentationNetwork`.
+        num_classes: Number of classes K, background included.
+        args: Further arguments of `DeepLabV3Encoder`, in its order.
+        low_level_features: Low-level features of a ResNet: "block", a block's last ones, or "conv3", what the last unit
+            but one adds to its shortcut, as in the TensorFlow release.
+        low_level_channels: Channels that the low-level features are reduced to (Table 1).
+        decoder_channels: Channels of the decoder's convolutions (Table 2).
+        decoder_convs: Number of the decoder's convolutions after each join (Table 2).
+        decoder_kernel_size: Side of the kernels of these convolutions (Table 2).
+        decoder_strides: Strides of the low-level features that the decoder joins, in turn: [4], or [8, 4] (Table 2,
+            "Conv2 + Conv3").
+        separable: The 3x3 convolutions of ASPP and decoder are atrous separable ones (Table 5, "SC").
+        depthwise_norm: BN and ReLU follow the depthwise half of those; segmentation-models-pytorch has none there.
+        kwargs: Further arguments of `DeepLabV3Encoder`, by name.
     """
 
     def __init__(
         self,
         num_classes: int,
-        backbone: str = "resnet101",
-        output_stride: int = 16,
-        atrous_rates: Sequence[int] = (6, 12, 18),
-        multi_grid: Sequence[int] = (1, 1, 1),
-        stem: Stem = "conv7x7",
-        stride_unit: StrideUnit = "first",
+        *args: Any,
         low_level_features: LowLevelFeatures = "block",
-        relu_after_depthwise: bool = False,
-        aspp_channels: int = 256,
-        image_pooling: bool = True,
-        dropout: float = 0.1,
-        aspp_conv3x3: bool = False,
         low_level_channels: int = 48,
         decoder_channels: int = 256,
         decoder_convs: int = 2,
@@ -119,35 +98,27 @@ class DeepLabV3Plus(SegmentationNetwork):
         decoder_strides: Sequence[int] = (4,),
         separable: bool = False,
         depthwise_norm: bool = True,
-        pretrained: bool = False,
-        align_corners: bool = False,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(num_classes, output_stride, align_corners)
-        self.logits_stride = 4
-        self.backbone = build_backbone(
-            backbone,
-            output_stride,
-            multi_grid=multi_grid,
-            stem=stem,
-            stride_unit=stride_unit,
+        super().__init__(
+            num_classes,
+            *args,
             low_level_features=low_level_features,
-            relu_after_depthwise=relu_after_depthwise,
-            pretrained=pretrained,
+            separable=separable,
+            depthwise_norm=depthwise_norm,
+            **kwargs,
         )
-        channels = self.backbone.out_channels
-        self.aspp = ASPP(
-            channels, atrous_rates, aspp_channels, image_pooling, separable, depthwise_norm, dropout, aspp_conv3x3
-        )
+        self.logits_stride = 4
         self.decoder = Decoder(
+            self.aspp.out_channels,
             self.backbone.low_level_channels,
-            aspp_channels,
-            decoder_strides,
-            low_level_channels,
-            decoder_channels,
-            decoder_convs,
-            decoder_kernel_size,
-            atrous_conv(separable, depthwise_norm),
-            align_corners,
+            strides=decoder_strides,
+            reduced_channels=low_level_channels,
+            channels=decoder_channels,
+            num_convs=decoder_convs,
+            kernel_size=decoder_kernel_size,
+            conv=atrous_conv(separable, depthwise_norm),
+            align_corners=self.align_corners,
         )
         self.classifier = classifier(decoder_channels, num_classes)
 

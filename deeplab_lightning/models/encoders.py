@@ -7,29 +7,29 @@ from torch import Tensor, nn
 
 from deeplab_lightning.models.imagenet import offline_message
 from deeplab_lightning.models.mobilenet import MobileNet
-from deeplab_lightning.models.resnet import UNITS, LowLevelFeatures, ResNet, Stem, StrideUnit
-from deeplab_lightning.models.xception import FLOWS, Xception
+from deeplab_lightning.models.resnet import RESNETS, LowLevelFeatures, ResNet, Stem, StrideUnit
+from deeplab_lightning.models.xception import XCEPTIONS, Xception
 from deeplab_lightning.usage import did_you_mean
 
 Backbone: TypeAlias = "ResNet | Xception | MobileNet | Encoder"
 CLASSIFIER_HEADS = (("_conv_head", "_bn1"), ("conv_head", "bn2"))
-"""What smp leaves in its EfficientNets of the classifiers that they were; no feature passes through it."""
+"""Parts of classifiers that smp leaves in its EfficientNets; no feature passes through them."""
 
 
 class Encoder(nn.Module):
     """An encoder of segmentation-models-pytorch as a backbone: low-level and last features.
 
-    Layers that no feature passes through are kept, for checkpoints hold them, and do not train.
+    Layers that no feature passes through stay, because published checkpoints hold them, but do not train.
 
     Args:
-        name: an smp name ("efficientnet-b0"; with or without "smp-" before it) or "tu-" and a timm name
+        name: Name in smp ("efficientnet-b0"; with or without "smp-" before it), or "tu-" and a name in timm
             ("tu-mobilenetv3_small_100").
-        output_stride: 8, 16 or 32; the encoder's own strides past it become rates.
-        pretrained: load the encoder's ImageNet weights.
+        output_stride: Output stride, 8, 16 or 32; the encoder's own strides past it become rates.
+        pretrained: The encoder's ImageNet weights are loaded.
 
     Raises:
-        ValueError: there is no such encoder, it cannot be dilated, or it has no features at stride 4.
-        ConnectionError: the weights cannot be downloaded.
+        ValueError: There is no such encoder, it cannot be dilated, or it has no features at stride 4.
+        ConnectionError: The weights cannot be downloaded.
     """
 
     def __init__(self, name: str, output_stride: int = 16, pretrained: bool = False) -> None:
@@ -51,7 +51,7 @@ class Encoder(nn.Module):
         except OSError as error:
             raise ConnectionError(offline_message(name, error)) from error
         for head in CLASSIFIER_HEADS:
-            if hasattr(self.encoder, head[0]):  # several processes would wait for its gradients
+            if hasattr(self.encoder, head[0]):  # with several processes, each would wait for their gradients for ever
                 for part in head:
                     self.encoder.get_submodule(part).requires_grad_(False)
         channels = self.encoder.out_channels
@@ -70,34 +70,39 @@ def build_backbone(
     name: str,
     output_stride: int,
     *,
-    multi_grid: Sequence[int],
-    stem: Stem,
-    stride_unit: StrideUnit,
+    multi_grid: Sequence[int] = (1, 1, 1),
+    stem: Stem = "conv7x7",
+    stride_unit: StrideUnit = "first",
     low_level_features: LowLevelFeatures = "block",
-    relu_after_depthwise: bool,
-    pretrained: bool,
+    relu_after_depthwise: bool = False,
+    pretrained: bool = False,
 ) -> Backbone:
-    """The backbone of that name.
+    """Build the backbone of a name.
 
-    "resnet18", "resnet34", "resnet50", "resnet101", "xception41", "xception65", "xception71", "mobilenet_v2" and
-    "mobilenet_v3_large" are this package's, all others smp's or timm's (see `Encoder`).
+    Args:
+        name: One of RESNETS or XCEPTIONS, "mobilenet_v2" or "mobilenet_v3_large"; all others are `Encoder`'s.
+        output_stride: Output stride: 8, 16 or 32.
+        multi_grid: Unit rates of a ResNet's block4.
+        stem: Stem of a ResNet: "conv7x7" or "three_conv3x3".
+        stride_unit: Unit of a ResNet's block that strides: "first" as in torchvision, "last" as in TensorFlow,
+            "first_1x1" as in Caffe, "first_dilated" as in segmentation-models-pytorch and torchvision's MobileNetV3.
+        low_level_features: Low-level features of a ResNet: "block" or "conv3"; see `ResNet`.
+        relu_after_depthwise: An Xception has a ReLU after every depthwise convolution; the release only at its end.
+        pretrained: ImageNet weights are loaded into the backbone.
 
     Raises:
-        ValueError: a setting is set that the backbone does not have.
+        ValueError: A setting is set that the backbone does not have.
     """
-    resnet = name in {f"resnet{depth}" for depth in UNITS}
-    xception = name in {f"xception{depth}" for depth in FLOWS}
-    if not resnet and (tuple(multi_grid) != (1, 1, 1) or stem != "conv7x7" or low_level_features != "block"):
+    if name not in RESNETS and (tuple(multi_grid) != (1, 1, 1) or stem != "conv7x7" or low_level_features != "block"):
         raise ValueError(f"multi_grid, stem and low_level_features act on ResNets only, not on backbone {name!r}")
-    if not xception and relu_after_depthwise:
+    if name not in XCEPTIONS and relu_after_depthwise:
         raise ValueError(f"relu_after_depthwise acts on Xception only, not on backbone {name!r}")
-    if resnet:
-        depth = int(name.removeprefix("resnet"))
+    if name in RESNETS:
         return ResNet(
-            depth,
+            RESNETS[name],
             output_stride,
             multi_grid,
-            stem,
+            stem=stem,
             stride_unit=stride_unit,
             low_level_features=low_level_features,
             pretrained=pretrained,
@@ -106,8 +111,8 @@ def build_backbone(
         return MobileNet(3, output_stride, stride_unit, pretrained)
     if stride_unit != "first":
         raise ValueError(f"stride_unit {stride_unit!r} does not exist for backbone {name!r}")
-    if xception:
-        return Xception(int(name.removeprefix("xception")), output_stride, relu_after_depthwise, pretrained)
+    if name in XCEPTIONS:
+        return Xception(XCEPTIONS[name], output_stride, relu_after_depthwise, pretrained)
     if name in ("mobilenet_v2", "mobilenet_v3_large"):
         return MobileNet(2 if name == "mobilenet_v2" else 3, output_stride, pretrained=pretrained)
     return Encoder(name, output_stride, pretrained)

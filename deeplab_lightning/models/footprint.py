@@ -1,4 +1,4 @@
-"""What one output of a stack of atrous convolutions sees of its input, and how evenly."""
+"""The receptive field of a stack of atrous convolutions: its side, its holes, its weights at the border."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def receptive_field(rates: Sequence[int], kernel_size: int = 3) -> int:
-    """Side of what an output sees through convolutions of these rates: each adds (kernel_size - 1) * rate."""
+    """Return the side of the receptive field of convolutions of these rates: each adds (kernel_size - 1) * rate."""
     return 1 + sum((kernel_size - 1) * rate for rate in rates)
 
 
 def footprint(rates: Sequence[int], kernel_size: int = 3) -> Tensor:
-    """How many paths lead from each input to one output, float64 (side, side); a 0 is a hole that it does not see."""
+    """Count the paths from each input to one output, float64 (side, side); a 0 is a hole in the receptive field."""
     paths, kernel = torch.ones(1, 1, 1, 1, dtype=torch.float64), torch.ones(1, 1, kernel_size, kernel_size).double()
     for rate in rates:
         paths = F.conv_transpose2d(paths, kernel, dilation=rate)
@@ -21,9 +21,9 @@ def footprint(rates: Sequence[int], kernel_size: int = 3) -> Tensor:
 
 
 def valid_weights(rate: int, side: int, kernel_size: int = 3) -> Tensor:
-    """How many weights of an atrous convolution fall on the map and not on its padding, int64 (side, side).
+    """Count the weights of an atrous convolution that fall on the map and not on its padding, int64 (side, side).
 
-    Where the rate nears the side, only the middle one does (v3, section 3.3 and Figure 4).
+    Where the rate nears the side of the map, only the middle weight does (v3, section 3.3 and Figure 4).
     """
     ones = torch.ones(1, 1, side, side), torch.ones(1, 1, kernel_size, kernel_size)
     return F.conv2d(*ones, padding=rate * (kernel_size - 1) // 2, dilation=rate)[0, 0].round().long()

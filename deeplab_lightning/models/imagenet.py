@@ -4,25 +4,32 @@ from torch import Tensor
 
 
 def imagenet_state_dict(name: str) -> dict[str, Tensor]:
-    """ImageNet weights without the last linear layer of ResNets and Xceptions, downloaded once into a cache.
+    """Load ImageNet weights, without the last linear layer of ResNets and Xceptions, from a cache or a download.
 
     Args:
-        name: a torchvision name ("resnet50", weights IMAGENET1K_V1) or "timm/" and a timm one: "timm/resnet101s" (three
-            3x3 stem), "timm/xception65.tf_in1k" (the TensorFlow release's).
+        name: Name in torchvision ("resnet50", weights IMAGENET1K_V1), or "timm/" and a name in timm: "timm/resnet101s"
+            (three 3x3 stem), "timm/xception65.tf_in1k" (the TensorFlow release's).
 
     Raises:
-        ValueError: no such weights are published.
-        ConnectionError: they cannot be downloaded and are not in the cache.
+        ValueError: No such weights are published.
+        ConnectionError: The weights cannot be downloaded and are not in the cache.
     """
     try:
-        state = _timm(name.removeprefix("timm/")) if name.startswith("timm/") else _torchvision(name)
+        state = (
+            timm_state_dict(name.removeprefix("timm/")) if name.startswith("timm/") else torchvision_state_dict(name)
+        )
     except (OSError, RuntimeError) as error:  # URLError is an OSError; the hub raises its own kinds of both
         raise ConnectionError(offline_message(name, error)) from error
     return {key: value for key, value in state.items() if not key.startswith(("fc.", "head."))}
 
 
 def offline_message(name: str, error: Exception) -> str:
-    """One sentence for weights that could not be had."""
+    """Word the error of weights that cannot be downloaded.
+
+    Args:
+        name: Name of the network that the weights are of.
+        error: Error of the download.
+    """
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return (
         f"the ImageNet weights of {name} cannot be downloaded ({reason}); "
@@ -30,14 +37,20 @@ def offline_message(name: str, error: Exception) -> str:
     )
 
 
-def _torchvision(name: str) -> dict[str, Tensor]:
+def torchvision_state_dict(name: str) -> dict[str, Tensor]:
+    """Load all tensors of torchvision's network of a name."""
     from torchvision.models import get_model_weights
 
     state: dict[str, Tensor] = get_model_weights(name)["IMAGENET1K_V1"].get_state_dict(progress=True, check_hash=True)
     return state
 
 
-def _timm(name: str) -> dict[str, Tensor]:
+def timm_state_dict(name: str) -> dict[str, Tensor]:
+    """Load all tensors of timm's network of a name.
+
+    Raises:
+        ValueError: timm publishes no weights for it.
+    """
     import timm
 
     if not timm.is_model_pretrained(name):

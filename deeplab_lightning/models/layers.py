@@ -13,19 +13,21 @@ from torch import Tensor, nn
 class SegmentationNetwork(nn.Module):
     """Base of all networks: images (B, 3, H, W) in, logits (B, K, H, W) out, any H and W.
 
-    `logits_stride` is the side of the image over that of these logits: 4 behind a decoder, else the output stride.
-    Its position i lies over pixel i * `logits_stride` + `grid_offset`.
-    `field_of_view` is the side in pixels that the classifier of v1 and v2 sees, counted as v1's Table 2 does; later
-    networks have none.
-
     A subclass holds at most the parts `backbone`, `aspp` (or `head`), `decoder` and `classifier`, and implements
     `forward_features`, which returns logits (B, K, h, w) on the grid of the features.
 
     Args:
-        num_classes: K, background included; 255 is never a class.
-        output_stride: side of the image over side of the backbone's last features.
-        align_corners: the grid of every bilinear upsampling. False is PyTorch's and torchvision's; True is that of
+        num_classes: Number of classes K, background included; 255 is never a class.
+        output_stride: Side of the image over side of the backbone's last features.
+        align_corners: Grid of every bilinear upsampling. False is PyTorch's and torchvision's; True is that of
             Caffe's Interp layer and of the TensorFlow release (core/utils.py), exact for sides of 16k + 1.
+
+    Attributes:
+        logits_stride: Side of the image over side of the features' logits: 4 behind a decoder, else the output stride.
+        grid_offset: Pixel under the first position of these logits; position i lies over pixel
+            i * `logits_stride` + `grid_offset`.
+        field_of_view: Side in pixels of the field of view of the classifier of v1 and v2, counted as v1's Table 2 does;
+            None for later networks.
     """
 
     field_of_view: int | None = None
@@ -57,7 +59,7 @@ def conv_bn_relu(
     builds ASPP and decoder (model.py).
     """
     padding = dilation * (kernel_size - 1) // 2
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=False)
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=padding, dilation=dilation, bias=False)
     nn.init.xavier_uniform_(conv.weight)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
@@ -71,7 +73,9 @@ def separable_conv_bn_relu(
     (`_split_separable_conv2d` of the TensorFlow model.py). Without `depthwise_norm` the first BN and ReLU are left out.
     """
     padding = dilation * (kernel_size - 1) // 2
-    depthwise = nn.Conv2d(in_channels, in_channels, kernel_size, 1, padding, dilation, groups=in_channels, bias=False)
+    depthwise = nn.Conv2d(
+        in_channels, in_channels, kernel_size, padding=padding, dilation=dilation, groups=in_channels, bias=False
+    )
     pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
     truncated_normal(depthwise.weight, 0.33)
     truncated_normal(pointwise.weight, 0.06)
@@ -87,7 +91,7 @@ def upsample(features: Tensor, size: Sequence[int], align_corners: bool) -> Tens
 
 
 def classifier(in_channels: int, num_classes: int) -> nn.Conv2d:
-    """The 1x1 convolution to K logits, weights from a truncated normal of 0.01 (TensorFlow model.py), bias 0."""
+    """Build the 1x1 convolution to K logits: weights from a truncated normal of 0.01 (TensorFlow model.py), bias 0."""
     layer = nn.Conv2d(in_channels, num_classes, 1)
     truncated_normal(layer.weight, 0.01)
     assert layer.bias is not None
@@ -98,13 +102,13 @@ def classifier(in_channels: int, num_classes: int) -> nn.Conv2d:
 def truncated_normal(weight: Tensor, std: float) -> None:
     """Fill a weight from N(0, std) cut off at two standard deviations, as TensorFlow's truncated normal is.
 
-    What is left has a standard deviation of 0.88 * std.
+    The values then have a standard deviation of 0.88 * std.
     """
     nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
 def gaussian(layer: nn.Conv2d, std: float) -> nn.Conv2d:
-    """The layer with weights from N(0, std) and bias 0, as Caffe starts new layers."""
+    """Initialise a layer's weights from N(0, std) and its bias with 0, as Caffe starts new layers, and return it."""
     nn.init.normal_(layer.weight, std=std)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -6,11 +6,20 @@ from torch import Tensor, nn
 
 from deeplab_lightning.models.imagenet import imagenet_state_dict
 
-EPS = {2: 1e-5, 3: 1e-3}  # of the batch norms, by version
+EPS = {2: 1e-5, 3: 1e-3}  # the batch norms' epsilon by version
 
 
 class Block(NamedTuple):
-    """One inverted residual of Table 2 (V2) or Table 1 (V3): channels of its expansion and output, and so on."""
+    """The settings of one inverted residual, a row of Table 2 (V2) or Table 1 (V3).
+
+    Args:
+        expanded: Channels of its expansion.
+        channels: Channels of its output.
+        kernel_size: Side of the depthwise kernel.
+        stride: Stride of the depthwise convolution.
+        squeeze: Squeeze and excitation follow the depthwise convolution.
+        activation: Class of its nonlinearity.
+    """
 
     expanded: int
     channels: int
@@ -62,8 +71,9 @@ class SqueezeExcitation(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        squeezed = max(8, (channels // 4 + 4) // 8 * 8)  # a quarter, to the nearest multiple of 8 ...
-        if squeezed < 0.9 * (channels // 4):  # ... but no more than a tenth less
+        quarter = channels // 4
+        squeezed = max(8, (quarter + 4) // 8 * 8)  # the nearest multiple of 8 ...
+        if squeezed < 0.9 * quarter:  # ... unless that takes more than a tenth away
             squeezed += 8
         self.fc1, self.fc2 = nn.Conv2d(channels, squeezed, 1), nn.Conv2d(squeezed, channels, 1)
         self.activation, self.scale_activation = nn.ReLU(inplace=True), nn.Hardsigmoid()
@@ -76,17 +86,31 @@ class SqueezeExcitation(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expansion, depthwise convolution, squeeze and excitation in some, linear 1x1 projection."""
+    """1x1 expansion, depthwise convolution, squeeze and excitation in some, linear 1x1 projection.
 
-    def __init__(self, in_channels: int, block: Block, stride: int, rate: int, version: Literal[2, 3]) -> None:
+    Args:
+        in_channels: C of the input.
+        block: Settings of the block.
+        stride: Stride that it has here, 1 where the network keeps its resolution.
+        rate: Atrous rate of the depthwise convolution.
+        version: Version of MobileNet, 2 or 3.
+    """
+
+    def __init__(self, in_channels: int, block: Block, *, stride: int, rate: int, version: Literal[2, 3]) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         eps = EPS[version]
         if block.expanded != in_channels:
             layers.append(_conv_bn(in_channels, block.expanded, 1, eps, activation=block.activation))
-        padding = rate * (block.kernel_size - 1) // 2
         depthwise = nn.Conv2d(
-            block.expanded, block.expanded, block.kernel_size, stride, padding, rate, block.expanded, bias=False
+            block.expanded,
+            block.expanded,
+            block.kernel_size,
+            stride,
+            padding=rate * (block.kernel_size - 1) // 2,
+            dilation=rate,
+            groups=block.expanded,
+            bias=False,
         )
         layers.append(nn.Sequential(depthwise, nn.BatchNorm2d(block.expanded, eps), block.activation(inplace=True)))
         self.num_to_depthwise = len(layers)
@@ -113,16 +137,20 @@ class InvertedResidual(nn.Module):
 class MobileNet(nn.Module):
     """MobileNetV2 up to its 320 channels, or MobileNetV3-Large up to its 960; parameters are named as torchvision's.
 
-    Where a block would stride past `output_stride` its stride becomes 1 and what follows uses a larger rate. The
+    Where a block would stride past `output_stride` its stride becomes 1, and the blocks after it use a larger rate. The
     low-level features are the depthwise convolution's in the last block at a stride, as in the TensorFlow release:
     144 and 192 channels at stride 4 and 8 in V2 (?), 72 and 120 in V3.
 
     Args:
-        version: 2 or 3.
-        output_stride: 8, 16 or 32; image side over side of the last features.
-        stride_unit: "first": a convolution that loses its stride keeps its rate, so that features at two output strides
-            agree. "first_dilated" (V3 only): it uses the larger rate already, as in torchvision's DeepLabv3.
-        pretrained: load ImageNet weights (torchvision's).
+        version: Version, 2 or 3.
+        output_stride: Image side over side of the last features: 8, 16 or 32.
+        stride_unit: Rate of a convolution that loses its stride. "first": the rate of the block before, so that
+            features at two output strides agree. "first_dilated" (V3 only): the larger rate already, as in
+            torchvision's DeepLabv3.
+        pretrained: ImageNet weights are loaded (torchvision's).
+
+    Raises:
+        ValueError: A setting is none of these.
     """
 
     def __init__(
@@ -142,7 +170,7 @@ class MobileNet(nn.Module):
         self.output_stride = output_stride
         blocks, eps = (V2_BLOCKS if version == 2 else V3_LARGE_BLOCKS), EPS[version]
         in_channels, activation = (32, nn.ReLU6) if version == 2 else (16, nn.Hardswish)
-        layers: list[nn.Module] = [_conv_bn(3, in_channels, 3, eps, 2, activation)]
+        layers: list[nn.Module] = [_conv_bn(3, in_channels, 3, eps, stride=2, activation=activation)]
         nominal_stride, stride_so_far, rate = 2, 2, 1
         self.low_level: dict[int, int] = {}  # stride -> index of the last block there
         self.low_level_channels: dict[int, int] = {}
@@ -150,7 +178,7 @@ class MobileNet(nn.Module):
             stride = block.stride if stride_so_far < output_stride else 1
             next_rate = rate * block.stride // stride
             own_rate = next_rate if stride_unit == "first_dilated" else rate
-            layers.append(InvertedResidual(in_channels, block, stride, own_rate, version))
+            layers.append(InvertedResidual(in_channels, block, stride=stride, rate=own_rate, version=version))
             nominal_stride *= block.stride
             if nominal_stride in (4, 8) and block.stride == 1:
                 self.low_level[nominal_stride], self.low_level_channels[nominal_stride] = index, block.expanded
@@ -189,9 +217,10 @@ def _conv_bn(
     out_channels: int,
     kernel_size: int,
     eps: float,
+    *,
     stride: int = 1,
     activation: type[nn.Module] | None = None,
 ) -> nn.Sequential:
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False)
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
     layers = [conv, nn.BatchNorm2d(out_channels, eps)]
     return nn.Sequential(*layers, *([activation(inplace=True)] if activation else []))

@@ -15,7 +15,8 @@ StrideUnit = Literal["first", "first_1x1", "first_dilated", "last"]
 LowLevelFeatures = Literal["block", "conv3"]
 
 UNITS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-CHANNELS = (64, 128, 256, 512)  # of block1 to block4
+RESNETS = {f"resnet{depth}": depth for depth in UNITS}
+CHANNELS = (64, 128, 256, 512)  # block1 to block4
 CASCADE = ("layer5.", "layer6.", "layer7.")
 
 
@@ -24,12 +25,12 @@ class Unit(nn.Module):
 
     Args:
         in_channels: C of the input.
-        channels: width of the unit; a bottleneck gives four times as many.
-        bottleneck: which of the two kinds.
-        stride: of the first or only 3x3 (of the first 1x1 with `stride_on_1x1`), and of the shortcut.
-        dilation: rate of that 3x3.
-        next_dilation: rate of what comes after it in the unit; differs from `dilation` where a stride was taken out.
-        stride_on_1x1: let the first 1x1 of a bottleneck stride, as in Caffe.
+        channels: Channels of the inner convolutions; a bottleneck gives four times as many.
+        bottleneck: The unit is a bottleneck.
+        stride: Stride of the first or only 3x3 (of the first 1x1 with `stride_on_1x1`), and of the shortcut.
+        dilation: Rate of that 3x3.
+        next_dilation: Rate of the 3x3 after it; differs from `dilation` where a stride was taken out.
+        stride_on_1x1: The first 1x1 of a bottleneck strides, as in Caffe.
     """
 
     def __init__(
@@ -49,14 +50,14 @@ class Unit(nn.Module):
             first, second = (stride, 1) if stride_on_1x1 else (1, stride)
             self.conv1 = nn.Conv2d(in_channels, channels, 1, first, bias=False)
             self.bn1 = nn.BatchNorm2d(channels)
-            self.conv2 = nn.Conv2d(channels, channels, 3, second, dilation, dilation, bias=False)
+            self.conv2 = nn.Conv2d(channels, channels, 3, second, padding=dilation, dilation=dilation, bias=False)
             self.bn2 = nn.BatchNorm2d(channels)
             self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
             self.bn3 = nn.BatchNorm2d(out_channels)
         else:
-            self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, dilation, dilation, bias=False)
+            self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=dilation, dilation=dilation, bias=False)
             self.bn1 = nn.BatchNorm2d(channels)
-            self.conv2 = nn.Conv2d(channels, out_channels, 3, 1, next_dilation, next_dilation, bias=False)
+            self.conv2 = nn.Conv2d(channels, out_channels, 3, padding=next_dilation, dilation=next_dilation, bias=False)
             self.bn2 = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module | None = None
@@ -80,7 +81,7 @@ class Unit(nn.Module):
         return residual
 
     def join(self, residual: Tensor, features: Tensor) -> Tensor:
-        """The unit's output from the residual and from the features (B, C, h, w) that went in."""
+        """Add the residual and the shortcut of the features (B, C, h, w) that went into the unit."""
         shortcut = features if self.downsample is None else self.downsample(features)
         joined: Tensor = self.relu(residual + shortcut)
         return joined
@@ -89,29 +90,31 @@ class Unit(nn.Module):
 class ResNet(nn.Module):
     """ResNet trunk that returns low-level and last features.
 
-    Where a stage would stride past `output_stride`, its stride becomes 1 and what follows uses a larger rate, so that
-    the features at a smaller output stride, subsampled, equal those at a larger one with the same weights. The names of
-    the parameters are torchvision's (and, for the three 3x3 stem, timm's), so ImageNet weights load as they are.
+    Where a block would stride past `output_stride`, its stride becomes 1 and the convolutions after it use a larger
+    rate, so that the features at a smaller output stride, subsampled, equal those at a larger one with the same
+    weights. The names of the parameters are torchvision's (and, for the three 3x3 stem, timm's), so ImageNet weights
+    load as they are.
 
     Args:
-        depth: 18, 34, 50 or 101.
-        output_stride: image side over side of the last features: 8, 16, 32, and on to 2 ** (num_blocks + 1).
-        multi_grid: unit rates of block4 and the blocks after it, in turn; each multiplies the block's rate (v3, section
+        depth: Number of layers: 18, 34, 50 or 101.
+        output_stride: Image side over side of the last features: 8, 16, 32, and on to 2 ** (num_blocks + 1).
+        multi_grid: Unit rates of block4 and the blocks after it, in turn; each multiplies the block's rate (v3, section
             3.2.1).
-        stem: one 7x7 (the paper's text) or three 3x3 of 64, 64, 128 channels (the released "beta" ResNets).
-        stride_unit: which unit of a block strides. "first": the first unit of block2 and up, where torchvision and timm
+        stem: First convolutions: "conv7x7" (the paper's text), or "three_conv3x3" of 64, 64, 128 channels (the
+            released "beta" ResNets).
+        stride_unit: Unit of a block that strides. "first": the first unit of block2 and up, where torchvision and timm
             have it; when such a unit loses its stride, its own 3x3 keeps the rate of the block before, as in training
             on ImageNet. "last": the last unit of every block but the last, as in the released TensorFlow models; the
             rates of block4 are then (2, 4, 8) at output stride 16 with multi_grid (1, 2, 4). "first_1x1": the first
             unit, on its 1x1, and pooling with ceil sizes, as in Caffe and v2. "first_dilated": as "first", but the 3x3
             that loses its stride uses the larger rate already, as in segmentation-models-pytorch; features at two
             output strides do not agree then.
-        num_blocks: 4, or up to 7: block5 to block7 are copies of block4 in cascade (v3, section 3.2).
-        low_level_features: "block": the last features of block1 at stride 4 and of block2 at stride 8. "conv3": in the
-            last unit but one of these blocks, what conv3 adds to the shortcut, as in the TensorFlow release
-            (feature_extractor.py: block1/unit_2 and block2/unit_3); bottlenecks only.
-        pretrained: load ImageNet weights (torchvision's, or timm's resnet101s and kin for the three 3x3 stem); blocks
-            after block4 start from random ones. These weights stride in the 3x3 of a block's first unit.
+        num_blocks: Number of blocks, 4 to 7; block5 to block7 are copies of block4 in cascade (v3, section 3.2).
+        low_level_features: Low-level features. "block": the last ones of block1 at stride 4 and of block2 at stride 8.
+            "conv3": in the last unit but one of these blocks, what conv3 adds to the shortcut, as in the TensorFlow
+            release (feature_extractor.py: block1/unit_2 and block2/unit_3); bottlenecks only.
+        pretrained: ImageNet weights are loaded (torchvision's, or timm's resnet101s and its like for the three 3x3
+            stem); blocks after block4 start at random. These weights stride in the 3x3 of a block's first unit.
 
     Raises:
         ValueError: A setting cannot work, or the ImageNet weights were trained with other strides.
@@ -122,6 +125,7 @@ class ResNet(nn.Module):
         depth: int,
         output_stride: int = 16,
         multi_grid: Sequence[int] = (1, 1, 1),
+        *,
         stem: Stem = "conv7x7",
         stride_unit: StrideUnit = "first",
         num_blocks: int = 4,
@@ -129,31 +133,13 @@ class ResNet(nn.Module):
         pretrained: bool = False,
     ) -> None:
         super().__init__()
-        if depth not in UNITS:
-            raise ValueError(f"depth must be one of {sorted(UNITS)}, got {depth}")
+        _check_units(depth, multi_grid, low_level_features)
+        _check_strides(depth, output_stride, stride_unit, num_blocks)
         if pretrained and stride_unit in ("first_1x1", "last"):
             raise ValueError(
                 "pretrained weights of torchvision and timm stride in the 3x3 of a block's first unit, "
                 f"not as stride_unit {stride_unit!r} says; set stride_unit to 'first', or pretrained to false"
             )
-        if not 4 <= num_blocks <= 7:
-            raise ValueError(f"num_blocks must be 4 to 7, got {num_blocks}")
-        strides = [2**power for power in range(3, num_blocks + 2)]
-        if output_stride not in strides:
-            raise ValueError(f"output_stride must be one of {strides} with {num_blocks} blocks, got {output_stride}")
-        if not multi_grid or min(multi_grid) < 1:
-            raise ValueError(f"multi_grid must hold rates of at least 1, got {tuple(multi_grid)}")
-        if len(multi_grid) > UNITS[depth][3] and max(multi_grid) > 1:
-            raise ValueError(f"block4 has {UNITS[depth][3]} units, too few for multi_grid {tuple(multi_grid)}")
-        if stride_unit not in ("first", "first_1x1", "first_dilated", "last"):
-            raise ValueError(f"stride_unit must be first, first_1x1, first_dilated or last, got {stride_unit!r}")
-        if low_level_features not in ("block", "conv3") or (low_level_features == "conv3" and depth < 50):
-            raise ValueError(
-                "low_level_features must be 'block', or 'conv3' for a ResNet with bottlenecks, "
-                f"got {low_level_features!r} for ResNet-{depth}"
-            )
-        if stride_unit == "first_1x1" and depth < 50:
-            raise ValueError(f"stride_unit 'first_1x1' needs bottlenecks, which ResNet-{depth} does not have")
         self.expansion = 4 if depth >= 50 else 1
         self.output_stride, self.stride_unit, self.num_blocks = output_stride, stride_unit, num_blocks
         self.low_level_features = low_level_features
@@ -188,7 +174,7 @@ class ResNet(nn.Module):
         return low_level, features
 
     def _low_level_block(self, layer: nn.Sequential, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The low-level features (B, C, h, w) of block1 or block2, and the block's output."""
+        """Run block1 or block2; return its low-level features (B, C, h, w) and its output."""
         if self.low_level_features == "conv3":
             before, unit = layer[:-2](features), layer[-2]
             assert isinstance(unit, Unit)
@@ -202,18 +188,18 @@ class ResNet(nn.Module):
 
     def _build_stem(self, stem: Stem) -> int:
         if stem == "conv7x7":
-            self.conv1: nn.Module = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+            self.conv1: nn.Module = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
             out_channels = 64
         elif stem == "three_conv3x3":
             out_channels = 128
             self.conv1 = nn.Sequential(
-                nn.Conv2d(3, 64, 3, 2, 1, bias=False),
+                nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(64),
                 nn.ReLU(inplace=True),
-                nn.Conv2d(64, 64, 3, 1, 1, bias=False),
+                nn.Conv2d(64, 64, 3, padding=1, bias=False),
                 nn.BatchNorm2d(64),
                 nn.ReLU(inplace=True),
-                nn.Conv2d(64, out_channels, 3, 1, 1, bias=False),
+                nn.Conv2d(64, out_channels, 3, padding=1, bias=False),
             )
         else:
             raise ValueError(f"stem must be 'conv7x7' or 'three_conv3x3', got {stem!r}")
@@ -223,16 +209,17 @@ class ResNet(nn.Module):
     def _build_block(self, block: int, units: int, multi_grid: Sequence[int]) -> nn.Sequential:
         last = self.stride_unit == "last"
         strides = block < self.num_blocks if last else block > 1
+        striding_unit = units - 1 if last else 0
         channels = CHANNELS[min(block, 4) - 1]
         layers = []
         for unit in range(units):
             stride, rate = 1, self.rate
-            if strides and unit == (units - 1 if last else 0):
+            if strides and unit == striding_unit:
                 if self.stride < self.output_stride:
                     stride = 2
                     self.stride *= 2
                 else:
-                    self.rate *= 2  # for all that follows the convolution that lost its stride
+                    self.rate *= 2  # after the convolution that lost its stride, in this unit and the following ones
                     if self.stride_unit in ("first_1x1", "first_dilated"):
                         rate = self.rate
             grid = multi_grid[unit % len(multi_grid)]
@@ -249,3 +236,29 @@ class ResNet(nn.Module):
             )
             self.channels = channels * self.expansion
         return nn.Sequential(*layers)
+
+
+def _check_units(depth: int, multi_grid: Sequence[int], low_level_features: str) -> None:
+    if depth not in UNITS:
+        raise ValueError(f"depth must be one of {sorted(UNITS)}, got {depth}")
+    if not multi_grid or min(multi_grid) < 1:
+        raise ValueError(f"multi_grid must hold rates of at least 1, got {tuple(multi_grid)}")
+    if len(multi_grid) > UNITS[depth][3] and max(multi_grid) > 1:
+        raise ValueError(f"block4 has {UNITS[depth][3]} units, too few for multi_grid {tuple(multi_grid)}")
+    if low_level_features not in ("block", "conv3") or (low_level_features == "conv3" and depth < 50):
+        raise ValueError(
+            "low_level_features must be 'block', or 'conv3' for a ResNet with bottlenecks, "
+            f"got {low_level_features!r} for ResNet-{depth}"
+        )
+
+
+def _check_strides(depth: int, output_stride: int, stride_unit: str, num_blocks: int) -> None:
+    if not 4 <= num_blocks <= 7:
+        raise ValueError(f"num_blocks must be 4 to 7, got {num_blocks}")
+    strides = [2**power for power in range(3, num_blocks + 2)]
+    if output_stride not in strides:
+        raise ValueError(f"output_stride must be one of {strides} with {num_blocks} blocks, got {output_stride}")
+    if stride_unit not in ("first", "first_1x1", "first_dilated", "last"):
+        raise ValueError(f"stride_unit must be first, first_1x1, first_dilated or last, got {stride_unit!r}")
+    if stride_unit == "first_1x1" and depth < 50:
+        raise ValueError(f"stride_unit 'first_1x1' needs bottlenecks, which ResNet-{depth} does not have")

@@ -1,4 +1,4 @@
-"""VGG-16 as DeepLab v1 and v2 use it: convolutional, output stride 8, holes in conv5.
+"""VGG-16 as DeepLab v1 and v2 use it: convolutional, output stride 8, atrous convolution in conv5.
 
 Simonyan and Zisserman, arXiv:1409.1556; as a trunk, arXiv:1412.7062, section 3.1.
 """
@@ -25,7 +25,7 @@ class VGG16(nn.Module):
     8i. With poolings of 2x2 a side of 306 becomes 154, 78, 40 and, by pool4, 39; position i lies over pixel 8i + 1.
 
     Args:
-        pool5a: The trunk ends in a 3x3 average pooling, as in the release's LargeFOV models alone.
+        pool5a: The trunk ends in a 3x3 average pooling, as in the release's LargeFOV models only.
         pool_size: Side of pool1 to pool4, 3 or 2. The release's 4x4 model has 2, its other models have 3; pool5 is 3x3
             in all of them.
     """
@@ -43,7 +43,7 @@ class VGG16(nn.Module):
         for number, stage in enumerate(STAGES):
             rate = 2 if number == 4 else 1
             for width in stage:
-                layers += [nn.Conv2d(channels, width, 3, 1, rate, rate), nn.ReLU(inplace=True)]
+                layers += [nn.Conv2d(channels, width, 3, padding=rate, dilation=rate), nn.ReLU(inplace=True)]
                 channels = width
             side = pool_size if number < 4 else 3
             padding = 0 if side == 2 and number == 3 else 1
@@ -72,7 +72,7 @@ class VGG16(nn.Module):
 class SlicedConv2d(nn.Conv2d):
     """A convolution that the CPU computes in slices of its output channels; with a bias, without groups.
 
-    oneDNN's gradient of a weight as large as that of the 7x7 fc6 takes minutes, in slices it takes seconds.
+    On the CPU, oneDNN takes minutes for the gradient of a weight as large as the 7x7 fc6's; in slices it takes seconds.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -88,9 +88,12 @@ class ConvolutionalFC(nn.Sequential):
     """fc6 and fc7 of VGG-16 as convolutions, each with ReLU and dropout of 0.5.
 
     Args:
-        kernel_size: of fc6.
-        rate: of fc6.
-        channels: of both; 4096 as on ImageNet, or 1024.
+        kernel_size: Side of fc6's kernel.
+        rate: Atrous rate of fc6.
+        channels: Channels of both: 4096 as on ImageNet, 1024 in LargeFOV.
+
+    Raises:
+        ValueError: The channels do not divide 4096, or fc6 cannot be with this kernel and rate.
     """
 
     def __init__(self, kernel_size: int, rate: int, channels: int) -> None:
@@ -100,13 +103,14 @@ class ConvolutionalFC(nn.Sequential):
             raise ValueError(f"kernel_size {kernel_size} with rate {rate} has no symmetric padding")
         if not 1 < kernel_size <= LINEAR_SIDE or rate < 1:
             raise ValueError(f"fc6 takes kernels of 2 to 7 and rates of at least 1, got {kernel_size} and {rate}")
-        fc6 = SlicedConv2d(VGG16.out_channels, channels, kernel_size, 1, (kernel_size - 1) * rate // 2, rate)
+        padding = (kernel_size - 1) * rate // 2
+        fc6 = SlicedConv2d(VGG16.out_channels, channels, kernel_size, padding=padding, dilation=rate)
         fc7 = nn.Conv2d(channels, channels, 1)
         super().__init__(fc6, nn.ReLU(inplace=True), nn.Dropout(0.5), fc7, nn.ReLU(inplace=True), nn.Dropout(0.5))
         initialize(self)
 
     def load_imagenet(self, state: dict[str, Tensor]) -> None:
-        """Take fc6 and fc7 from torchvision's VGG-16, thinned out in space and channels (v1, section 3.2)."""
+        """Load fc6 and fc7 from torchvision's VGG-16, thinned out in space and channels (v1, section 3.2)."""
         fc6, fc7 = self[0], self[3]
         assert isinstance(fc6, nn.Conv2d)
         assert isinstance(fc7, nn.Conv2d)
@@ -121,23 +125,23 @@ class ConvolutionalFC(nn.Sequential):
 
 
 def decimate_kernels(kernels: Tensor, channels: int, side: int) -> Tensor:
-    """Keep evenly spaced filters and positions of kernels (C, C', 7, 7): (channels, C', side, side).
+    """Keep evenly spaced filters and positions of kernels (C, C', 7, 7), to (channels, C', side, side).
 
     The papers keep a random quarter of the filters; hidden units have no order, so evenly spaced ones are as random.
-    Sides of 7, 4 and 3 keep every first, second and third position; others the nearest ones.
+    A side of 7 keeps every position, 4 every second and 3 every third; other sides keep the nearest ones.
     """
     positions = [round(index * (kernels.shape[-1] - 1) / (side - 1)) for index in range(side)]
     return kernels[:: len(kernels) // channels][:, :, positions][..., positions]
 
 
 def decimate_fc7(weight: Tensor, channels: int) -> Tensor:
-    """The rows and columns of a linear layer (C, C) that belong to the channels kept: (channels, channels, 1, 1)."""
+    """Keep the rows and columns of a linear layer (C, C) for the channels that stay, to (channels, channels, 1, 1)."""
     step = len(weight) // channels
     return weight[::step, ::step, None, None]
 
 
 def initialize(layer: nn.Module) -> None:
-    """He initialisation of all convolutions, biases 0."""
+    """Initialise all convolutions after He, their biases with 0."""
     for part in layer.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_in", nonlinearity="relu")
@@ -155,5 +159,5 @@ def load_imagenet(trunk: VGG16, heads: Iterable[nn.Module]) -> None:
 
 
 def field_of_view(kernel_size: int, rate: int) -> int:
-    """Side in pixels of what fc6 sees, as v1's Table 2 counts it, zero padding included."""
+    """Return the side in pixels of fc6's field of view as v1's Table 2 counts it, zero padding included."""
     return (kernel_size - 1) * rate * 8 + 32

@@ -1,7 +1,7 @@
 """Segmentation checkpoints published elsewhere, as networks of this package that give the same logits.
 
-Each function takes the source's state dictionary, renames its tensors and returns the network in evaluation mode. A
-tensor left over on either side is an error that lists it.
+Each function takes the source's state dictionary, renames its tensors and returns the network in evaluation mode. It
+raises an error that lists the tensors left over on either side.
 """
 
 import re
@@ -14,12 +14,12 @@ from deeplab_lightning.models.deeplab_v2 import DeepLabV2
 from deeplab_lightning.models.deeplab_v3 import DeepLabV3
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
 from deeplab_lightning.models.layers import SegmentationNetwork
-from deeplab_lightning.models.resnet import UNITS
+from deeplab_lightning.models.resnet import RESNETS
 
 StateDict = Mapping[str, Tensor]
 Network = TypeVar("Network", bound=SegmentationNetwork)
 
-# The ASPP of torchvision, which segmentation-models-pytorch has as well: (pattern, replacement), the first that fits.
+# The ASPP of torchvision and segmentation-models-pytorch: (pattern, replacement); the first that fits is applied.
 ASPP = [
     (r"\.convs\.4\.1\.", ".branches.4.conv."),
     (r"\.convs\.4\.2\.", ".branches.4.bn."),
@@ -30,6 +30,20 @@ SEPARABLE_ASPP = [
     (r"\.convs\.([123])\.0\.", r".branches.\1."),
     (r"\.convs\.([123])\.1\.", r".branches.\1.2."),
     ASPP[2],
+]
+SMP = [(r"^segmentation_head\.0\.", "classifier.")]
+SMP_V3 = [
+    (r"^decoder\.conv\.", "aspp.conv3x3.0."),
+    (r"^decoder\.bn\.", "aspp.conv3x3.1."),
+    (r"^decoder\.aspp\.", "aspp."),
+]
+SMP_V3PLUS = [
+    (r"^decoder\.aspp\.0\.", "aspp."),
+    (r"^decoder\.aspp\.1\.", "aspp.conv3x3."),
+    (r"^decoder\.aspp\.2\.", "aspp.conv3x3.2."),
+    (r"^decoder\.block1\.", "decoder.reduce.0."),
+    (r"^decoder\.block2\.0\.", "decoder.refine.0.0."),
+    (r"^decoder\.block2\.1\.", "decoder.refine.0.0.2."),
 ]
 KAZUTO1011 = [
     (r"layer1\.conv1\.conv\.", "backbone.conv1."),
@@ -43,14 +57,14 @@ KAZUTO1011_UNIT["shortcut"] = ("downsample.0", "downsample.1")
 def from_torchvision(
     name: Literal["deeplabv3_resnet50", "deeplabv3_resnet101", "deeplabv3_mobilenet_v3_large"], state_dict: StateDict
 ) -> DeepLabV3:
-    """The DeepLabv3 of torchvision of that name; its auxiliary classifier, used in training only, is left out.
+    """Convert a DeepLabv3 of torchvision; its auxiliary classifier, used in training only, is left out.
 
     Args:
-        name: as in torchvision.models.segmentation.
-        state_dict: of that model, for example `DeepLabV3_ResNet50_Weights.DEFAULT.get_state_dict()`.
+        name: Name in torchvision.models.segmentation.
+        state_dict: Tensors of that model, for example `DeepLabV3_ResNet50_Weights.DEFAULT.get_state_dict()`.
 
     Raises:
-        ValueError: no such model is known, or tensors are left over or missing.
+        ValueError: No such model is known, or tensors are left over or missing.
     """
     if name not in ("deeplabv3_resnet50", "deeplabv3_resnet101", "deeplabv3_mobilenet_v3_large"):
         raise ValueError(f"torchvision has no DeepLabv3 named {name!r}")
@@ -81,19 +95,19 @@ def from_smp(
     output_stride: int | None = None,
     atrous_rates: Sequence[int] = (12, 24, 36),
 ) -> DeepLabV3 | DeepLabV3Plus:
-    """The network of segmentation-models-pytorch with that class and encoder.
+    """Convert a network of segmentation-models-pytorch.
 
     Args:
-        architecture: name of the class there.
-        encoder: its `encoder_name`.
-        state_dict: of that model.
-        output_stride: its `encoder_output_stride`; smp's default (8 for DeepLabV3, 16 for DeepLabV3Plus) if not given.
-        atrous_rates: its `decoder_atrous_rates`.
+        architecture: Name of its class there.
+        encoder: Its `encoder_name`.
+        state_dict: Its tensors.
+        output_stride: Its `encoder_output_stride`; smp's default (8 for DeepLabV3, 16 for DeepLabV3Plus) if not given.
+        atrous_rates: Its `decoder_atrous_rates`.
 
     Raises:
-        ValueError: no such class is known, or tensors are left over or missing.
+        ValueError: No such class is known, or tensors are left over or missing.
     """
-    own = encoder in {f"resnet{depth}" for depth in UNITS}
+    own = encoder in RESNETS
     num_classes = _num_classes(state_dict, "segmentation_head.0.weight")
     settings: dict[str, Any] = {
         "backbone": encoder if own or encoder.startswith("tu-") else f"smp-{encoder}",
@@ -105,45 +119,30 @@ def from_smp(
         "aspp_conv3x3": True,
         "align_corners": True,
     }
-    rules = [
-        (r"^segmentation_head\.0\.", "classifier."),
-        (r"^encoder\.", "backbone." if own else "backbone.encoder."),
-    ]
+    renamed = _rename(state_dict, [*SMP, (r"^encoder\.", "backbone." if own else "backbone.encoder.")])
     if architecture == "DeepLabV3":
-        rules += [
-            (r"^decoder\.conv\.", "aspp.conv3x3.0."),
-            (r"^decoder\.bn\.", "aspp.conv3x3.1."),
-            (r"^decoder\.aspp\.", "aspp."),
-        ]
-        return _load(DeepLabV3(num_classes, **settings), _rename(_rename(state_dict, rules), ASPP))
+        network = DeepLabV3(num_classes, **settings)
+        return _load(network, _rename(_rename(renamed, SMP_V3), ASPP))
     if architecture != "DeepLabV3Plus":
         raise ValueError(f"architecture must be 'DeepLabV3' or 'DeepLabV3Plus', got {architecture!r}")
-    rules += [
-        (r"^decoder\.aspp\.0\.", "aspp."),
-        (r"^decoder\.aspp\.1\.", "aspp.conv3x3."),
-        (r"^decoder\.aspp\.2\.", "aspp.conv3x3.2."),
-        (r"^decoder\.block1\.", "decoder.reduce.0."),
-        (r"^decoder\.block2\.0\.", "decoder.refine.0.0."),
-        (r"^decoder\.block2\.1\.", "decoder.refine.0.0.2."),
-    ]
-    settings |= {"decoder_channels": settings["aspp_channels"], "decoder_convs": 1}
-    network = DeepLabV3Plus(num_classes, **settings, separable=True, depthwise_norm=False)
-    return _load(network, _rename(_rename(state_dict, rules), SEPARABLE_ASPP))
+    decoder = {"decoder_channels": settings["aspp_channels"], "decoder_convs": 1}
+    plus = DeepLabV3Plus(num_classes, separable=True, depthwise_norm=False, **decoder, **settings)
+    return _load(plus, _rename(_rename(renamed, SMP_V3PLUS), SEPARABLE_ASPP))
 
 
 def from_kazuto1011(
     name: Literal["deeplabv2_resnet101", "deeplabv2_resnet101_msc"], state_dict: StateDict
 ) -> DeepLabV2:
-    """The ResNet-101 DeepLab v2 of kazuto1011/deeplab-pytorch.
+    """Convert the ResNet-101 DeepLab v2 of kazuto1011/deeplab-pytorch.
 
     Its inputs are BGR in 0..255 minus the mean (the "caffe" normalization).
 
     Args:
-        name: with or without multi-scale inputs.
-        state_dict: of that model; the multi-scale one has "base." before every name.
+        name: Name of the model with or without multi-scale inputs.
+        state_dict: Its tensors; the multi-scale one has "base." before every name.
 
     Raises:
-        ValueError: no such model is known, or tensors are left over or missing.
+        ValueError: No such model is known, or tensors are left over or missing.
     """
     if name not in ("deeplabv2_resnet101", "deeplabv2_resnet101_msc"):
         raise ValueError(f"kazuto1011/deeplab-pytorch has no model named {name!r}")
@@ -172,15 +171,15 @@ def _num_classes(state_dict: StateDict, key: str) -> int:
 
 
 def _rename(state_dict: StateDict, rules: Sequence[tuple[str, object]]) -> StateDict:
-    """Apply the first rule that fits to each key."""
-    renamed = {}
-    for key, value in state_dict.items():
-        for pattern, replacement in rules:
-            new_key, count = re.subn(pattern, replacement, key, count=1)  # type: ignore[call-overload]
-            if count:
-                break
-        renamed[new_key] = value
-    return renamed
+    """Apply to each key the first rule that fits it."""
+    return {_renamed(key, rules): value for key, value in state_dict.items()}
+
+
+def _renamed(key: str, rules: Sequence[tuple[str, object]]) -> str:
+    for pattern, replacement in rules:
+        if re.search(pattern, key):
+            return re.sub(pattern, replacement, key, count=1)  # type: ignore[call-overload, no-any-return]
+    return key
 
 
 def _load(network: Network, state_dict: StateDict) -> Network:

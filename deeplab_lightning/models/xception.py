@@ -6,24 +6,36 @@ from torch import Tensor, nn
 
 from deeplab_lightning.models.imagenet import imagenet_state_dict
 
-EPS = 1e-3  # of the batch norms, as in the release
-# Per depth: channels of the entry flow, its strides, and the number of middle units.
+EPS = 1e-3  # the batch norms' epsilon in the release
+# By depth: channels of the entry flow's modules, their strides, and the number of middle modules.
 FLOWS = {
     41: ((128, 256, 728), (2, 2, 2), 8),
     65: ((128, 256, 728), (2, 2, 2), 16),
     71: ((128, 256, 256, 728, 728), (2, 1, 2, 1, 2), 16),
 }
+XCEPTIONS = {f"xception{depth}": depth for depth in FLOWS}
 LAST_CHANNELS = (1536, 1536, 2048)
 
 
 class SeparableConv(nn.Module):
-    """Depthwise 3x3, BN, then pointwise 1x1, BN; a ReLU after the depthwise one, or after both, if asked."""
+    """Depthwise 3x3, BN, then pointwise 1x1, BN; a ReLU follows either of them if asked.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output.
+        stride: Stride of the depthwise convolution.
+        rate: Atrous rate of the depthwise convolution.
+        relu_after_depthwise: A ReLU follows the depthwise convolution's BN.
+        relu: A ReLU follows the pointwise convolution's BN.
+    """
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, rate: int, relu_after_depthwise: bool, relu: bool
+        self, in_channels: int, out_channels: int, *, stride: int, rate: int, relu_after_depthwise: bool, relu: bool
     ) -> None:
         super().__init__()
-        self.conv_dw = nn.Conv2d(in_channels, in_channels, 3, stride, rate, rate, in_channels, bias=False)
+        self.conv_dw = nn.Conv2d(
+            in_channels, in_channels, 3, stride, padding=rate, dilation=rate, groups=in_channels, bias=False
+        )
         self.bn_dw = nn.BatchNorm2d(in_channels, EPS)
         self.act_dw = nn.ReLU(inplace=True) if relu_after_depthwise else nn.Identity()
         self.conv_pw = nn.Conv2d(in_channels, out_channels, 1, bias=False)
@@ -40,9 +52,9 @@ class SeparableConv(nn.Module):
 class ConvNorm(nn.Module):
     """Convolution and BN, with a ReLU in the root block and without one in a shortcut."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, relu: bool) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, *, relu: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
         self.bn = nn.BatchNorm2d(out_channels, EPS)
         self.act = nn.ReLU(inplace=True) if relu else nn.Identity()
 
@@ -52,11 +64,20 @@ class ConvNorm(nn.Module):
         return out
 
 
-class Module(nn.Module):
+class XceptionModule(nn.Module):
     """Three separable convolutions, the stride on the third, and a shortcut, projected in some (Figure 4).
 
     Entry, middle and the first exit module have a ReLU before each separable convolution and none inside, as the
     release has them. The last module ("exit2") has no shortcut, and its ReLUs after each convolution instead.
+
+    Args:
+        in_channels: C of the input.
+        channels: Channels of the three convolutions.
+        stride: Stride of the third convolution and of the shortcut.
+        rate: Atrous rate of the three convolutions.
+        project: The shortcut is a 1x1 convolution.
+        last: The module is the last one.
+        relu_after_depthwise: A ReLU follows every depthwise convolution.
     """
 
     def __init__(
@@ -75,7 +96,8 @@ class Module(nn.Module):
         self.stack = nn.Sequential()
         for number in range(1, 4):
             if not last:
-                # the input is the shortcut's too, and what goes into the third is the low-level features
+                # In place only the second: the first one's input is the shortcut's too, the third one's the low-level
+                # features
                 self.stack.add_module(f"act{number}", nn.ReLU(inplace=number == 2))
             conv = SeparableConv(
                 in_channels if number == 1 else channels[number - 2],
@@ -87,11 +109,12 @@ class Module(nn.Module):
             )
             self.stack.add_module(f"conv{number}", conv)
         self.shortcut = ConvNorm(in_channels, channels[-1], 1, stride, relu=False) if project else None
+        self.num_to_second = len(self.stack) * 2 // 3  # layers up to the second convolution
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, C, h, w) to the second convolution's output (B, C', h, w) and (B, C'', h / stride, w / stride)."""
-        middle = self.stack[: len(self.stack) * 2 // 3](features)
-        out = self.stack[len(self.stack) * 2 // 3 :](middle)
+        middle = self.stack[: self.num_to_second](features)
+        out = self.stack[self.num_to_second :](middle)
         if self.last:
             return middle, out
         return middle, out + (features if self.shortcut is None else self.shortcut(features))
@@ -105,11 +128,14 @@ class Xception(nn.Module):
     the module that strides away from them: 256 channels at stride 4, 728 at stride 8.
 
     Args:
-        depth: 41, 65 or 71.
-        output_stride: 8, 16 or 32; image side over side of the last features.
-        relu_after_depthwise: a ReLU after every depthwise convolution, as the paper's text says; the release, and with
-            it the ImageNet weights, has it in the last module only.
-        pretrained: load ImageNet weights (timm's, which are the release's).
+        depth: Number of layers: 41, 65 or 71.
+        output_stride: Image side over side of the last features: 8, 16 or 32.
+        relu_after_depthwise: A ReLU follows every depthwise convolution, as the paper's text says; the release, and
+            with it the ImageNet weights, has it in the last module only.
+        pretrained: ImageNet weights are loaded (timm's, which are the release's).
+
+    Raises:
+        ValueError: The depth or the output stride is none of these.
     """
 
     def __init__(
@@ -123,16 +149,17 @@ class Xception(nn.Module):
         self.output_stride, self.relu_after_depthwise = output_stride, relu_after_depthwise
         self.stem = nn.Sequential(ConvNorm(3, 32, 3, 2, relu=True), ConvNorm(32, 64, 3, 1, relu=True))
         entry, strides, num_middle = FLOWS[depth]
-        # At stride 4 and 8: the modules that stride away from there, at output stride 8 too
+        # The modules that stride away from stride 4 and from stride 8, whether or not they keep that stride
         self.low_level = {4: strides.index(2, 1), 8: len(strides) - 1}
         self.low_level_channels = {stride: entry[index] for stride, index in self.low_level.items()}
         plan = [((width,) * 3, stride) for width, stride in zip(entry, strides, strict=True)]
         plan += [((728,) * 3, 1)] * num_middle + [((728, 1024, 1024), 2), (LAST_CHANNELS, 1)]
         modules, in_channels, stride_so_far, rate = [], 64, 2, 1
         for channels, nominal_stride in plan:
-            stride, last = nominal_stride if stride_so_far < output_stride else 1, channels == LAST_CHANNELS
+            stride = nominal_stride if stride_so_far < output_stride else 1
+            last = channels == LAST_CHANNELS
             modules.append(
-                Module(
+                XceptionModule(
                     in_channels,
                     channels,
                     stride=stride,

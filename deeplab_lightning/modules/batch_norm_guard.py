@@ -1,4 +1,4 @@
-"""The guards against batch norm on too few images, and against statistics that cannot settle."""
+"""Warnings of batch norm on too few images, and of running statistics that cannot settle."""
 
 from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
@@ -7,11 +7,17 @@ from torch import nn
 from deeplab_lightning.models.batch_norm import batch_norms
 
 MIN_IMAGES = 12  # the least that the TensorFlow release's train.py recommends
-MAX_START = 0.05  # share of the starting statistics that an evaluation may still see
+MAX_START = 0.05  # share of the starting statistics that may be left at the end
 
 
 def warn_of_batch_norm(network: nn.Module, trainer: Trainer, starts_anew: bool) -> None:
-    """Both warnings, as a training starts; statistics of another run's weights have settled already."""
+    """Give both warnings as a training starts.
+
+    Args:
+        network: The network in training mode.
+        trainer: The trainer, with the batch size and the number of steps.
+        starts_anew: No weights of another run are the start; theirs come with statistics that have settled.
+    """
     if starts_anew:
         warn_of_slow_statistics(network, trainer.estimated_stepping_batches * trainer.accumulate_grad_batches)
     if trainer.datamodule is not None:  # type: ignore[attr-defined]
@@ -19,7 +25,7 @@ def warn_of_batch_norm(network: nn.Module, trainer: Trainer, starts_anew: bool) 
 
 
 def training_batch_norms(network: nn.Module) -> list[nn.Module]:
-    """The batch norms that are in training mode; frozen ones are not."""
+    """Find the batch norms that are in training mode; frozen ones are not."""
     return [layer for layer in batch_norms(network) if layer.training]
 
 
@@ -27,9 +33,9 @@ def warn_of_small_batches(network: nn.Module, batch_size: int, world_size: int) 
     """Warn where a batch norm that trains sees fewer than 12 images at a time.
 
     Args:
-        network: in training mode; frozen batch norms are in evaluation mode.
-        batch_size: images of a step, over all processes.
-        world_size: processes; each has its share of the images alone unless batch norm is synchronised.
+        network: The network in training mode; frozen batch norms are in evaluation mode.
+        batch_size: Number of images of a step, over all processes.
+        world_size: Number of processes; each normalises over its own images unless batch norm is synchronised.
     """
     training = training_batch_norms(network)
     if not training:
@@ -44,11 +50,11 @@ def warn_of_small_batches(network: nn.Module, batch_size: int, world_size: int) 
 
 
 def warn_of_slow_statistics(network: nn.Module, batches: float) -> None:
-    """Warn where the running statistics of a batch norm that trains will not have left their start at the end.
+    """Warn where the running statistics of a batch norm that trains will still hold much of their start at the end.
 
     Args:
-        network: in training mode; frozen batch norms are in evaluation mode.
-        batches: that each process sees in the whole training.
+        network: The network in training mode; frozen batch norms are in evaluation mode.
+        batches: Number of batches that each process sees in the whole training.
     """
     momentum = min((layer.momentum or 0.0 for layer in batch_norms(network) if layer.training), default=1.0)
     start = (1 - momentum) ** batches

@@ -1,77 +1,112 @@
-"""Which learning rate and weight decay each parameter gets, and how the rate falls."""
+"""The optimizer, the learning rate and weight decay of each parameter, and the schedule of the rates."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from deeplab_lightning.schedules import poly, step_decay
 
 
-def parameter_groups(
-    parts: Mapping[str, nn.Module],
-    lr: float,
-    weight_decay: float,
-    bias_lr_multiplier: float,
-    lr_multipliers: Mapping[str, float],
-) -> list[dict[str, Any]]:
-    """Every parameter that trains once, grouped by part and kind: weights, depthwise weights, biases, others.
-
-    Args:
-        parts: of the network, by name.
-        lr: of all but biases.
-        weight_decay: of weights; the other kinds have none.
-        bias_lr_multiplier: on the rate of the biases of convolutions.
-        lr_multipliers: on the rates of a part, biases included.
+@dataclass(frozen=True)
+class Optimization:
+    """The settings of an optimizer and its schedule; `SegmentationModule` describes each.
 
     Raises:
-        ValueError: `lr_multipliers` names a part that the network does not have, or nothing trains.
+        ValueError: The optimizer is unknown, or the schedule is not one of the two.
     """
-    parts = {name: part for name, part in parts.items() if any(True for _ in part.parameters())}
-    if unknown := set(lr_multipliers) - set(parts):
-        raise ValueError(f"lr_multipliers names {sorted(unknown)}, but the parts of the network are {sorted(parts)}")
-    groups: list[dict[str, Any]] = []
-    for name, part in parts.items():
-        rate = lr * lr_multipliers.get(name, 1.0)
-        kinds: dict[str, list[nn.Parameter]] = {}
-        for layer in part.modules():
-            for parameter in layer.parameters(recurse=False):
-                if parameter.requires_grad:
-                    kinds.setdefault(_kind(layer, parameter), []).append(parameter)
-        groups += [
+
+    optimizer: Literal["sgd", "adamw"]
+    lr: float
+    momentum: float
+    weight_decay: float
+    bias_lr_multiplier: float
+    lr_multipliers: Mapping[str, float]
+    poly_power: float | None
+    step_size: int | None
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("sgd", "adamw"):
+            raise ValueError(f"optimizer must be 'sgd' or 'adamw', got {self.optimizer!r}")
+        if (self.poly_power is None) == (self.step_size is None):
+            given = f"got {self.poly_power} and {self.step_size}"
+            raise ValueError(f"set poly_power or step_size, the other null; {given}")
+
+    def configure(self, parts: Mapping[str, nn.Module], max_steps: float) -> OptimizerLRScheduler:
+        """Build the optimizer, and the schedule to step after every step of it.
+
+        Args:
+            parts: The network's parts by name.
+            max_steps: The number of steps of the whole training, at whose end the poly schedule reaches 0.
+
+        Raises:
+            ValueError: See `parameter_groups`; or the poly schedule has no end.
+        """
+        groups = self.parameter_groups(parts)
+        optimizer: Optimizer
+        if self.optimizer == "sgd":
+            optimizer = SGD(groups, self.lr, self.momentum, fused=True)
+        else:
+            optimizer = AdamW(groups, self.lr, (self.momentum, 0.999), fused=True)
+        if self.step_size is not None:
+            schedule = LambdaLR(optimizer, partial(step_decay, step_size=self.step_size))
+        elif max_steps == float("inf"):
+            raise ValueError("the poly schedule needs an end: set trainer.max_steps or trainer.max_epochs")
+        else:
+            assert self.poly_power is not None
+            schedule = LambdaLR(optimizer, partial(poly, max_steps=int(max_steps), power=self.poly_power))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def parameter_groups(self, parts: Mapping[str, nn.Module]) -> list[dict[str, Any]]:
+        """Group every parameter that trains, each once, by part and kind: weights, depthwise weights, biases, others.
+
+        Args:
+            parts: The network's parts by name.
+
+        Raises:
+            ValueError: `lr_multipliers` names a part that the network does not have, or nothing trains.
+        """
+        parts = {name: part for name, part in parts.items() if any(True for _ in part.parameters())}
+        if unknown := set(self.lr_multipliers) - set(parts):
+            names = f"{sorted(unknown)}, but the parts of the network are {sorted(parts)}"
+            raise ValueError(f"lr_multipliers names {names}")
+        groups = [
             {
                 "name": f"{name}/{kind}",
                 "params": parameters,
-                "lr": rate * (bias_lr_multiplier if kind == "biases" else 1.0),
-                "weight_decay": weight_decay if kind == "weights" else 0.0,
+                "lr": self.lr * self.lr_multipliers.get(name, 1.0) * (self.bias_lr_multiplier if kind == BIASES else 1),
+                "weight_decay": self.weight_decay if kind == WEIGHTS else 0.0,
             }
-            for kind, parameters in kinds.items()
+            for name, part in parts.items()
+            for kind, parameters in _by_kind(part).items()
         ]
-    if not groups:
-        raise ValueError("every part of the network is frozen: there is nothing to train")
-    return groups
+        if not groups:
+            raise ValueError("every part of the network is frozen: there is nothing to train")
+        return groups
 
 
-def rate_factor(max_steps: float, poly_power: float | None, step_size: int | None) -> Callable[[int], float]:
-    """The factor of the learning rates by step: poly over max_steps, or a tenth after every step_size.
+WEIGHTS, DEPTHWISE, BIASES, NORMS, CRF = "weights", "depthwise", "biases", "norms", "crf"
+"""The kinds of parameters. Only weights decay: the TensorFlow release leaves depthwise ones out (model.py)."""
 
-    Raises:
-        ValueError: poly without an end.
-    """
-    if step_size is not None:
-        return partial(step_decay, step_size=step_size)
-    if max_steps == float("inf"):
-        raise ValueError("the poly schedule needs an end: set trainer.max_steps or trainer.max_epochs")
-    assert poly_power is not None
-    return partial(poly, max_steps=int(max_steps), power=poly_power)
+
+def _by_kind(part: nn.Module) -> dict[str, list[nn.Parameter]]:
+    kinds: dict[str, list[nn.Parameter]] = {}
+    for layer in part.modules():
+        for parameter in layer.parameters(recurse=False):
+            if parameter.requires_grad:
+                kinds.setdefault(_kind(layer, parameter), []).append(parameter)
+    return kinds
 
 
 def _kind(layer: nn.Module, parameter: nn.Parameter) -> str:
-    """Decayed "weights", "depthwise" weights, "biases" of convolutions; "norms", and "crf" for its own."""
     if not isinstance(layer, nn.Conv2d | nn.Linear):
-        return "norms" if isinstance(layer, _NormBase) else "crf"
+        return NORMS if isinstance(layer, _NormBase) else CRF
     if parameter.ndim == 1:
-        return "biases"
-    return "depthwise" if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1 else "weights"
+        return BIASES
+    return DEPTHWISE if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1 else WEIGHTS

@@ -1,11 +1,11 @@
-"""What the processes of a training share in a step."""
+"""Values shared by the processes of a training."""
 
 import torch.distributed
 from torch import Tensor
 
 
 def mean_over_ranks(value: Tensor) -> Tensor:
-    """The mean of a tensor over all processes, without gradient; the tensor itself where there is one process."""
+    """Average a tensor over all processes, without gradient; with one process it is returned as it is."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return value
     total = value.detach().clone()

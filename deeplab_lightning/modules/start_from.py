@@ -1,4 +1,4 @@
-"""Weights of another run: as the start of a training, or to go on with."""
+"""Weights of another run, as the start of a training or to go on with."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -13,24 +13,30 @@ from deeplab_lightning.checkpoint_file import read_checkpoint
 
 PREFIX = "network."
 UNTRAINED = "random, not trained"
-"""Origin of weights, in the words of the evaluation identity, of which a part at least was not trained."""
+"""The evaluation identity's word for weights of which at least a part was not trained."""
 WIRING = {"stride_unit": "first_1x1", "low_level_features": "block", "pool_size": 3, "pool5a": True}
-"""Settings that change what weights mean and no shape of theirs, with what a checkpoint means that lacks them."""
+"""Settings that change what weights mean but not their shapes, each with the value that older checkpoints, which lack
+the setting, were trained with."""
 
 
-def start_from(network: nn.Module, path: str, hparams: Mapping[str, Any]) -> str:
+def load_start(network: nn.Module, path: str, hparams: Mapping[str, Any]) -> str:
     """Load the weights of a run's checkpoint into a network that may have parts which that run did not have.
 
-    Every tensor of the checkpoint must fit, but for a classifier of another number of classes, which starts anew; every
-    tensor of the backbone must be there. What starts anew is logged. Poolings may differ, as those of MSc do from
-    the model that it starts from; where a ResNet strides may not.
+    Every tensor of the checkpoint must fit, except a classifier of another number of classes, which starts anew; every
+    tensor of the backbone must be there. The names of what starts anew are logged. The poolings may differ, as those of
+    MSc differ from the model that it starts from; the unit of a ResNet that strides may not.
+
+    Args:
+        network: The network, whose weights are replaced.
+        path: Path of the checkpoint.
+        hparams: Hyperparameters of the network's module.
 
     Returns:
-        Where the weights come from, in the words of the evaluation identity; UNTRAINED where a part starts anew.
+        The origin of the weights in the words of the evaluation identity; UNTRAINED where a part starts anew.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is of another network, or damaged, or no checkpoint.
+        FileNotFoundError: There is no such file.
+        ValueError: The file holds another network, or is damaged or no checkpoint.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"start_from: {path}: no such checkpoint")
@@ -59,7 +65,7 @@ def check_fits(checkpoint: Mapping[str, Any], module: LightningModule) -> None:
     """Refuse a checkpoint that a module cannot load.
 
     Raises:
-        ValueError: it is of another number of classes or of another network.
+        ValueError: The checkpoint holds another number of classes or another network.
     """
     theirs, own = checkpoint.get("hyper_parameters", {}), module.hparams
     shapes = {key: value.shape for key, value in checkpoint.get("state_dict", {}).items()}
@@ -87,14 +93,14 @@ def check_fits(checkpoint: Mapping[str, Any], module: LightningModule) -> None:
 
 
 def _path_of_checkpoint(module: LightningModule) -> str:
-    """The file that a trainer loads, where there is one."""
+    """Name the file that the module's trainer loads, where it has one."""
     with suppress(RuntimeError):  # a module that is not attached has no trainer
         return str(module.trainer.ckpt_path or "the checkpoint")
     return "the checkpoint"
 
 
 def _rewired(theirs: Mapping[str, Any] | None, own: Mapping[str, Any], names: Iterable[str]) -> str:
-    """The settings of these names that differ between a checkpoint's hyperparameters, if it has any, and one's own."""
+    """Describe the settings of these names that differ between a checkpoint's hyperparameters and the module's own."""
     if not theirs:
         return ""
     pairs = [(name, theirs.get(name, WIRING[name]), own[name]) for name in names if name in own]

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from deeplab_lightning.ablation.outcomes import Outcome, Outcomes, State
-from deeplab_lightning.identity import ungroup_records
 from deeplab_lightning.run_folder import JobKey
-from deeplab_lightning.scores import Score
+from deeplab_lightning.scores import ungroup_scores
 
 
 def read_runs(runs: Iterable[Any]) -> Outcomes:
@@ -37,10 +36,9 @@ def _key(run: Any) -> JobKey | None:
 def _read_done(run: Any, key: JobKey) -> Outcome:
     """The outcome of a run that is done; under the first protocol the key was what the table asked for."""
     summary, config = run.summary_metrics, run.config
-    records = ungroup_records(summary.get("evaluations", [])) if key.evaluation else []
     return Outcome(
         seconds=summary["seconds"],
-        scores=[Score.of_record(record) for record in records],
+        scores=ungroup_scores(summary.get("evaluations", [])) if key.evaluation else [],
         num_devices=config.get("environment", {}).get("num_devices", 1),
         batch_norm=config.get("batch", {}).get("batch_norm", ""),
         submission=summary.get("submission", ""),

@@ -1,1 +1,1 @@
-"""Settings as they are given, and what is wrong with them."""
+"""Settings: given, composed, completed with their defaults, and explained where they are wrong."""

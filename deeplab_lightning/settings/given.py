@@ -12,11 +12,17 @@ from jsonargparse import Namespace, get_loader
 from deeplab_lightning.usage import UsageError, did_you_mean
 
 CONFIG = ("-c", "--config")
-"""The names of the option that takes a file."""
+"""The two names of the option that takes a file."""
 
 
 class Given(NamedTuple):
-    """A setting as somebody wrote it: the file it stands in, or nothing for the command line; its name; its value."""
+    """A setting as somebody wrote it.
+
+    Args:
+        file: The file that it stands in; empty for the command line.
+        name: Its name, dotted on the command line.
+        value: Its value, a text on the command line.
+    """
 
     file: str
     name: str
@@ -26,8 +32,11 @@ class Given(NamedTuple):
 def given_by(options: Sequence[str]) -> list[Given]:
     """The settings of a command line and of its files, in order.
 
+    Args:
+        options: The words of the command line.
+
     Raises:
-        UsageError: a file cannot be read, a word belongs to no option, or an option lacks its value.
+        UsageError: A file cannot be read, a word belongs to no option, or an option lacks its value.
     """
     given: list[Given] = []
     words = iter(options)
@@ -54,10 +63,13 @@ def given_by(options: Sequence[str]) -> list[Given]:
 
 
 def check_models(given: Iterable[Given]) -> None:
-    """Refuse the models of two files: settings of the first that the second knows as well would stay.
+    """Refuse files of two models: those settings of the first that the second has too would stay.
+
+    Args:
+        given: The settings of a command line and of its files.
 
     Raises:
-        UsageError: two files name different models.
+        UsageError: Two files name different models.
     """
     first: tuple[str, str] | None = None
     for file, name, value in given:
@@ -69,7 +81,7 @@ def check_models(given: Iterable[Given]) -> None:
 
 
 def expand_homes(config: Any) -> Any:
-    """Settings in which the `~` of a path stands for the home folder, as it does on the command line."""
+    """The settings with the home folder in the place of a leading `~`, as a shell does it; a Namespace is changed."""
     if isinstance(config, str):
         return os.path.expanduser(config)
     if isinstance(config, (list, tuple)):
@@ -96,8 +108,11 @@ def _is_number(text: str) -> bool:
 def read_settings(path: str | Path) -> dict[str, Any]:
     """The settings in a YAML file.
 
+    Args:
+        path: The file.
+
     Raises:
-        UsageError: there is no such file, or it holds no settings.
+        UsageError: There is no such file, or it holds no settings; a fault in its YAML is named by line and column.
     """
     path = Path(path)
     if path.is_dir():

@@ -1,37 +1,35 @@
-"""What is wrong with settings that jsonargparse refuses, in one sentence each.
+"""Settings that jsonargparse refuses, explained in one sentence: the name or the value that is wrong, and the nearest.
 
-jsonargparse lists every type that a value is not. Here its own knowledge of names and types is asked instead: which
-setting is unknown, or which value does not fit, and what would.
+jsonargparse itself lists every type that a value does not fit. Its knowledge of names and types says more.
 """
 
 from argparse import ArgumentError
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import import_module
 from inspect import Parameter, signature
 from typing import Any
 
-from jsonargparse import ArgumentParser
-
 from deeplab_lightning.settings.given import Given
+from deeplab_lightning.settings.parameters import find_class, parameters, subclasses
 from deeplab_lightning.settings.values import check_value, item_type
 from deeplab_lightning.usage import UsageError, did_you_mean
 
 LONGEST = 250
+"""Characters of an error of jsonargparse's that nothing here explains."""
+SEE = "; --help lists the settings"
 
 
 @dataclass
 class Slot:
-    """A setting that holds an instance of a class which is chosen by name.
+    """A setting that holds an instance of a class, which is chosen by its name.
 
     Args:
-        base: the class that it derives from.
-        word: what such a class is called.
-        example: what gives one, for who has given none; nothing where none is needed.
-        linked: parameters that follow from other settings.
-        chosen: the class that was chosen last.
+        base: The class that all choices derive from.
+        word: The field's word for such a class.
+        example: Options that choose one, for the error when none is given; empty where none is needed.
+        linked: Parameters that follow from other settings.
+        chosen: The class that was chosen last.
     """
 
     base: type
@@ -41,13 +39,14 @@ class Slot:
     chosen: type | None = None
 
     def choose(self, name: str) -> None:
-        """Choose a class by its short name or its import path."""
-        known = {each.__name__: each for each in _subclasses(self.base)}
-        module, _, own = name.rpartition(".")
-        found: Any = known.get(name)
-        with suppress(ImportError, AttributeError, ValueError):
-            found = found or getattr(import_module(module), own)
-        if not (isinstance(found, type) and issubclass(found, self.base)):
+        """Choose a class by its short name or its import path.
+
+        Raises:
+            UsageError: There is no such class, or it does not derive from the base.
+        """
+        known = {each.__name__: each for each in subclasses(self.base)}
+        found = find_class(name, known)
+        if found is None or not issubclass(found, self.base):
             ours = sorted(key for key, each in known.items() if each.__module__.startswith("deeplab_lightning."))
             choice = did_you_mean(name, known) or f"; there are {', '.join(ours)}"
             raise UsageError(f"there is no {self.word} {name!r}{choice}")
@@ -59,8 +58,9 @@ class Known:
     """The settings that there are.
 
     Args:
-        types: types of plain settings, by dotted name.
-        slots: settings that hold instances, by dotted name.
+        types: The types of plain settings, by dotted name.
+        slots: The settings that hold instances, by dotted name.
+        seen: The names of the arguments of instances that were given, by dotted name.
     """
 
     types: dict[str, Any]
@@ -71,13 +71,16 @@ class Known:
     def explain(self, given: Sequence[Given]) -> Iterator[None]:
         """Put a sentence in the place of jsonargparse's own error.
 
+        Args:
+            given: The settings that are parsed within, as somebody wrote them.
+
         Raises:
-            UsageError: what is wrong with what was given.
+            UsageError: One of them is wrong, or one is missing.
         """
         try:
             yield
         except ArgumentError as error:
-            for _ in range(2):  # a class may be chosen behind its settings
+            for _ in range(2):  # a class may be chosen after its settings, which are checked in the second round
                 for file, name, value in given:
                     with _from(file):
                         self._check(name.removesuffix("+").replace(".init_args", ""), value)
@@ -146,26 +149,8 @@ class Known:
         return [*self.types, *self.slots, *{name.split(".")[0] for name in self.types}, *own]
 
 
-SEE = "; --help lists the settings"
-
-
-def types_of(parser: ArgumentParser) -> dict[str, Any]:
-    """The types of a parser's settings by dotted name, from its actions: jsonargparse gives no other access."""
-    actions = [action for action in parser._actions if action.dest.rpartition(".")[2] not in ("help", "print_config")]
-    groups = {action.dest.rpartition(".")[0] for action in actions}
-    return {action.dest: getattr(action, "_typehint", action.type) for action in actions if action.dest not in groups}
-
-
-@cache
-def parameters(chosen: type) -> dict[str, Any]:
-    """The parameters of a class with their types; those that it hands on included."""
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(chosen)
-    return types_of(parser)
-
-
 def _check_item(name: str, key: str, types: Mapping[str, Any], value: Any) -> bool:
-    """Whether the key is an item of a setting that is a mapping, whose value is then checked, or within an instance."""
+    """Whether a key is an item of a setting that is a mapping, whose value is then checked, or lies in an instance."""
     parent = key.rpartition(".")[0]
     if parent not in types:
         return bool(parent) and _check_item(name, parent, types, None)
@@ -176,15 +161,8 @@ def _check_item(name: str, key: str, types: Mapping[str, Any], value: Any) -> bo
 
 @contextmanager
 def _from(file: str) -> Iterator[None]:
-    """Say the file where a mistake is in one."""
+    """Begin the sentence on a mistake with the file that has it; empty for the command line."""
     try:
         yield
     except UsageError as error:
         raise UsageError(f"{file}: {error}" if file else str(error)) from None
-
-
-def _subclasses(base: type) -> Iterator[type]:
-    subclasses: list[type] = base.__subclasses__()
-    for each in subclasses:
-        yield each
-        yield from _subclasses(each)

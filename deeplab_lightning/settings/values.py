@@ -1,4 +1,4 @@
-"""Whether a value fits a setting's type, and in words what would."""
+"""Values of settings: whether one fits its type, and in words what would."""
 
 from argparse import ArgumentError
 from collections.abc import Iterable, Mapping
@@ -16,23 +16,39 @@ WORDS = {
     bool: ("true or false", "true or false"),
     NoneType: ("null", "null"),
 }
-"""Types in words: of one value, of several."""
+"""Types in words: for one value, and for several."""
+LONGEST = 80
+"""Characters of a value in an error."""
+
+
+def shown(value: object) -> str:
+    """A value as an error names it, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no number of thousands of digits
+        text = "a number that is too large"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def check_value(name: str, hint: Any, value: Any) -> None:
-    """Look at a value: a text as from the command line, others as from a file.
+    """Look at a value: a text is read as the command line reads it, other values as a file holds them.
+
+    Args:
+        name: The setting's name, for the error.
+        hint: The setting's type; None where it has none, and takes anything.
+        value: The value.
 
     Raises:
-        UsageError: it does not fit the type; the nearest that would is named.
+        UsageError: The value does not fit the type; the nearest one that does is named.
     """
     if hint is None or _accepts(hint, value):
         return
-    text = str(value)
+    text = value if isinstance(value, str) else shown(value)
     choices = [str(choice) for choice in _choices(hint)]
     others = [*nearest(text, choices, 1), text.strip("'\""), text.lower(), f"[{text}]", f"[{text}, {text}]"]
     fitting = next((other for other in others if other != text and _accepts(hint, other)), None)
     choice = "" if fitting is None else f"; did you mean {fitting}?"
-    raise UsageError(f"{name} takes {_takes(hint)}, got {value!r}{choice}")
+    raise UsageError(f"{name} takes {_takes(hint)}, got {shown(value)}{choice}")
 
 
 def _accepts(hint: Any, value: Any) -> bool:
@@ -55,7 +71,7 @@ def _choices(hint: Any) -> Iterable[Any]:
 
 
 def _takes(hint: Any, plural: bool = False) -> str:
-    """What the values of a type are, in words."""
+    """The values of a type, in words."""
     origin, parts = get_origin(hint), get_args(hint)
     if hint in WORDS:
         return WORDS[hint][plural]
@@ -71,7 +87,7 @@ def _takes(hint: Any, plural: bool = False) -> str:
 
 
 def item_type(hint: Any) -> Any:
-    """The type of the values of a mapping; None of what is none."""
+    """The type of the values of a mapping; None where the type is no mapping's."""
     if isinstance(get_origin(hint), type) and issubclass(get_origin(hint), Mapping):
         return get_args(hint)[1]
     return next((own for part in get_args(hint) if (own := item_type(part)) is not None), None)

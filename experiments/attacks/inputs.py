@@ -1,12 +1,12 @@
-"""Mutated inputs for every reader of the package, and a count of what comes of them.
+"""Mutated inputs for every reader of the package, and a count of the outcomes.
 
     python experiments/attacks/inputs.py [--minutes 1] [--seed 0] [--kinds image mask ...] [--out attacked]
 
 Images, masks, MATLAB files, annotations of COCO, id lists, class files, tables and checkpoints are damaged at random
 and read in a worker process, with a bound on its memory and on its time. The real ones come from the folder that
 DEEPLAB_DATA names, if there is one. A reader may accept an input, or refuse it in one line that names the file. All
-else is a fault: the worker dies or does not end, it takes more than a gibibyte, the error does not name the file, or it
-is warned of something. Prints a table; the first inputs at fault are kept in --out, and the exit status is 1.
+else is a fault: the worker dies or does not end, it takes more than a gibibyte, the error does not name the file, or
+there is a warning. Prints a table; the first inputs at fault are kept in --out, and the exit status is 1.
 An input depends on the seed, its kind and its number alone, so that --count repeats a run input by input.
 """
 
@@ -45,16 +45,16 @@ FAULTS = ("crash", "hang", "memory", "no file's name", "warning")
 OUTCOMES = ("accepted", "refused", *FAULTS)
 SECONDS, MEMORY = 30, 1 << 30
 KEPT = 20
-"""Inputs of one kind and one fault."""
+"""Inputs of one kind and one fault that are kept."""
 
 
 class Kind(NamedTuple):
     """One kind of input.
 
     Args:
-        samples: sound ones.
-        mutate: makes a damaged one of one.
-        read: the package's reader of a file.
+        samples: Sound inputs.
+        mutate: Function that damages an input.
+        read: The package's reader of a file.
     """
 
     samples: list[Sample]
@@ -63,7 +63,12 @@ class Kind(NamedTuple):
 
 
 def kinds(root: Path, real: Path) -> dict[str, Kind]:
-    """All kinds of inputs; their files are written in `root`, and `real` may hold real samples."""
+    """All kinds of inputs, by name.
+
+    Args:
+        root: Folder that their files are written to.
+        real: Folder that may hold real samples.
+    """
     shutil.copytree(EXPERIMENTS, root / "table", ignore=shutil.ignore_patterns("results", "*.py", "*.md"))
     tables = sorted((EXPERIMENTS / "ablations").glob("*.yaml"))
     photographs = files(real, "coco_samples/*/*1.jpg", "camvid/JPEGImages/*0.png")
@@ -87,7 +92,7 @@ def read_coco(path: Path) -> None:
 
 
 def read_classes(path: Path) -> None:
-    """Read the names of classes, and what stands for them."""
+    """Read the names of classes, and their colours or values."""
     read_class_names(path.parent)
     read_label_map(path.parent)
 
@@ -101,7 +106,7 @@ def read_and_plan(path: Path) -> None:
 
 
 def outcome(kind: Kind, path: Path) -> tuple[str, str]:
-    """What a reader does with a file, and what it says."""
+    """The outcome of reading a file, and the text of its error."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warnings.simplefilter("ignore", DeprecationWarning)  # on code, not on the input
@@ -116,7 +121,7 @@ def outcome(kind: Kind, path: Path) -> tuple[str, str]:
 
 
 def work(connection: Connection, root: Path, all_kinds: dict[str, Kind], seed: int) -> None:
-    """Make and read the inputs that are asked for, within a bound of memory."""
+    """Make and read the inputs that are asked for, within bounded memory."""
     start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + 4 * MEMORY, size + 4 * MEMORY))
@@ -136,12 +141,12 @@ def work(connection: Connection, root: Path, all_kinds: dict[str, Kind], seed: i
 
 
 class Reader:
-    """A worker that reads inputs one after the other, and is replaced when one is its last.
+    """A worker that reads inputs one after the other, and is replaced when it dies.
 
     Args:
-        root: where inputs are written.
-        all_kinds: of inputs, by name.
-        seed: of the mutations.
+        root: Folder that inputs are written to.
+        all_kinds: Kinds of inputs, by name.
+        seed: Seed of the mutations.
     """
 
     def __init__(self, root: Path, all_kinds: dict[str, Kind], seed: int) -> None:
@@ -155,7 +160,7 @@ class Reader:
         other.close()
 
     def read(self, name: str, number: int) -> tuple[str, str, Path]:
-        """What comes of an input, what is said of it, and its file."""
+        """The outcome of an input, the text of its error, and its file."""
         self._connection.send((name, number))
         path = Path(self._connection.recv())
         try:
@@ -176,7 +181,7 @@ class Reader:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Read mutated inputs for a time, and print what came of them."""
+    """Read mutated inputs for a time, and print the outcomes."""
     parser = argparse.ArgumentParser(description="Mutated inputs for every reader of the package.")
     parser.add_argument("--minutes", type=float, default=1.0, help="how long; default: 1")
     parser.add_argument("--count", type=int, help="inputs of each kind, in place of --minutes")
@@ -195,7 +200,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def attack(reader: Reader, names: list[str], options: argparse.Namespace) -> Counter[tuple[str, str]]:
-    """How often each kind of input came to each outcome; the first that were at fault are named and kept."""
+    """Counts of the outcomes of each kind of input; the first inputs at fault are named and kept."""
     results: Counter[tuple[str, str]] = Counter()
     end = time.monotonic() + 60 * options.minutes
     for number in count() if options.count is None else range(options.count):

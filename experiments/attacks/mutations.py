@@ -13,8 +13,7 @@ WRONG: list[Any] = [
     "", "16", "x", "\0", "../..", "[/red]", "\ud800", "9" * 5000, [], {}, [[]], [None], [1, "2"],
     {"size": [1, 1], "counts": "0"},
 ]  # fmt: skip
-
-"""What no place in a tree of values expects."""
+"""Values that no place in a tree expects."""
 
 
 def damaged(rng: random.Random, content: bytes) -> bytes:
@@ -27,7 +26,7 @@ def damaged(rng: random.Random, content: bytes) -> bytes:
 
 
 def _changed(rng: random.Random, part: bytes) -> bytes:
-    """A few bytes in place of a few others."""
+    """A few bytes to take the place of others."""
     match rng.choice(("flip", "flip", "set", "set", "number", "double", "drop", "insert")):
         case "flip":
             return bytes(byte ^ 1 << rng.randrange(8) for byte in part[:1]) + part[1:]
@@ -57,7 +56,7 @@ def damaged_image(rng: random.Random, content: bytes) -> bytes:
 
 
 def damaged_tree(rng: random.Random, tree: Any) -> Any:
-    """Lists and mappings in which some values are others, of other types, elsewhere or gone."""
+    """Lists and mappings of which some values are exchanged for others, of other types too, moved or removed."""
     tree = deepcopy(tree)
     for _ in range(rng.choice((1, 1, 2, 5))):
         places: list[tuple[Any, Any]] = []

@@ -43,7 +43,7 @@ MEGABYTES = 2**20
 
 @dataclass
 class Tally:
-    """What an attack came to: how many processes were attacked, and what did not hold."""
+    """The result of an attack: how many processes were attacked, and what did not hold."""
 
     attacked: int = 0
     faults: list[str] = field(default_factory=list)
@@ -55,11 +55,11 @@ class Tally:
 
 
 class Laboratory:
-    """A training without trouble, and what it takes to run it with some.
+    """A training that nothing attacks, its result, and the means to start it again under attack.
 
     Args:
-        folder: of everything.
-        seed: of the moments of the attacks.
+        folder: Folder of everything.
+        seed: Seed of the moments of the attacks.
     """
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -83,7 +83,7 @@ class Laboratory:
             return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=ROOT)
 
     def log(self, run: Path) -> Path:
-        """Where the processes of a run folder print."""
+        """The file that the processes of a run folder print to."""
         return self.folder / f"{run.name}.log"
 
     def finish(self, run: Path, tally: Tally) -> None:
@@ -96,8 +96,8 @@ class Laboratory:
             for part, same in _compare(self.whole, _result(run)).items():
                 tally.hold(same, f"{run.name}: its {part} are not those of the training without trouble")
 
-    def check_sentence(self, run: Path, status: int, expected: int, words: str, tally: Tally) -> None:
-        """An end is of its status, and said in one sentence."""
+    def check_sentence(self, run: Path, *, status: int, expected: int, words: str, tally: Tally) -> None:
+        """Check that a process ended with the expected status, and said so in one sentence."""
         text = self.log(run).read_text()
         tally.hold(status == expected, f"{run.name}: ended with status {status}, not {expected}")
         tally.hold("Traceback" not in text, f"{run.name}: a traceback, see {self.log(run)}")
@@ -140,7 +140,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Whether every byte of a checkpoint is as it was written, by its checksums."""
+    """Whether the checksums of a checkpoint hold."""
     try:
         with zipfile.ZipFile(checkpoint) as archive:
             return archive.testzip() is None
@@ -186,7 +186,7 @@ def together(laboratory: Laboratory, _: int) -> Iterator[Tally]:
     statuses = sorted(process.returncode for process in processes)
     tally.hold(statuses == [0, 1], f"{run.name}: ended with statuses {statuses}, not 0 and 1")
     tally.hold(looks > 1, f"{run.name}: nothing was looked at")
-    laboratory.check_sentence(run, statuses[-1], 1, "deeplab: error: ", tally)
+    laboratory.check_sentence(run, status=statuses[-1], expected=1, words="deeplab: error: ", tally=tally)
     laboratory.finish(run, tally)
     yield tally
 
@@ -239,19 +239,19 @@ def disks(laboratory: Laboratory, _: int) -> Iterator[Tally]:
         )
         prefix = ("unshare", "--mount", "--map-root-user", "sh", "-c", script, "sh")
         status = laboratory.start(run, prefix=prefix).wait(PATIENCE)
-        _check_full(laboratory, run, status, laboratory.folder / f"{kind}_kept", tally)
+        _check_full(laboratory, run, status=status, kept=laboratory.folder / f"{kind}_kept", tally=tally)
         yield tally
     run = laboratory.folder / "file_size"
     limit = ("sh", "-c", f'ulimit -f {size // 2 // 512}; exec "$@"', "sh")
     status = laboratory.start(run, prefix=limit).wait(PATIENCE)
-    _check_full(laboratory, run, status, run, tally)
+    _check_full(laboratory, run, status=status, kept=run, tally=tally)
     yield tally
 
 
-def _check_full(laboratory: Laboratory, run: Path, status: int, kept: Path, tally: Tally) -> None:
-    """A disk that is full ends a training with a sentence that names a file; with room it goes on."""
+def _check_full(laboratory: Laboratory, run: Path, *, status: int, kept: Path, tally: Tally) -> None:
+    """Check that a full disk ends a training with a sentence that names a file, and that with room it goes on."""
     tally.attacked += 1
-    laboratory.check_sentence(run, status, 1, "deeplab: error: ", tally)
+    laboratory.check_sentence(run, status=status, expected=1, words="deeplab: error: ", tally=tally)
     tally.hold(str(run) in laboratory.log(run).read_text(), f"{run.name}: no file is named, see {laboratory.log(run)}")
     _check_disk(kept, tally)
     laboratory.finish(kept, tally)

@@ -1,4 +1,4 @@
-"""How fast the dense CRF is: engines, worker pool, label pruning, memory. Every ratio comes from one run.
+"""Speed and memory of the dense CRF: engines, worker pool, label pruning. Every ratio comes from one run.
 
     python experiments/benchmarks/crf.py [--images N] [--large]
 
@@ -28,7 +28,7 @@ from deeplab_lightning.crf.pool import CRFPool
 from deeplab_lightning.crf.published import DEEPLAB_V2_RESNET101
 
 PRUNED = 0.1
-"""The least probability of the pruned runs."""
+"""Smallest probability of a label that the pruned runs keep."""
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.float32]]
 Timed = tuple[float, list[NDArray[np.int64]]]
@@ -70,7 +70,13 @@ def seconds_per_image_of_pool(crf: DenseCRF, pairs: list[Pair], num_workers: int
 
 
 def compare(name: str, pairs: list[Pair], num_cores: int) -> list[dict[str, object]]:
-    """Every way of running the CRF against plain pydensecrf calls, one image at a time."""
+    """Time every way of running the CRF, and compare it with plain pydensecrf calls, one image at a time.
+
+    Args:
+        name: Name of the data, for the table.
+        pairs: Images and probabilities.
+        num_cores: Number of processes and of threads.
+    """
     plain, pruned = DEEPLAB_V2_RESNET101, replace(DEEPLAB_V2_RESNET101, min_probability=PRUNED)
 
     def by_torch(crf: DenseCRF, num_threads: int) -> Callable[[], Timed]:
@@ -106,27 +112,28 @@ def compare(name: str, pairs: list[Pair], num_cores: int) -> list[dict[str, obje
 
 
 def memory_bound(image: NDArray[np.uint8], num_classes: int, bytes_per_second: float) -> float:
-    """The least seconds an image can take where every array is read or written once a step at full bandwidth.
+    """The fewest seconds that an image can take where every array is read or written once a step at full bandwidth.
 
     A step of a filter reads its table of float32 values and its indices and weights, and writes the next table.
     """
+    settings = DEEPLAB_V2_RESNET101
     height, width, _ = image.shape
     pixels, row = height * width, 4 * num_classes
     total = 0
     for kernel in (
-        smoothness_kernel("after", 1, height, width, 1.0, DEEPLAB_V2_RESNET101.gaussian_xy, torch.device("cpu")),
-        appearance_kernel("after", torch.from_numpy(image)[None], 1.0, 67.0, 3.0),
+        smoothness_kernel((1, height, width), DEEPLAB_V2_RESNET101.gaussian_xy, torch.device("cpu"), "after"),
+        appearance_kernel(torch.from_numpy(image)[None], 67.0, 3.0, "after"),
     ):
         points, axes = len(kernel.starts), len(kernel.neighbours)
         splat = pixels * row + points * row + kernel.points.numel() * 8
         blur = axes * points * (2 * row + 12)
         total += splat + blur + points * row + pixels * row + kernel.vertices.numel() * 8
     total += 4 * pixels * row  # the two sums, the unary energy, the softmax
-    return float(DEEPLAB_V2_RESNET101.iterations * total / bytes_per_second)
+    return float(settings.iterations * total / bytes_per_second)
 
 
 def large(num_classes: int = 19) -> float:
-    """Peak memory in GiB of this process, which does nothing else, for one image of 2048x1024."""
+    """Peak memory in GiB of this process, which does nothing else, for one image of 2048x1024 pixels."""
     rng = np.random.default_rng(0)
     small = Image.fromarray(rng.integers(0, 256, (64, 128, 3), np.uint8))
     image = np.array(small.resize((2048, 1024), Image.Resampling.BICUBIC))
@@ -138,7 +145,7 @@ def large(num_classes: int = 19) -> float:
 
 
 def main() -> None:
-    """Measure, print, and write the rows as JSON where it is asked for."""
+    """Measure, print, and write the rows as JSON if a file is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=12, help="of each data set; those of VOC are repeated")
     parser.add_argument("--large", action="store_true", help="only one image of 2048x1024: its peak memory")

@@ -1,4 +1,4 @@
-"""What scoring costs: the confusion matrix, several scales with flip, and memory over the number of images.
+"""Cost of scoring: the confusion matrix, several scales with flip, and memory over the number of images.
 
 `python experiments/benchmarks/evaluation.py`: images of 513x513, 21 classes, float32; medians, the parts taking turns.
 """
@@ -31,7 +31,7 @@ def seconds_of(parts: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 
 def single_pass(network: DeepLabV3Plus, images: Tensor, scale: float, mirrored: bool) -> Tensor:
-    """One of the passes that several scales with flip are made of, on its own."""
+    """One of the passes of several scales with flip, on its own."""
     size = scaled_size((SIDE, SIDE), scale, align_corners=True)
     scaled = torch.nn.functional.interpolate(images, size, mode="bilinear", align_corners=True)
     logits: Tensor = network(scaled.flip(-1) if mirrored else scaled, (SIDE, SIDE))

@@ -1,4 +1,4 @@
-"""Every variant at its full width on Shapes, from random weights, with one small budget: does it learn, and how fast?
+"""Every variant at its full width on Shapes, from random weights, with one small budget: its score and its speed.
 
 `python experiments/benchmarks/family.py [MODEL ...]` trains the files of experiments/model with
 experiments/scale/shapes.yaml, one after the other, then times them and prints a table; runs that are there already are
@@ -43,7 +43,7 @@ def train(config: Path) -> float:
     """The mIoU after training, on the whole validation split."""
     folder = RUNS / config.stem
     scores = folder / "logs" / "fit_0" / "evaluation.json"
-    if not scores.is_file():  # which the one validation, after the last step, writes
+    if not scores.is_file():  # the one validation, after the last step, writes it
         parts = [EXPERIMENTS / "base.yaml", EXPERIMENTS / "data/shapes.yaml", config, EXPERIMENTS / "scale/shapes.yaml"]
         options = [option for part in parts for option in ("-c", str(part))]
         options += ["--trainer.default_root_dir", str(folder), "--wandb.mode", "disabled"]

@@ -1,4 +1,4 @@
-"""How the cost of training grows with the batch, the crop and the processes: DeepLabv3+ on ResNet-18, float32.
+"""Cost of training over the batch, the crop and the number of processes: DeepLabv3+ on ResNet-18, float32.
 
 `python experiments/benchmarks/growth.py`: plain steps on random images for batch and crop; `deeplab fit` on Shapes with
 one and with two processes of one thread each; medians.
@@ -41,7 +41,11 @@ def step_seconds(batch: int, crop: int) -> float:
 
 
 def process_seconds(count: int) -> float:
-    """Median seconds of a step of `deeplab fit` with so many processes, each with the same batch and one thread."""
+    """Median seconds of a step of `deeplab fit`, in processes of one thread that share the same batch.
+
+    Args:
+        count: Number of processes.
+    """
     with TemporaryDirectory() as folder:
         command = [sys.executable, __file__, folder, str(count)]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -50,7 +54,7 @@ def process_seconds(count: int) -> float:
 
 
 def fit_in_this_process(root: Path, count: int) -> None:
-    """Be one of the processes; the first leaves its times behind."""
+    """Train as one of the processes; the first writes its times to seconds.json."""
     several = ["--trainer.devices", str(count), *(["--trainer.strategy", "ddp"] if count > 1 else [])]
     seconds = fit(*SETTINGS["a"], root, several)
     if os.environ.get("LOCAL_RANK", "0") == "0":

@@ -1,7 +1,7 @@
-"""Training samples a second: this project's data set against torchvision's VOCSegmentation with transforms.v2.
+"""Training samples per second: this project's data set against torchvision's VOCSegmentation with transforms.v2.
 
 Both decode, scale by 0.5 to 2, crop 513x513 with padding, flip and normalise the same images in one process and one
-thread. Processor time is counted, so that other work on the machine does not.
+thread. Processor time is counted, so that other work on the machine does not matter.
 """
 
 import time
@@ -59,7 +59,7 @@ def torchvision_pipeline(root: Path, tensors: bool) -> Callable[[int], object]:
 
 def own_pipeline(root: Path) -> Callable[[int], object]:
     """Samples of this project."""
-    transform = TrainTransform((CROP, CROP), SCALES, True, 0.0, MEAN, STD)
+    transform = TrainTransform((CROP, CROP), SCALES, flip=True, color_jitter=0.0, mean=MEAN, std=STD)
     dataset = VOCDataset(root / "VOCdevkit" / "VOC2012", "train", transform)
     return lambda index: dataset[(index, 0)]
 

@@ -1,4 +1,4 @@
-"""Training images a second: the whole `deeplab fit` against plain PyTorch loops around peers' networks and ours.
+"""Training images per second: the whole `deeplab fit` against plain PyTorch loops around peers' networks and ours.
 
     python experiments/benchmarks/training.py [a] [b]
 
@@ -52,17 +52,17 @@ SETTINGS: dict[str, tuple[type[SegmentationModule], dict[str, Any]]] = {
 
 
 class Clock(Callback):
-    """When every step of a training ended, loading included."""
+    """Times at which the steps of a training ended, loading included."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Note it."""
+        """Note the time."""
         self.times.append(time.perf_counter())
 
     def seconds(self) -> list[float]:
-        """Of each step after those that warm up."""
+        """Seconds of each step after those that warm up."""
         return [float(each) for each in np.diff(self.times)[WARM_UP - 1 :]]
 
 
@@ -109,7 +109,13 @@ def fit(module: type[SegmentationModule], settings: dict[str, Any], root: Path, 
 
 
 def plain(build: Callable[[int], nn.Module], root: Path, memory_format: torch.memory_format) -> list[float]:
-    """Seconds of the steps of a plain loop around a network, which is built for a number of classes."""
+    """Seconds of the steps of a plain loop around a network.
+
+    Args:
+        build: Function that builds the network for a number of classes.
+        root: Folder of the data.
+        memory_format: Layout of network and images: channels last is ours, contiguous the peer's.
+    """
     data = ShapesDataModule(str(root / "shapes"), **DATA)
     data.prepare_data()
     network = build(data.num_classes).train().to(memory_format=memory_format)
@@ -133,8 +139,8 @@ def ways(name: str, root: Path) -> list[Callable[[], list[float]]]:
     return [
         partial(plain, partial(peer, name), root, torch.contiguous_format),
         partial(plain, lambda num_classes: module(num_classes=num_classes, **settings), root, torch.channels_last),
-        partial(fit, module, settings, root, []),
-        partial(fit, module, settings, root, ["--trainer.precision", "bf16-mixed"]),
+        partial(fit, module, settings, root, extra=[]),
+        partial(fit, module, settings, root, extra=["--trainer.precision", "bf16-mixed"]),
     ]
 
 

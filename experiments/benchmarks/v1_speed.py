@@ -1,4 +1,4 @@
-"""v1's claim of speed: training images a second of its four classifiers, in turns within one run.
+"""v1's claim of speed: training images per second of its four classifiers, in turns within one run.
 
 `python experiments/benchmarks/v1_speed.py`: crops of 321, batches of 2, SGD, float32; medians of interleaved rounds.
 The paper (Table 2) reports 1.44, 2.90, 2.90 and 4.84 on its GPU.

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from deeplab_lightning.ablation import protocol
 from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
+from deeplab_lightning.settings.parameters import FROM_DATA, complete, forget_completed, parser_of
 
 
 @contextmanager
 def changed_default(**defaults: Any) -> Iterator[None]:
     """Give arguments of `DeepLabV3Module` other defaults."""
-    before = {key: protocol._parsed(DeepLabV3Module, None)[key] for key in defaults}
+    before = {key: complete(DeepLabV3Module, {})[key] for key in defaults}
     try:
         _set(defaults)
         yield
@@ -20,5 +20,5 @@ def changed_default(**defaults: Any) -> Iterator[None]:
 
 
 def _set(defaults: dict[str, Any]) -> None:
-    protocol._parser(DeepLabV3Module).set_defaults(defaults)
-    protocol._parsed.cache_clear()
+    parser_of(DeepLabV3Module, FROM_DATA).set_defaults(defaults)
+    forget_completed()

@@ -11,13 +11,14 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser
 from lightning import Trainer
 
-from deeplab_lightning.ablation.plan import Training, merge, nest, plan_table
+from deeplab_lightning.ablation.plan import Training, plan_table
 from deeplab_lightning.ablation.scales import SCALES
 from deeplab_lightning.ablation.table import Row, read_table
-from deeplab_lightning.cli import CALLBACKS, DATAMODULES, MODULES
 from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.reports.markdown import list_of_tables
+from deeplab_lightning.settings.classes import CALLBACKS, DATAMODULES, MODULES
+from deeplab_lightning.settings.compose import merge, nest
 from tests.ablation.printed import COLUMNS, DECODER, NUMBERS, RESNET, UNCERTAIN
 from tests.integration.conftest import ROOT
 

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from deeplab_lightning.ablation.plan import Plan, Training, competition, merge, nest, plan_table
+from deeplab_lightning.ablation.plan import Plan, Training, competition, plan_table
 from deeplab_lightning.ablation.runner import config_of
 from deeplab_lightning.ablation.table import Settings, read_table
+from deeplab_lightning.settings.compose import merge, nest
 from tests.ablation.tables import TABLE, write_tree
 
 CHAIN = """  - {name: first, stage: a start, train: {model.init_args.lr: 0.1}}
@@ -113,13 +114,6 @@ def test_the_competition_follows_from_all_that_was_seen(
         return Training("name", voc, 0, source, group="group", tags=[])
 
     assert competition(training(config, None if source is None else training(source, None))) == expected
-
-
-def test_a_key_with_a_plus_adds_to_a_list() -> None:
-    settings = {"a": {"list": [1]}}
-    merge(settings, {"a": {"list+": [2]}, "other+": [3]})
-    merge(settings, {"other+": [4]})
-    assert settings == {"a": {"list": [1, 2]}, "other+": [3, 4]}
 
 
 def test_a_row_may_add_to_a_list_that_is_not_there(tmp_path: Path) -> None:

@@ -9,33 +9,18 @@ from tests.ablation.defaults import changed_default
 from tests.ablation.tables import TABLE, write_tree
 
 FAULTS = {
-    'data.init_args.batch_size: "a lot"': "data.init_args.batch_size cannot be 'a lot' (Expected a int",
-    "data.init_args.batch_size: 16.5": "data.init_args.batch_size cannot be 16.5",
-    "data.init_args.batch_size: true": "data.init_args.batch_size cannot be True",
-    "data.init_args.batch_size: null": "data.init_args.batch_size must be a whole number from 1 to 1e+09; got None",
-    "data.init_args.batch_size: -4": "data.init_args.batch_size must be a whole number from 1 to 1e+09; got -4",
-    "data.init_args.batch_size: {a: 1}": "data.init_args.batch_size cannot be {'a': 1}",
-    "data.init_args.batch_size: 10000000000": "must be a whole number from 1 to 1e+09; got 10000000000",
-    "data.init_args.crop_size: 513": "data.init_args.crop_size cannot be 513",
-    "data.init_args.crop_size: [513]": "data.init_args.crop_size cannot be [513] (Expected a tuple with 2 elements",
-    "data.init_args.crop_size: [0, 513]": "data.init_args.crop_size[0] must be a whole number",
-    "data.init_args.crop_size: null": "data.init_args.crop_size must be two numbers; got None",
-    "data.init_args.crop_sise: [65, 65]": "there is no setting data.init_args.crop_sise; did you mean crop_size",
-    "data.class_path: ShapeDataModule": "names no class: 'ShapeDataModule'; did you mean ShapesDataModule",
-    "data.class_path: os.path": "data.class_path names no class: 'os.path'",
-    "data.init_args: 5": "data.init_args must be a mapping of settings; got 5",
-    "model.class_pth: VGG": "there is no setting model.class_pth; there are class_path and init_args",
-    "model.class_path: null": "model.class_path names no class: None",
-    "model.init_args.lr: fast": "model.init_args.lr cannot be 'fast'",
-    "model.init_args.lr: .inf": "model.init_args.lr must be a finite number; got inf",
-    "model.init_args.scales: [0.5, -1]": "model.init_args.scales must hold numbers above 0",
-    "model.init_args.scales: []": "model.init_args.scales must hold numbers above 0",
-    "trainer.max_steps: -1": "trainer.max_steps must be a whole number from 1 to 1e+09; got -1",
-    "trainer.max_steps: 30k": "trainer.max_steps cannot be '30k'",
-    "trainer.accumulate_grad_batches: 0": "trainer.accumulate_grad_batches must be a whole number",
-    "trainer.callbacks: 5": "trainer.callbacks.0.class_path names no class: 5",
-    "trainer.callbacks+: [{class_path: CRFEvaluation, init_args: {iterations: ten}}]": "iterations cannot be 'ten'",
-    "trainer.callbacks+: [{class_path: CRFEvaluation, init_args: [10]}]": "init_args must be a mapping of settings",
+    "data.init_args.batch_size: -4": ["data.init_args.batch_size", "-4"],
+    "data.init_args.batch_size: null": ["data.init_args.batch_size", "None"],
+    "data.init_args.batch_size: 10000000000": ["data.init_args.batch_size", "1e+09", "10000000000"],
+    "data.init_args.crop_size: [0, 513]": ["data.init_args.crop_size[0]", "0"],
+    "data.init_args.crop_size: null": ["data.init_args.crop_size", "None"],
+    "model.init_args.lr: .inf": ["model.init_args.lr", "inf"],
+    "model.init_args.lr: fast": ["model.init_args.lr", "'fast'"],  # the others like it: tests/settings/test_resolve.py
+    "model.init_args: 5": ["model.init_args must be a mapping", "5"],
+    "model.init_args.scales: [0.5, -1]": ["model.init_args.scales", "[0.5, -1]"],
+    "model.init_args.scales: []": ["model.init_args.scales", "[]"],
+    "trainer.max_steps: -1": ["trainer.max_steps", "-1"],
+    "trainer.accumulate_grad_batches: 0": ["trainer.accumulate_grad_batches", "0"],
 }
 
 
@@ -50,7 +35,7 @@ def test_a_value_that_a_setting_cannot_have(settings: str, tmp_path: Path) -> No
     with pytest.raises(TableError) as error:
         training(tmp_path, settings)
     assert str(error.value).startswith(f"{tmp_path}/ablations/tiny.yaml, row 'more': ")
-    assert FAULTS[settings] in str(error.value)
+    assert all(part in str(error.value) for part in FAULTS[settings]), error.value
     assert len(str(error.value).splitlines()) == 1
 
 

@@ -56,14 +56,14 @@ def test_batch_norm_sees_the_whole_batch(processes: int, device: str, asked: boo
 )
 def test_where_it_does_not_that_is_said(device: str, asked: bool, reason: str) -> None:
     callback, module = GlobalBatch(asked), Module()
-    with pytest.warns(UserWarning, match=f"12 images is 3 on each of 4 processes.*{reason}"):
+    with pytest.warns(UserWarning, match=f"12 .* 3 .* 4 .*{reason}"):
         callback.setup(trainer_of(4, device), module, "fit")
     assert callback.record["batch_norm"] == "of each process"
     assert not isinstance(module.network[1], nn.SyncBatchNorm)
 
 
 def test_a_batch_that_the_processes_cannot_share_is_refused() -> None:
-    with pytest.raises(DataError, match="data.batch_size 12 is of all processes together, and 8 cannot share it"):
+    with pytest.raises(DataError, match="batch_size 12 .* 8 "):
         GlobalBatch().setup(trainer_of(8, "cuda"), Module(), "fit")
 
 

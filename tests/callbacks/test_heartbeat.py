@@ -3,25 +3,25 @@ import pytest
 from deeplab_lightning.callbacks.heartbeat import Heartbeat, Silence
 
 
-def test_a_rank_that_does_not_beat_is_silent_after_so_many_looks() -> None:
+def test_a_rank_that_does_not_beat_is_silent_after_so_many_checks() -> None:
     silence, beats = Silence(range(3), patience=4), dict.fromkeys(range(3), 0)
-    for look in range(10):
-        beats = {rank: count + (rank != 2 or look < 5) for rank, count in beats.items()}
-        assert silence.look(beats) == (2 if look >= 8 else None)
+    for check in range(10):
+        beats = {rank: count + (rank != 2 or check < 5) for rank, count in beats.items()}
+        assert silence.check(beats) == (2 if check >= 8 else None)
 
 
 def test_a_rank_that_beats_now_and_then_is_alive() -> None:
     silence = Silence(range(2), patience=4)
-    assert all(silence.look({0: look, 1: look // 4}) is None for look in range(1, 50))
+    assert all(silence.check({0: check, 1: check // 4}) is None for check in range(1, 50))
 
 
 def test_where_nothing_is_heard_it_is_the_rank_that_keeps_the_beats() -> None:
     silence = Silence(range(3), patience=2)
-    assert silence.look({0: 1, 1: 1, 2: 1}) is None
-    assert silence.look({}) is None
-    assert silence.look({}) == 0
+    assert silence.check({0: 1, 1: 1, 2: 1}) is None
+    assert silence.check({}) is None
+    assert silence.check({}) == 0
 
 
 def test_a_time_that_cannot_be() -> None:
-    with pytest.raises(ValueError, match="heartbeat.minutes must be above 0, or null for no heartbeat, got 0"):
+    with pytest.raises(ValueError, match="heartbeat.minutes .*got 0"):
         Heartbeat(0)

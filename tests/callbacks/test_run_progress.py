@@ -6,9 +6,7 @@ import torch
 from torch import nn
 
 from deeplab_lightning.callbacks import run_progress
-from deeplab_lightning.callbacks.parameter_summary import summary
 from deeplab_lightning.callbacks.run_progress import SHORTEST_BAR, RunProgress, Stage, notes
-from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
 
 NOTES = ["mIoU 0.7123", "loss 0.532", "lr 0.0068"]
 
@@ -102,12 +100,3 @@ def test_what_is_no_terminal_gets_a_line_a_minute(
 
 def test_before_the_first_score_none_is_shown() -> None:
     assert notes(trainer()) == ["loss 0.500", "lr 0.0068"]
-
-
-def test_parameters_part_by_part() -> None:
-    with torch.device("meta"):
-        network = DeepLabV3Plus(21, "resnet18")
-    whole = summary(network)
-    assert whole == "DeepLabV3Plus: 16.6 M parameters (backbone 11.2 M, aspp 4.1 M, decoder 1.3 M, classifier 5.4 K)"
-    network.backbone.requires_grad_(False)
-    assert summary(network) == f"{whole}; 5.4 M of them train"

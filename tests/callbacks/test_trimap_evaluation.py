@@ -2,7 +2,6 @@
 
 from concurrent.futures import Future
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,28 +10,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from deeplab_lightning.callbacks.trimap_evaluation import TrimapEvaluation
-from deeplab_lightning.metrics import SegmentationScores, TrimapBands, mean_iou, pixel_accuracy
-
-
-class FakeModule(nn.Module):
-    """As much of a module as the callback uses."""
-
-    device = torch.device("cpu")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scores = SegmentationScores(["background", "a", "b"])
-        self.logged: dict[str, float] = {}
-
-    def log(self, name: str, value: float, **_: Any) -> None:
-        assert name not in self.logged
-        self.logged[name] = value
-
-
-def trainer(folder: Path, fn: str = "validate") -> Any:
-    return SimpleNamespace(
-        sanity_checking=False, state=SimpleNamespace(fn=fn), log_dir=str(folder), is_global_zero=True
-    )
+from deeplab_lightning.crf.refinement import RefinedImage
+from deeplab_lightning.metrics import TrimapBands, mean_iou, pixel_accuracy
+from tests.callbacks.evaluated import EvaluatedModule, evaluate, trainer_in
 
 
 def scene(seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -48,24 +28,42 @@ def scene(seed: int) -> tuple[Tensor, Tensor, Tensor]:
     return target, bad, good
 
 
-def evaluate(callback: TrimapEvaluation, own_trainer: Any, with_crf: bool) -> FakeModule:
-    module: Any = FakeModule()
-    callback.setup(own_trainer, module, "validate")
-    callback.on_validation_epoch_start(own_trainer, module)
-    for seed in range(3):
-        target, bad, good = scene(seed)
-        outputs: dict[str, Any] = {"logits": nn.functional.one_hot(bad, 3).permute(2, 0, 1)[None].float()}
+class LateRefiner:
+    """Gives the good prediction of each scene once the next one is asked for."""
+
+    def __init__(self) -> None:
+        self.futures: list[Future[Any]] = []
+
+    def __call__(self, images: Any, logits: Tensor, image_ids: list[int]) -> list[RefinedImage]:
+        """The refinement to come of a scene."""
+        self.finish(len(self.futures) - 1)
+        self.futures.append(Future())
+        return [RefinedImage(self.futures[-1])]
+
+    def finish(self, seed: int) -> None:
+        """Give the prediction of a scene."""
+        if seed >= 0:
+            self.futures[seed].set_result((scene(seed)[2].byte().numpy(), 0.1))
+
+
+def scored(callback: TrimapEvaluation, folder: Path, with_crf: bool = False, fn: str = "validate") -> EvaluatedModule:
+    module: Any = EvaluatedModule(trainer_in(folder, fn), ["background", "a", "b"])
+    module.refiner = LateRefiner() if with_crf else None
+
+    def steps() -> Any:
+        for seed in range(3):
+            target, bad, _ = scene(seed)
+            logits = nn.functional.one_hot(bad, 3).permute(2, 0, 1)[None].float()
+            yield logits, {"mask": target[None], "image": torch.zeros(1, 3, 40, 60), "image_id": [seed]}
         if with_crf:
-            outputs["crf"] = [Future()]
-        callback.on_validation_batch_end(own_trainer, module, outputs, {"mask": target[None]}, seed)
-        if with_crf:
-            outputs["crf"][0].set_result((good.byte().numpy(), 0.1))
-    callback.on_validation_epoch_end(own_trainer, module)
+            module.refiner.finish(2)
+
+    evaluate([callback], module, steps())
     return module  # type: ignore[no-any-return]
 
 
 def test_every_width_is_scored_before_and_after_the_crf(tmp_path: Path) -> None:
-    module = evaluate(TrimapEvaluation(max_width=12), trainer(tmp_path), with_crf=True)
+    module = scored(TrimapEvaluation(max_width=12), tmp_path, with_crf=True)
     plain, refined = TrimapBands(3, 12), TrimapBands(3, 12)
     for target, bad, good in map(scene, range(3)):
         plain.update(bad[None], target[None])
@@ -82,15 +80,15 @@ def test_every_width_is_scored_before_and_after_the_crf(tmp_path: Path) -> None:
 
 
 def test_without_a_crf_there_is_one_curve(tmp_path: Path) -> None:
-    module = evaluate(TrimapEvaluation(max_width=2), trainer(tmp_path), with_crf=False)
+    module = scored(TrimapEvaluation(max_width=2), tmp_path)
     assert set(module.logged) == {f"val/trimap_{kind}/{width}" for kind in ("miou", "accuracy") for width in (1, 2)}
 
 
 def test_it_stays_out_of_a_training_run_unless_asked(tmp_path: Path) -> None:
-    assert not evaluate(TrimapEvaluation(), trainer(tmp_path, "fit"), with_crf=False).logged
-    assert evaluate(TrimapEvaluation(during_fit=True), trainer(tmp_path, "fit"), with_crf=False).logged
+    assert not scored(TrimapEvaluation(), tmp_path, fn="fit").logged
+    assert scored(TrimapEvaluation(during_fit=True), tmp_path, fn="fit").logged
 
 
 def test_a_width_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match="1 to 254 pixels, got 300"):
+    with pytest.raises(ValueError, match="got 300"):
         TrimapEvaluation(max_width=300)

@@ -70,7 +70,7 @@ def test_failures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
 
     assert "nothing.yaml: no such file" in message(2, "-c", tmp_path / "nothing.yaml")
     assert "output_stride must be" in message(1, "-c", MODEL / "deeplab_v3.yaml", "--model.output_stride", 9)
-    assert "names no model.class_path" in message(2, "-c", ROOT / "experiments" / "base.yaml")
+    assert "no model.class_path" in message(2, "-c", ROOT / "experiments" / "base.yaml")
     monkeypatch.chdir(tmp_path)
     assert "run this in the root of the repository" in message(1, "--all")
     assert main(["describe"]) == 2

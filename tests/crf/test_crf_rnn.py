@@ -9,7 +9,8 @@ from lightning import Trainer
 from torch import Tensor
 
 from deeplab_lightning.crf.crf_rnn import CRFRNN
-from deeplab_lightning.crf.dense_crf import DenseCRF, Normalization
+from deeplab_lightning.crf.dense_crf import DenseCRF
+from deeplab_lightning.crf.settings import Normalization
 from deeplab_lightning.losses import cross_entropy
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 
@@ -108,20 +109,16 @@ def test_the_identity_of_a_score_names_its_normalisation() -> None:
             identity=lambda split: dict.fromkeys(("dataset", "split", "labels", "size_policy"), split)
         )
         trainer = SimpleNamespace(datamodule=data, precision="32-true", state=SimpleNamespace(fn="validate"))
-        module._trainer = trainer  # type: ignore[assignment]
+        module.trainer = trainer  # type: ignore[assignment]
         assert module.evaluation_identity("val").crf == f"as layers, trained, {words[normalization]}"
 
 
 def test_what_cannot_work_is_refused() -> None:
     logits, images, _ = scene()
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="11, 15.*12, 15"):
         CRFRNN(3)(logits, images[:, 1:])
-    with pytest.raises(ValueError, match="positive ranges"):
-        CRFRNN(3, gaussian_xy=0)
     with pytest.raises(ValueError, match="iterations 0"):
         CRFRNN(3, training_iterations=0)
-    with pytest.raises(ValueError, match="crf_normalization 'symmetric' does nothing"):
+    with pytest.raises(ValueError, match="crf_normalization 'symmetric'"):
         DeepLabV3PlusModule(3, pretrained=False, crf_normalization="symmetric")
-    with pytest.raises(ValueError, match="got 'before'"):
-        CRFRNN(3, normalization="before")  # type: ignore[arg-type]
     assert np.isfinite(CRFRNN(3)(logits, images).detach().numpy()).all()

@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 from pydensecrf.densecrf import NORMALIZE_AFTER, DenseCRF2D
 
-from deeplab_lightning.crf.dense_crf import DenseCRF, Normalization
+from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.crf.lattice import gaussian_sums
 from deeplab_lightning.crf.mean_field import appearance_features, place_features
+from deeplab_lightning.crf.settings import Normalization
 
 ENGINES: list[Any] = ["torch", "pydensecrf"]
 NORMALIZATIONS: list[Normalization] = ["after", "symmetric"]
@@ -19,7 +20,7 @@ NORMALIZATIONS: list[Normalization] = ["after", "symmetric"]
 def exact_mean_field(crf: DenseCRF, image: NDArray[np.uint8], logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """The same mean field from logits as they are, in float64 with every pair of pixels summed."""
     classes, height, width = logits.shape
-    places = place_features(1, height, width, crf.gaussian_xy, torch.device("cpu"))
+    places = place_features((1, height, width), crf.gaussian_xy, torch.device("cpu"))
     colours = appearance_features(torch.from_numpy(image)[None], crf.bilateral_xy, crf.bilateral_rgb)
 
     def matrix(features: torch.Tensor) -> torch.Tensor:
@@ -230,22 +231,17 @@ def test_inputs_that_do_not_fit(engine: Any) -> None:
             DenseCRF(engine=engine)(wrong_image, wrong_probabilities)
 
 
-def test_settings_that_cannot_work() -> None:
-    for arguments in ({"bilateral_xy": 0.0}, {"gaussian_weight": -1.0}, {"iterations": 0}):
-        with pytest.raises(ValueError, match="a CRF needs positive ranges"):
-            DenseCRF(**arguments)
-    with pytest.raises(ValueError, match="engine must be .* got 'cuda'"):
+def test_its_own_settings_that_cannot_work() -> None:
+    with pytest.raises(ValueError, match="engine.*'cuda'"):
         DenseCRF(engine="cuda")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="min_probability"):
+    with pytest.raises(ValueError, match="min_probability.*1"):
         DenseCRF(min_probability=1)
-    with pytest.raises(ValueError, match="normalization must be .* got 'before'"):
-        DenseCRF(normalization="before")  # type: ignore[arg-type]
 
 
 def test_a_machine_without_pydensecrf_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
     image, probabilities, _ = two_halves(noise=0.1)
-    with pytest.raises(ModuleNotFoundError, match="pip install pydensecrf2, or choose engine 'torch'"):
+    with pytest.raises(ModuleNotFoundError, match="pip install pydensecrf2"):
         DenseCRF(engine="pydensecrf")(image, probabilities)
     assert DenseCRF()(image, probabilities).shape == probabilities.shape
 

@@ -41,7 +41,6 @@ def test_the_queue_is_bounded() -> None:
         for seed in range(6):
             futures.append(workers.submit(*image_and_probabilities(seed), str(seed)))
             assert sum(not future.done() for future in futures) <= 2
-            assert len(workers._waiting) <= 2
 
 
 def test_a_worker_that_dies_is_named_with_its_image(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +50,7 @@ def test_a_worker_that_dies_is_named_with_its_image(monkeypatch: pytest.MonkeyPa
     with CRFPool(CRF, 1) as workers:
         workers.submit(0 * bright, probabilities, "the dark one")
         future = workers.submit(bright, probabilities, "the bright one")
-        with pytest.raises(RuntimeError, match="worker process died at image the bright one;"):
+        with pytest.raises(RuntimeError, match="image the bright one;"):
             workers.result(future)
     wait_until(lambda: not multiprocessing.active_children())
 
@@ -64,15 +63,15 @@ def die_at_value_255(crf: DenseCRF, image: NDArray[np.uint8], probabilities: NDA
 
 def test_an_error_of_one_image_is_raised_as_it_is() -> None:
     image, probabilities = image_and_probabilities(0)
-    with CRFPool(CRF, 1) as workers, pytest.raises(ValueError, match="summing to 1"):
+    with CRFPool(CRF, 1) as workers, pytest.raises(ValueError, match="misses 1 by 1"):
         workers.result(workers.submit(image, probabilities * 2, "wrong"))
     wait_until(lambda: not multiprocessing.active_children())
 
 
 def test_what_cannot_work_is_refused() -> None:
-    with pytest.raises(ValueError, match="worker processes are for engine 'pydensecrf', got 'auto'"):
+    with pytest.raises(ValueError, match="'auto'"):
         CRFPool(DenseCRF(), 1)
-    with pytest.raises(ValueError, match="num_workers"):
+    with pytest.raises(ValueError, match="num_workers .*0"):
         CRFPool(CRF, 0)
 
 

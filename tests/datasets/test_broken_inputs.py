@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.io import savemat
 
 from deeplab_lightning.datasets.coco import COCODataset
 from deeplab_lightning.datasets.folder import FolderDataset, read_class_names, read_label_map
 from deeplab_lightning.datasets.images import DataError, read_image, read_pair
-from deeplab_lightning.datasets.sbd import read_sbd_ids, read_sbd_mask
 from deeplab_lightning.datasets.transforms import EvaluationTransform
 from tests.devkits import annotation, square, write_coco
 
@@ -88,32 +86,32 @@ def values_for_colours(tree: Tree) -> None:
 
 # What breaks, and what the sentence says; the file's name is {root}/...
 FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
-    "truncated JPEG": (truncate_jpeg, r"JPEGImages/a\.jpg: cannot be read as an image \(image file is truncated"),
-    "truncated PNG": (lambda tree: cut(tree.image_path, 0.5), r"JPEGImages/a\.png: cannot be read as an image"),
-    "zero-byte image": (lambda tree: tree.image_path.write_bytes(b""), r"JPEGImages/a\.png: cannot be read as an im"),
-    "zero-byte mask": (lambda tree: tree.mask_path.write_bytes(b""), r"SegmentationClass/a\.png: cannot be read as"),
-    "text for an image": (lambda tree: tree.image_path.write_text("<html>404"), r"JPEGImages/a\.png: cannot be read"),
-    "missing image": (lambda tree: tree.image_path.unlink(), r"JPEGImages/a: no such file, but .*train\.txt lists"),
-    "missing mask": (lambda tree: tree.mask_path.unlink(), r"SegmentationClass/a: no such file, but .*train\.txt"),
+    "truncated JPEG": (truncate_jpeg, r"JPEGImages/a\.jpg: .*truncated"),
+    "truncated PNG": (lambda tree: cut(tree.image_path, 0.5), r"JPEGImages/a\.png: "),
+    "zero-byte image": (lambda tree: tree.image_path.write_bytes(b""), r"JPEGImages/a\.png: "),
+    "zero-byte mask": (lambda tree: tree.mask_path.write_bytes(b""), r"SegmentationClass/a\.png: "),
+    "text for an image": (lambda tree: tree.image_path.write_text("<html>404"), r"JPEGImages/a\.png: "),
+    "missing image": (lambda tree: tree.image_path.unlink(), r"JPEGImages/a: no such file.*train\.txt"),
+    "missing mask": (lambda tree: tree.mask_path.unlink(), r"SegmentationClass/a: no such file.*train\.txt"),
     "a TIFF with another name": (
         lambda tree: tree.replace_image(Image.fromarray(np.full((6, 8), 7, np.int32)), "png", format="TIFF"),
-        r"JPEGImages/a\.png: cannot be read as an image \(damaged, or none of JPEG, PNG,",
+        r"JPEGImages/a\.png: .*JPEG, PNG,",
     ),
     "broken EXIF": (
         lambda tree: tree.replace_image(Image.fromarray(COLORS), exif=b"Exif\0\0no TIFF"),
-        r"JPEGImages/a\.png: its EXIF data cannot be read",
+        r"JPEGImages/a\.png: .*EXIF",
     ),
     "broken EXIF of a JPEG": (
         lambda tree: tree.replace_image(Image.fromarray(COLORS), "jpg", exif=b"Exif\0\0no TIFF"),
-        r"JPEGImages/a\.jpg: its EXIF data cannot be read",
+        r"JPEGImages/a\.jpg: .*EXIF",
     ),
     "mask of another size": (
         lambda tree: Image.new("L", (8, 5)).save(tree.mask_path),
-        r"a\.png is 8x6, but its mask .*a\.png is 8x5",
+        r"SegmentationClass/a\.png: .*8x5.*JPEGImages/a\.png is 8x6",
     ),
     "mask value 37": (
         lambda tree: Image.new("L", (8, 6), 37).save(tree.mask_path),
-        r"a\.png: mask value 37 is outside the 3 classes",
+        r"a\.png: .*37.* 3 classes",
     ),
     "mask value 254 beside void": (
         lambda tree: Image.fromarray(np.array([[254, 255]], np.uint8)).save(tree.mask_path),
@@ -128,11 +126,11 @@ FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     ),
     "image upside down by EXIF": (
         lambda tree: rotated(tree, 3, Image.fromarray(COLORS)),
-        r"a\.png: its EXIF orientation is 3, and its mask fits it both",
+        r"a\.png: .*orientation is 3",
     ),
     "image turned by EXIF, mask of neither size": (
         lambda tree: rotated(tree, 6, Image.new("RGB", (5, 7))),
-        r"a\.png is 5x7, but its mask",
+        r"SegmentationClass/a\.png: .*8x6.*JPEGImages/a\.png is 5x7",
     ),
     "empty list": (lambda tree: tree.ids("\n\n"), r"train\.txt: it lists no ids"),
     "missing list": (
@@ -141,26 +139,26 @@ FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     ),
     "list in Latin-1": (
         lambda tree: tree.ids("a\nstra\xdfe\n", "latin-1"),
-        r"train\.txt, line 2: byte 0xdf is no UTF-8, perhaps Latin-1; save the file as UTF-8",
+        r"train\.txt, line 2: .*0xdf.*UTF-8",
     ),
     "list in UTF-16 without a byte order mark": (
         lambda tree: tree.ids("a\n", "utf-16-le"),
-        r"train\.txt: it holds zero bytes, as UTF-16",
+        r"train\.txt: .*UTF-16",
     ),
     "list in half of UTF-16": (
         lambda tree: (tree.root / "ImageSets/Segmentation/train.txt").write_bytes(b"\xff\xfea\0\n"),
-        r"train\.txt, line 1: byte 0x0a is damaged UTF-16",
+        r"train\.txt, line 1: .*0x0a.*UTF-16",
     ),
-    "duplicate id": (lambda tree: tree.ids("a\nb\na\n"), r"train\.txt, line 3: the id 'a' is there twice"),
-    "id with a path": (lambda tree: tree.ids("../a\n"), r"train\.txt, line 1: '\.\./a' is no id"),
-    "two words in a line": (lambda tree: tree.ids("a 1\n"), r"train\.txt, line 1: 'a 1' is no id"),
-    "id with an ending": (lambda tree: tree.ids("a.jpg\n"), r"train\.txt, line 1: 'a\.jpg' has the ending of a file"),
+    "duplicate id": (lambda tree: tree.ids("a\nb\na\n"), r"train\.txt, line 3: .*'a' .*twice"),
+    "id with a path": (lambda tree: tree.ids("../a\n"), r"train\.txt, line 1: '\.\./a'"),
+    "two words in a line": (lambda tree: tree.ids("a 1\n"), r"train\.txt, line 1: 'a 1'"),
+    "id with an ending": (lambda tree: tree.ids("a.jpg\n"), r"train\.txt, line 1: 'a\.jpg'"),
     "two images of one id": (
         lambda tree: Image.fromarray(COLORS).save(tree.root / "JPEGImages" / "a.jpg"),
-        r"a\.jpg and a\.png share one id",
+        r"a\.png: .*a\.jpg",
     ),
-    "both layouts": (lambda tree: (tree.root / "images").mkdir(), r"tree: it holds both images/ and JPEGImages/"),
-    "a class twice": (lambda tree: colour_table(tree, "one\none\n"), r"class_names\.txt: it must hold at least two"),
+    "both layouts": (lambda tree: (tree.root / "images").mkdir(), r"tree: .*images/ and JPEGImages/"),
+    "a class twice": (lambda tree: colour_table(tree, "one\none\n"), r"class_names\.txt: .*at least two"),
     "a colour for some": (lambda tree: colour_table(tree, "one 1 2 3\ntwo\n"), r"class_names\.txt: some of its names"),
     "a colour twice": (
         lambda tree: colour_table(tree, "one 1 2 3\ntwo 1 2 3\n"),
@@ -172,23 +170,23 @@ FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     ),
     "a value for some": (
         lambda tree: colour_table(tree, "one = 1\ntwo\n"),
-        r"class_names\.txt: some of its names are followed by a value",
+        r"class_names\.txt: .*a value",
     ),
     "colours and values": (
         lambda tree: colour_table(tree, "one = 1\ntwo 1 2 3\n"),
-        r"class_names\.txt: some of its names are followed by a colour",
+        r"class_names\.txt: .*a colour",
     ),
     "a value twice": (
         lambda tree: colour_table(tree, "one = 7\ntwo=7\n"),
-        r"class_names\.txt: the value 7 of 'two' is there twice",
+        r"class_names\.txt: .*7 of 'two'",
     ),
     "a value beyond 255": (
         lambda tree: colour_table(tree, "one = 0\ntwo = 2550\n"),
-        r"class_names\.txt: the value 2550 of 'two' is there twice or beyond 255",
+        r"class_names\.txt: .*2550 of 'two'.*255",
     ),
     "an unknown value": (
         lambda tree: colour_table(tree, "one = 0\ntwo = 1\nvoid = 255\n"),
-        r"a\.png: the value 2 at x 2, y 0 is not in class_names\.txt",
+        r"a\.png: .*value 2 at x 2, y 0 .*class_names\.txt",
     ),
     "values for an RGB mask": (
         values_for_colours,
@@ -196,7 +194,7 @@ FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     ),
     "an unknown colour": (
         foreign_colour,
-        r"a\.png: the colour 9 9 9 at x 0, y 0 is not in class_names\.txt",
+        r"a\.png: .*9 9 9 at x 0, y 0 .*class_names\.txt",
     ),
 }
 
@@ -207,6 +205,7 @@ def test_one_sentence_names_the_file(tree: Tree, case: str) -> None:
     breaks(tree)
     with pytest.raises(DataError, match=message) as caught:
         tree.read()
+    assert str(caught.value).startswith(f"{caught.value.path}")
     assert "\n" not in str(caught.value)
     assert str(tree.root) in str(caught.value)
 
@@ -316,18 +315,18 @@ def edit(root: Path, change: Callable[[dict[str, Any]], object]) -> Path:
 COCO_FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "polygon of two points": (
         lambda root: coco(root, segmentation=[[1, 1, 5, 5]]),
-        "annotation 9 of image 000000000001 has a polygon of 4 num",
+        "annotation 9 of image 000000000001 .*polygon of 4",
     ),
     "polygon of an odd count": (
         lambda root: coco(root, segmentation=[[1, 1, 5, 5, 9, 9, 3]]),
         "a polygon of 7 numbers",
     ),
-    "no polygon": (lambda root: coco(root, segmentation=[]), "annotation 9 of image 000000000001 has no polygon"),
+    "no polygon": (lambda root: coco(root, segmentation=[]), "annotation 9 of image 000000000001 .*no polygon"),
     "code of another size": (
         lambda root: coco(root, segmentation={"size": [6, 8], "counts": [48]}),
-        r"\[6, 8\] in size, but the image is \[60, 80\]",
+        r"\[6, 8\].*\[60, 80\]",
     ),
-    "annotation of no image": (lambda root: coco(root, image_id=77), "annotation 9 is of image 77: no such id"),
+    "annotation of no image": (lambda root: coco(root, image_id=77), "annotation 9 .*image 77"),
     "missing image": (
         lambda root: edit(
             coco(root),
@@ -341,7 +340,7 @@ COCO_FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "another size in the file": (
         lambda root: edit(coco(root), lambda content: content["images"][0].update(width=70)),
-        "is 80x60, but its mask .* is 70x60",
+        "70x60, but its image .* is 80x60",
     ),
     "no images": (
         lambda root: edit(coco(root), lambda content: content.update(images=[], annotations=[])),
@@ -369,33 +368,6 @@ def test_coco_annotations_that_are_none(tmp_path: Path, text: str) -> None:
     json_of(root).write_text(text)
     with pytest.raises(DataError, match=r"instances_train2017\.json: it is not a file of COCO instances"):
         COCODataset(root, "train2017", EVALUATION)
-
-
-def test_sbd_faults_name_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.mat"
-    with pytest.raises(DataError, match=r"a\.mat: no such file"):
-        read_sbd_mask(path)
-    for content in (b"", b"MATLAB 5.0 and no more"):
-        path.write_bytes(content)
-        with pytest.raises(DataError, match=r"a\.mat: cannot be read as a MATLAB file"):
-            read_sbd_mask(path)
-    for variables in ({"other": 1}, {"GTcls": {"Boundaries": 1}}, {"GTcls": 3}):
-        savemat(path, variables)
-        with pytest.raises(DataError, match=r"a\.mat: it holds no GTcls\.Segmentation"):
-            read_sbd_mask(path)
-    savemat(path, {"GTcls": {"Segmentation": np.full((4, 4), 21, np.uint8)}})
-    with pytest.raises(DataError, match=r"a\.mat: mask value 21 is outside the 21 classes"):
-        read_sbd_mask(path)
-    savemat(path, {"GTcls": {"Segmentation": np.full((4, 4), 0.5)}})
-    with pytest.raises(DataError, match=r"a\.mat: its label map is float64 of shape \(4, 4\)"):
-        read_sbd_mask(path)
-
-
-def test_sbd_lists_that_overlap(tmp_path: Path) -> None:
-    for split, text in (("train", "a\nb\n"), ("val", "c\nb\n")):
-        (tmp_path / f"{split}.txt").write_text(text)
-    with pytest.raises(DataError, match="the id 'b' is in both train.txt and val.txt"):
-        read_sbd_ids(tmp_path)
 
 
 def test_the_corpus_is_large() -> None:

@@ -1,5 +1,4 @@
 import os
-import signal
 from pathlib import Path
 from shutil import copytree
 
@@ -9,9 +8,6 @@ import pytest
 from deeplab_lightning.datasets import class_counts as module
 from deeplab_lightning.datasets.class_counts import class_counts
 from deeplab_lightning.datasets.folder import FolderDataset
-from deeplab_lightning.datasets.images import DataError
-from deeplab_lightning.datasets.scan import scan
-from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.datasets.transforms import EvaluationTransform
 
 EVALUATION = EvaluationTransform((0.5,) * 3, (0.25,) * 3)
@@ -46,38 +42,3 @@ def test_a_scan_is_remembered_until_the_data_change(
     assert np.array_equal(after[3], before[4])
     assert set(cache.iterdir()) > {kept}
     assert not list(cache.glob("*.part"))
-
-
-def look(dataset: SegmentationDataset, index: int) -> tuple[int, str]:
-    return index, dataset.image_ids[index]
-
-
-def test_workers_look_in_order(shapes_root: Path) -> None:
-    dataset = read(shapes_root).subset([*range(12), *range(12)])
-    assert list(scan(dataset, look, 2)) == list(scan(dataset, look, 0)) == list(enumerate(dataset.image_ids))
-
-
-def die(dataset: SegmentationDataset, index: int) -> str:
-    """Ends the process as native code may on a damaged file."""
-    if index in (3, 17, 18, 23):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return dataset.image_ids[index]
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_an_image_that_kills_its_reader_is_found_and_the_others_are_read(shapes_root: Path, num_workers: int) -> None:
-    dataset = read(shapes_root).subset([*range(12), *range(12)])
-    found = list(scan(dataset, die, num_workers, lambda dataset, index: f"lost {index}"))
-    wrong = {index: f"lost {index}" for index in (3, 17, 18, 23)}
-    assert found == [wrong.get(index, image_id) for index, image_id in enumerate(dataset.image_ids)]
-    with pytest.raises(DataError, match=r"train_00003\.jpg: the process that read it and .*train_00003\.png died"):
-        list(scan(dataset, die, num_workers))
-
-
-def fault(dataset: SegmentationDataset, index: int) -> str:
-    raise DataError(f"{dataset.images[index]}: its fault")
-
-
-def test_a_fault_that_a_worker_finds_arrives_as_it_is(shapes_root: Path) -> None:
-    with pytest.raises(DataError, match=r"^\S+/train_00000\.jpg: its fault$"):
-        list(scan(read(shapes_root), fault, 2))

@@ -1,3 +1,5 @@
+"""COCO as semantic masks; also the names and ids of coco_names.py, against those of the real annotations."""
+
 from pathlib import Path
 
 import numpy as np

@@ -95,7 +95,7 @@ def test_codes_of_pycocotools(seed: int) -> None:
         region[:, 7:] = region[:, :1]  # runs of hundreds and differences that are negative
     packed = coco_mask.encode(region)
     packed["counts"] = packed["counts"].decode()
-    assert np.array_equal(draw(packed, HEIGHT, WIDTH, "it"), region)
+    assert np.array_equal(draw(packed, HEIGHT, WIDTH), region)
 
 
 def edited(tree: Path, kind: str, **changes: Any) -> Path:

@@ -6,9 +6,8 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.datasets.doctor import Findings, examine
-from deeplab_lightning.datasets.faults import Fault, collecting, refuse
+from deeplab_lightning.datasets.faults import Fault
 from deeplab_lightning.datasets.folder import FolderDataset
-from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.datasets.transforms import EvaluationTransform
 from tests.devkits import write_list
@@ -19,7 +18,7 @@ EVALUATION = EvaluationTransform((0.5,) * 3, (0.25,) * 3)
 def examined(root: Path, splits: Sequence[str], train: str = "train") -> Findings:
     """What the doctor finds in images of one colour each, whose masks hold both classes."""
     read: dict[str, SegmentationDataset] = {name: FolderDataset(root, name, 2, EVALUATION) for name in splits}
-    return examine(read, train, ["one", "two"], {}, (), 0)
+    return examine(read, train, ["one", "two"], published={}, never_labelled=(), num_workers=0)
 
 
 @pytest.fixture
@@ -66,12 +65,3 @@ def test_what_a_decoder_raises_does_not_end_the_check(root: Path, monkeypatch: p
     faults = examined(root, ("train", "val")).faults
     assert faults[0] == Fault(f"{root}/masks/0.png", f"{root}/masks/0.png: cannot be read (OverflowError: beyond)")
     assert len(faults) == 4 + 1  # and no class occurs
-
-
-def test_faults_are_collected_within_the_block_only(tmp_path: Path) -> None:
-    with collecting() as faults:
-        refuse(tmp_path, "one")
-        refuse(tmp_path / "a", "two")
-    assert faults == [Fault(str(tmp_path), "one"), Fault(f"{tmp_path}/a", "two")]
-    with pytest.raises(DataError, match="three"):
-        refuse(tmp_path, "three")

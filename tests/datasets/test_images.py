@@ -50,9 +50,7 @@ def test_truncated_jpeg(tmp_path: Path, keep: float) -> None:
 
 def test_value_outside_the_classes(tmp_path: Path) -> None:
     path = save_mask(tmp_path / "mask.png", np.array([[0, 1], [37, 255]]))
-    with pytest.raises(
-        DataError, match=r"mask\.png: mask value 37 is outside the 3 classes \(0 to 2, and 255 for void\)"
-    ):
+    with pytest.raises(DataError, match=r"mask\.png: mask value 37 .*0 to 2, and 255"):
         read_mask(path, 3)
 
 
@@ -65,7 +63,7 @@ def test_colours_are_not_guessed_at(tmp_path: Path) -> None:
 def test_sizes_that_differ(tmp_path: Path) -> None:
     Image.new("RGB", (5, 3)).save(tmp_path / "image.jpg")
     mask = save_mask(tmp_path / "mask.png", np.zeros((3, 4)))
-    with pytest.raises(DataError, match=r"image\.jpg is 5x3, but its mask .*mask\.png is 4x3"):
+    with pytest.raises(DataError, match=r"mask\.png: .*4x3.*image\.jpg is 5x3"):
         read_pair(tmp_path / "image.jpg", mask, 3)
 
 
@@ -74,7 +72,7 @@ def test_a_program_is_never_started_for_an_image(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program was started"))
     path = tmp_path / "image.jpg"
     Image.new("RGB", (8, 6)).save(path, "EPS")
-    with pytest.raises(DataError, match=r"image\.jpg: cannot be read as an image \(damaged, or none of JPEG, PNG, "):
+    with pytest.raises(DataError, match=r"image\.jpg: cannot be read .*JPEG, PNG, "):
         read_image(path)
 
 

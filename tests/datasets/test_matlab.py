@@ -28,16 +28,16 @@ def test_labels_are_those_that_scipy_reads(tmp_path: Path, kind: str, compressed
     names = np.array(["sky", "road"], object)
     savemat(path, {"names": names, "caption": "x", **sbd(LABELS.astype(kind))}, do_compression=compressed)
     expected = loadmat(path)["GTcls"]["Segmentation"][0, 0]
-    assert np.array_equal(np.asarray(read_matlab_labels(path, "GTcls", "Segmentation")), expected)
+    assert np.array_equal(read_matlab_labels(path, "GTcls", "Segmentation"), expected)
     savemat(path, {"names": names, "S": LABELS.astype(kind)}, do_compression=compressed)
-    assert np.array_equal(np.asarray(read_matlab_labels(path, "S")), LABELS)
+    assert np.array_equal(read_matlab_labels(path, "S"), LABELS)
 
 
 def test_small_maps_and_the_other_byte_order(tmp_path: Path) -> None:
     """Four bytes lie in the tag of their element."""
     path = tmp_path / "a.mat"
     savemat(path, {"S": LABELS[:2, :2]})
-    assert np.array_equal(np.asarray(read_matlab_labels(path, "S")), LABELS[:2, :2])
+    assert np.array_equal(read_matlab_labels(path, "S"), LABELS[:2, :2])
     big = b"MATLAB 5.0".ljust(124) + b"\1\0MI"
     flags, shape, name = (6, bytes([0, 0, 0, 9, 0, 0, 0, 0])), (5, bytes([0, 0, 0, 3, 0, 0, 0, 2])), (1, b"S")
     parts = [flags, shape, name, (2, bytes(range(6)))]
@@ -45,13 +45,13 @@ def test_small_maps_and_the_other_byte_order(tmp_path: Path) -> None:
         kind.to_bytes(4, "big") + len(part).to_bytes(4, "big") + part + bytes(-len(part) % 8) for kind, part in parts
     )
     path.write_bytes(big + (14).to_bytes(4, "big") + len(body).to_bytes(4, "big") + body)
-    assert np.asarray(read_matlab_labels(path, "S")).tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert read_matlab_labels(path, "S").tolist() == [[0, 3], [1, 4], [2, 5]]
 
 
 def test_formats_that_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a.mat"
     path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(600))
-    with pytest.raises(DataError, match=r"a\.mat: cannot be read as a MATLAB file .*7\.3, an HDF5 file; save it .*-v7"):
+    with pytest.raises(DataError, match=r"a\.mat: .*7\.3.*HDF5.*-v7"):
         read_matlab_labels(path, "S")
     savemat(path, {"S": LABELS}, format="4")
     with pytest.raises(DataError, match=r"a\.mat: cannot be read as a MATLAB file"):
@@ -83,7 +83,7 @@ def test_damaged_files_end_in_a_sentence_or_in_labels(tmp_path: Path, compressed
     for content in [*cuts, *changed]:
         path.write_bytes(content)
         try:
-            assert read_matlab_labels(path, "GTcls", "Segmentation").mode == "L"
+            assert read_matlab_labels(path, "GTcls", "Segmentation").dtype == np.uint8
         except DataError as error:
             refused.append(str(error))
     assert len(refused) >= len(cuts)

@@ -6,7 +6,7 @@ from deeplab_lightning.datasets.folder import FolderDataset
 from deeplab_lightning.datasets.repeated import RepeatedDataset
 from deeplab_lightning.datasets.transforms import TrainTransform
 
-TRAIN = TrainTransform((32, 32), (0.5, 2.0), True, 0.2, (0.5,) * 3, (0.25,) * 3)
+TRAIN = TrainTransform((32, 32), (0.5, 2.0), flip=True, color_jitter=0.2, mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
 def test_first_copies_stay_and_repetitions_are_augmented_anew(shapes_root: Path) -> None:

@@ -6,7 +6,6 @@ import pytest
 from numpy.random import default_rng
 from PIL import Image
 
-from deeplab_lightning.datasets.palette import PALETTE, colorize
 from deeplab_lightning.datasets.shapes import CLASS_NAMES, generate, render
 
 
@@ -71,14 +70,3 @@ def test_other_settings_do_not_pass_for_these(tmp_path: Path) -> None:
 def test_settings_that_cannot_work(tmp_path: Path, arguments: tuple[dict[str, int], tuple[int, int]]) -> None:
     with pytest.raises(ValueError, match="Shapes needs"):
         generate(tmp_path, *arguments)
-
-
-def test_voc_palette() -> None:
-    assert PALETTE[[0, 1, 15, 20, 255]].tolist() == [
-        [0, 0, 0],
-        [128, 0, 0],
-        [192, 128, 128],
-        [0, 64, 128],
-        [224, 224, 192],
-    ]
-    assert colorize(np.array([[15]], np.uint8)).tolist() == [[[192, 128, 128]]]

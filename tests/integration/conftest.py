@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 TINY = """
 model:
   class_path: DeepLabV3PlusModule
-  init_args: {backbone: resnet18, aspp_channels: 16, low_level_channels: 8, decoder_channels: 16, lr: 0.01}
+  init_args: {backbone: mobilenet_v2, aspp_channels: 16, low_level_channels: 8, decoder_channels: 16, lr: 0.01}
 data:
   init_args: {batch_size: 4, crop_size: [32, 32], num_workers: 0}
 trainer:

@@ -62,7 +62,8 @@ def test_it_instantiates(config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path
         chosen.append(parts["crf"])
     options = [option for name in chosen for option in ("-c", str(EXPERIMENTS / name))]
     start = ["--model.pretrained", "false", "--model.start_from", "null"]
-    cli = DeepLabCLI("fit", [*options, *start, "--trainer.default_root_dir", str(tmp_path)])
+    with an_eighth_of_the_channels():
+        cli = DeepLabCLI("fit", [*options, *start, "--trainer.default_root_dir", str(tmp_path)])
     assert isinstance(cli.trainer, Trainer)
     assert cli.model.network.num_classes == cli.datamodule.num_classes
 

@@ -1,5 +1,6 @@
 """Every failure of a command is one sentence on standard error, and exit status 1 or 2."""
 
+import re
 from pathlib import Path
 from shutil import copytree
 
@@ -40,8 +41,7 @@ def test_truncated_image(failure: Failure, experiment: list[str], data: Path, nu
 def test_mask_of_another_size(failure: Failure, experiment: list[str], data: Path) -> None:
     Image.new("P", (10, 12)).save(data / "SegmentationClass" / "val_00000.png")
     message = failure("fit", *experiment, "--data.root", data)
-    assert "val_00000.jpg is 64x48, but its mask" in message
-    assert "val_00000.png is 10x12" in message
+    assert re.search(r"val_00000\.png: .*10x12.*val_00000\.jpg is 64x48", message)
 
 
 def test_mask_value_outside_the_classes(failure: Failure, experiment: list[str], data: Path) -> None:
@@ -111,4 +111,4 @@ def test_weights_without_a_network(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.urlopen", refuse)
     message = failure("fit", *experiment, "--model.pretrained", "true")
-    assert "weights of resnet18 cannot be downloaded (no network); set pretrained to false" in message
+    assert "weights of mobilenet_v2 cannot be downloaded (no network); set pretrained to false" in message

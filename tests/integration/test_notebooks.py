@@ -1,12 +1,18 @@
-"""Every notebook runs from a fresh kernel on small data, says what is so, and is stored without outputs."""
+"""Every notebook runs in an empty namespace on small data, says what is so, and is stored without outputs.
+
+The notebooks share one kernel, for its imports take longer than most notebooks do.
+"""
 
 import json
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import numpy as np
 import pytest
+from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
@@ -19,10 +25,25 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the Jupyter packages among themselves
 
 
-@pytest.fixture(autouse=True)
-def _kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+Execute = Callable[[str, Path, str], tuple[int, Any]]
+EMPTY = """
+%reset -f
+%matplotlib inline
+import os
+os.chdir({folder!r})
+for name in [name for name in os.environ if name.startswith("DEEPLAB_")]:
+    del os.environ[name]
+os.environ.update({settings!r})
+del name, os
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[KernelManager]:
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel(env=os.environ | {"PYTHONPATH": str(ROOT), "PYDEVD_DISABLE_FILE_VALIDATION": "1"})
+    yield manager
+    manager.shutdown_kernel(now=True)
 
 
 def read(name: str) -> NotebookNode:
@@ -30,22 +51,34 @@ def read(name: str) -> NotebookNode:
     return notebook
 
 
-def execute(name: str, folder: Path, asked: str) -> tuple[int, Any]:
-    """The number of pictures in a notebook run in a folder, and what an expression in its names then is."""
-    notebook = read(name)
-    program = f"import json; print(json.dumps({asked}))"
-    notebook.cells.append(new_code_cell(program))  # type: ignore[no-untyped-call]
-    waits: dict[str, Any] = dict.fromkeys(("timeout", "startup_timeout"), PATIENCE)
-    # A minute, for beside sliders the client can miss that a cell's output is complete (nbclient issue 312)
-    client = NotebookClient(notebook, kernel_name="python3", iopub_timeout=60, **waits)
-    client.comm_open_handlers["jupyter.widget"] = lambda _: None  # it would answer sliders on a socket that it waits on
-    client.execute(cwd=str(folder))
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
-    return len(pictures), json.loads(outputs[-1].text)
+@pytest.fixture
+def execute(kernel: KernelManager) -> Execute:
+    """Run a notebook in a folder: the number of its pictures, and the value of an expression in its names."""
+
+    def run(name: str, folder: Path, asked: str) -> tuple[int, Any]:
+        notebook = read(name)
+        settings = {name: value for name, value in os.environ.items() if name.startswith("DEEPLAB_")}
+        empty = EMPTY.format(folder=str(folder), settings=settings)
+        program = f"import json; print(json.dumps({asked}))"
+        cells = [new_code_cell(empty), *notebook.cells, new_code_cell(program)]  # type: ignore[no-untyped-call]
+        notebook.cells = cells
+        waits: dict[str, Any] = dict.fromkeys(("timeout", "startup_timeout"), PATIENCE)
+        # A minute, for beside sliders the client can miss that a cell's output is complete (nbclient issue 312)
+        client = NotebookClient(notebook, km=kernel, iopub_timeout=60, **waits)
+        client.comm_open_handlers["jupyter.widget"] = lambda _: None  # it would answer on a socket that it waits on
+        try:
+            client.execute()
+        finally:
+            assert client.kc is not None
+            client.kc.stop_channels()  # which the client leaves open where the kernel is not its own
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+        return len(pictures), json.loads(outputs[-1].text)
+
+    return run
 
 
-def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quickstart(execute: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"RUN": "run", "IMAGES": "12", "STEPS": "4", "SIDE": "48"}.items():
         monkeypatch.setenv(f"DEEPLAB_{name}", value)
     asked = "[run.curves['train/loss'], sorted({score.identity['weights'] for score in ious}), prediction.tolist()]"
@@ -59,7 +92,7 @@ def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted((each["scales"], each["flip"]) for each in identities) == [([0.75, 1.0, 1.25], True), ([1.0], False)]
 
 
-def test_ablations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ablations(execute: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_tree(tmp_path, tmp_path, f"{TABLE}  - {{name: other, train: {{model.init_args.lr: 1}}, paper: 23}}\n")
     write_runs(path, tmp_path / "runs" / "paper", num_seeds=3, num_bands=4)
     for name, value in {"TABLE": path, "RUNS": tmp_path / "runs", "SCALE": "paper"}.items():
@@ -75,7 +108,7 @@ def test_ablations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolved["3"] == pytest.approx(half, abs=1e-3)
 
 
-def test_dense_crf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dense_crf(execute: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "logits").mkdir()
     for seed in range(2):
         save_scene(tmp_path / "logits" / f"{seed}.npz", seed)
@@ -97,7 +130,7 @@ def save_scene(path: Path, seed: int) -> None:
     np.savez(path, image=image, logits=np.stack([-score, score]).astype(np.float16), target=target)
 
 
-def test_atrous_convolution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_atrous_convolution(execute: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPLAB_IMAGES", "4")
     numbers = {
         "ways": "[float((atrous - each).abs().max()) for each in (with_zeros, interleaved)]",
@@ -127,7 +160,9 @@ def test_atrous_convolution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert found["costs"]["8"] > 3 * found["costs"]["16"]
 
 
-def test_hard_images(tmp_path: Path, experiment: list[str], deeplab: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hard_images(
+    execute: Execute, tmp_path: Path, experiment: list[str], deeplab: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The two commands that the notebook names, on less data."""
     callback = ["--trainer.callbacks+", "BootstrapHardImages", "--trainer.callbacks.classes", "[bicycle]"]
     assert deeplab("fit", *experiment, *callback) == 0

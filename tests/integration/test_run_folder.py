@@ -122,7 +122,7 @@ def test_weights_that_are_not_finite_are_not_scored(run: Path, shapes_root: Path
 
 
 def test_a_checkpoint_of_another_variant_says_which(run: Path, failure: Failure) -> None:
-    other = ["--model", "DeepLabV3CascadeModule", "--model.num_blocks", "5"]
+    other = ["--model", "DeepLabV3CascadeModule", "--model.backbone", "resnet18", "--model.num_blocks", "5"]
     for command in ("fit", "validate"):
         message = failure(command, *config(run), *other, "--ckpt_path", run / "last.ckpt")
         assert "last.ckpt holds a DeepLabV3PlusModule, but a DeepLabV3CascadeModule was asked for" in message

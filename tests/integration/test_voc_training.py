@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from deeplab_lightning.datasets.images import Sample
 from deeplab_lightning.datasets.repeated import RepeatedDataset
 from deeplab_lightning.datasets.voc import VOCDataset
 from tests.devkits import SBD_ONLY, VOC_TRAIN
@@ -46,21 +47,31 @@ def options(tmp_path: Path, voc_root: Path, sbd_root: Path) -> list[str]:
     return [option for config in configs for option in ("-c", str(config))]
 
 
-def trained_ids(options: list[str], out: Path, *more: str) -> list[list[str]]:
-    """What each rank loaded for training, in order."""
+def ids_on_two_processes(options: list[str], out: Path) -> list[list[str]]:
+    """The images that each rank loads for training, in order."""
     program = out.with_name("program.py")
     program.write_text(PROGRAM)
-    command = [sys.executable, str(program), str(out), "fit", *options, "--trainer.default_root_dir", f"{out}_run"]
-    done = subprocess.run([*command, *more], capture_output=True, text=True, check=False, timeout=PATIENCE)
+    two = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.default_root_dir", f"{out}_run"]
+    command = [sys.executable, str(program), str(out), "fit", *options, *two]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     return [path.read_text().splitlines() for path in sorted(out.parent.glob(f"{out.name}_[0-9]"))]
 
 
-def test_one_and_two_processes_see_the_same_order(options: list[str], tmp_path: Path) -> None:
-    (alone,) = trained_ids(options, tmp_path / "one", "--trainer.max_steps", "12")
-    first, second = trained_ids(
-        options, tmp_path / "two", "--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_steps", "12"
-    )
+def test_one_and_two_processes_see_the_same_order(
+    deeplab: Run, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options += ["--trainer.max_steps", "12", "--trainer.limit_val_batches", "0"]
+    load, alone = RepeatedDataset.__getitem__, []
+
+    def recorded(self: RepeatedDataset, key: tuple[int, int]) -> Sample:
+        sample = load(self, key)
+        alone.append(f"{key[1]} {key[0]} {sample['image_id']}")
+        return sample
+
+    monkeypatch.setattr(RepeatedDataset, "__getitem__", recorded)
+    deeplab("fit", *options, "--trainer.default_root_dir", tmp_path / "one_run")
+    first, second = ids_on_two_processes(options, tmp_path / "two")
     together = [line for pair in zip(first, second, strict=True) for line in pair]
     epoch = [line for line in alone if line.startswith("0 ")]
     assert len(epoch) > 18  # some of the 18 images come twice

@@ -18,10 +18,10 @@ from deeplab_lightning.ablation.outcomes import Outcome, State, read_folder
 from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.datasets.shapes import CLASS_NAMES
-from deeplab_lightning.identity import group_records, ungroup_records
 from deeplab_lightning.reports.compare import compare
 from deeplab_lightning.reports.wandb_runs import read_runs
 from deeplab_lightning.run_folder import JobKey
+from deeplab_lightning.scores import Score, group_scores, ungroup_scores
 from tests.ablation.tables import TABLE, write_tree
 from tests.integration.conftest import ROOT
 from tests.wandb_file import OfflineRun, read_offline_runs
@@ -117,7 +117,7 @@ def test_what_a_run_is(place: Place) -> None:
 
 def test_every_score_carries_its_identity(place: Place) -> None:
     summary = named(place, "crf and 1 more").summary_metrics
-    records = ungroup_records(summary["evaluations"])
+    records = [score.as_record() for score in ungroup_scores(summary["evaluations"])]
     assert {record["metric"] for record in records} >= {"val/miou", "val/miou_crf", "val/iou/background"}
     for record in records:
         assert record["value"] == pytest.approx(summary[record["metric"]], abs=1e-6)
@@ -127,7 +127,7 @@ def test_every_score_carries_its_identity(place: Place) -> None:
     by_metric = {record["metric"]: record for record in done["records"]}
     assert {record["metric"]: record for record in records} == by_metric
     assert summary["seconds"] == done["seconds"] > 0
-    assert group_records(done["records"]) == summary["evaluations"]
+    assert group_scores(map(Score.of_record, done["records"])) == summary["evaluations"]
 
 
 def test_the_papers_numbers_and_the_differences(place: Place) -> None:
@@ -149,7 +149,7 @@ def test_the_table_of_the_classes(place: Place) -> None:
     run = named(place, "crf and 1 more")
     content = json.loads(run.media(run.summary_metrics["val/per_class_iou"]).read_text())
     assert content["columns"] == ["class", "iou", "iou_crf"]
-    scores = {record["metric"]: record["value"] for record in ungroup_records(run.summary_metrics["evaluations"])}
+    scores = {str(score.name): score.value for score in ungroup_scores(run.summary_metrics["evaluations"])}
     assert [row[0] for row in content["data"]] == list(CLASS_NAMES)
     for name, iou, refined in content["data"]:
         assert (iou, refined) == (scores.get(f"val/iou/{name}"), scores.get(f"val/iou_crf/{name}"))

@@ -88,7 +88,7 @@ def test_the_4x4_model_sees_the_release_s_grids() -> None:
 
 
 def test_msc_needs_the_grid_of_3x3_poolings() -> None:
-    with pytest.raises(ValueError, match="multi_scale needs pool_size 3"):
+    with pytest.raises(ValueError, match="multi_scale.*pool_size.*2"):
         DeepLabV1(4, pool_size=2, multi_scale=True)
-    with pytest.raises(ValueError, match="pool_size must be 2 or 3, got 4"):
+    with pytest.raises(ValueError, match="pool_size.*4"):
         DeepLabV1(4, pool_size=4)

@@ -1,3 +1,5 @@
+"""The blocks that the networks share: layers, ASPP and batch norm."""
+
 import math
 
 import pytest

@@ -1,6 +1,7 @@
-"""One contract for all networks: sizes, gradients, determinism, batch of one."""
+"""One contract for all networks, and with them for DeepLabv3, its cascade, v3+ and the backbones by name."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from deeplab_lightning.models.deeplab_v3_cascade import DeepLabV3Cascade
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
 from deeplab_lightning.models.encoders import CLASSIFIER_HEADS
 from deeplab_lightning.models.layers import SegmentationNetwork
+from tests.thin import an_eighth_of_the_channels
 
 Builder = Callable[[], SegmentationNetwork]
 NETWORKS: dict[str, Builder] = {
@@ -23,10 +25,12 @@ NETWORKS: dict[str, Builder] = {
     "v2 vgg16": lambda: DeepLabV2(5, "vgg16", (2, 4, 8, 12)),
     "v2 resnet50": lambda: DeepLabV2(5, "resnet50", input_scales=(1, 0.75, 0.5)),
     "v3 block4": lambda: DeepLabV3Cascade(5, "resnet18", 4, multi_grid=(1, 2)),
-    "v3 block7": lambda: DeepLabV3Cascade(5, "resnet50", 7, 8, (1, 2, 1), stride_unit="last"),
+    "v3 block7": lambda: DeepLabV3Cascade(5, "resnet50", 7, 8, multi_grid=(1, 2, 1), stride_unit="last"),
     "v3 block5 stride 64": lambda: DeepLabV3Cascade(5, "resnet18", 5, 64),
     "v3 resnet18": lambda: DeepLabV3(5, "resnet18"),
-    "v3 resnet50 stride 8": lambda: DeepLabV3(5, "resnet50", 8, (12, 24, 36), (1, 2, 4), "three_conv3x3", "last"),
+    "v3 resnet50 stride 8": lambda: DeepLabV3(
+        5, "resnet50", 8, (12, 24, 36), multi_grid=(1, 2, 4), stem="three_conv3x3", stride_unit="last"
+    ),
     "v3 without image pooling": lambda: DeepLabV3(5, "resnet18", image_pooling=False, align_corners=True),
     "v3+ resnet18": lambda: DeepLabV3Plus(5, "resnet18"),
     "v3+ resnet34 stride 32": lambda: DeepLabV3Plus(5, "resnet34", 32, (3, 6, 9), align_corners=True),
@@ -44,11 +48,15 @@ NETWORKS: dict[str, Builder] = {
     "v3+ timm's RegNet": lambda: DeepLabV3Plus(5, "tu-regnety_002", aspp_channels=64),
     "v3+ timm": lambda: DeepLabV3Plus(5, "tu-mobilenetv3_small_050", aspp_channels=64),
 }
+OF_OTHERS = {"v3 smp's EfficientNet", "v3+ timm's RegNet", "v3+ timm"}
+"""Networks whose encoders count on their width."""
 
 
 @pytest.fixture(params=list(NETWORKS))
 def network(request: pytest.FixtureRequest) -> SegmentationNetwork:
-    return NETWORKS[request.param]()
+    thin = request.param not in OF_OTHERS
+    with an_eighth_of_the_channels() if thin else nullcontext():
+        return NETWORKS[request.param]()
 
 
 def test_any_size(network: SegmentationNetwork) -> None:
@@ -94,30 +102,30 @@ def test_parts_have_the_agreed_names(network: SegmentationNetwork) -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: DeepLabV3(1), "num_classes must be at least 2"),
-        (lambda: DeepLabV1(5, fc_channels=1000), "fc_channels must divide 4096, got 1000"),
-        (lambda: DeepLabV1(5, kernel_size=4, rate=3), "kernel_size 4 with rate 3 has no symmetric padding"),
-        (lambda: DeepLabV1(5, kernel_size=9, rate=4), "fc6 takes kernels of 2 to 7"),
-        (lambda: DeepLabV2(5, "vgg19"), "backbone must be 'vgg16', 'resnet50' or 'resnet101', got 'vgg19'"),
-        (lambda: DeepLabV2(5, "vgg16", ()), "atrous_rates must hold"),
-        (lambda: DeepLabV2(5, "vgg16", input_scales=(0.5, 1)), "input_scales must start with 1"),
-        (lambda: DeepLabV3(5, "resnet18", atrous_rates=(), image_pooling=False), "atrous_rates must hold"),
-        (lambda: DeepLabV3(5, "resnet18", 12), r"output_stride must be one of \[8, 16, 32\] with 4 blocks, got 12"),
-        (lambda: DeepLabV3(5, "xception65", stride_unit="last"), "stride_unit 'last' does not exist for .*xception65"),
+        (lambda: DeepLabV3(1), "num_classes.*got 1"),
+        (lambda: DeepLabV1(5, fc_channels=1000), "fc_channels.*1000"),
+        (lambda: DeepLabV1(5, kernel_size=4, rate=3), "kernel_size 4.*rate 3"),
+        (lambda: DeepLabV1(5, kernel_size=9, rate=4), "fc6.*got 9 and 4"),
+        (lambda: DeepLabV2(5, "vgg19"), "backbone.*'vgg19'"),
+        (lambda: DeepLabV2(5, "vgg16", ()), r"atrous_rates.*\(\)"),
+        (lambda: DeepLabV2(5, "vgg16", input_scales=(0.5, 1)), r"input_scales.*\(0.5, 1\)"),
+        (lambda: DeepLabV3(5, "resnet18", atrous_rates=(), image_pooling=False), r"atrous_rates.*\(\)"),
+        (lambda: DeepLabV3(5, "resnet18", 12), r"output_stride.*\[8, 16, 32\].*12"),
+        (lambda: DeepLabV3(5, "xception65", stride_unit="last"), "stride_unit 'last'.*xception65"),
         (
             lambda: DeepLabV3(5, "resnet18", relu_after_depthwise=True),
-            "acts on Xception only, not on backbone 'resnet18'",
+            "relu_after_depthwise.*'resnet18'",
         ),
-        (lambda: DeepLabV3Cascade(5, "resnet18", 8), "num_blocks must be 4 to 7, got 8"),
-        (lambda: DeepLabV3Cascade(5, "xception65"), "backbone must be one of"),
-        (lambda: DeepLabV3Plus(5, "xception65", 4), "output_stride must be 8, 16 or 32, got 4"),
-        (lambda: DeepLabV3Plus(5, "mobilenet_v2", 64), "output_stride must be 8, 16 or 32, got 64"),
-        (lambda: DeepLabV3Plus(5, "resnet18", depthwise_norm=False), "depthwise_norm acts on separable"),
-        (lambda: DeepLabV3Plus(5, "resnet18", decoder_kernel_size=2), "decoder_kernel_size must be 1, 3 or 5"),
-        (lambda: DeepLabV3Plus(5, "resnet18", decoder_strides=(4, 8)), "decoder_strides must be"),
-        (lambda: DeepLabV3(5, "smp-mobilenet_v2", 12), "output_stride must be 8, 16 or 32"),
-        (lambda: DeepLabV3Plus(5, "resnet18", decoder_convs=0), "decoder_convs must be at least 1"),
-        (lambda: DeepLabV3Plus(5, "mobilenet_v2", multi_grid=(1, 2, 4)), "act on ResNets only"),
+        (lambda: DeepLabV3Cascade(5, "resnet18", 8), "num_blocks.*8"),
+        (lambda: DeepLabV3Cascade(5, "xception65"), "backbone.*xception65"),
+        (lambda: DeepLabV3Plus(5, "xception65", 4), "output_stride.*4"),
+        (lambda: DeepLabV3Plus(5, "mobilenet_v2", 64), "output_stride.*64"),
+        (lambda: DeepLabV3Plus(5, "resnet18", depthwise_norm=False), "depthwise_norm.*separable"),
+        (lambda: DeepLabV3Plus(5, "resnet18", decoder_kernel_size=2), "decoder_kernel_size.*2"),
+        (lambda: DeepLabV3Plus(5, "resnet18", decoder_strides=(4, 8)), r"decoder_strides.*\[4, 8\]"),
+        (lambda: DeepLabV3(5, "smp-mobilenet_v2", 12), "output_stride.*12"),
+        (lambda: DeepLabV3Plus(5, "resnet18", decoder_convs=0), "decoder_convs.*0"),
+        (lambda: DeepLabV3Plus(5, "mobilenet_v2", multi_grid=(1, 2, 4)), "multi_grid.*mobilenet_v2"),
         (lambda: DeepLabV3Plus(5, "resnet51"), "backbone 'resnet51'"),
         (lambda: DeepLabV3Plus(5, "vgg16", 16), "backbone 'vgg16'"),
     ],

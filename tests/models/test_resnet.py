@@ -1,11 +1,14 @@
+"""ResNets, and the ImageNet weights of all backbones (imagenet)."""
+
 import math
 
 import pytest
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 
 from deeplab_lightning.models.resnet import ResNet, Stem, StrideUnit, Unit
+from tests.thin import an_eighth_of_the_channels
 
 
 def settled(network: nn.Module) -> nn.Module:
@@ -20,6 +23,23 @@ def settled(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
+def assert_features_agree(networks: dict[int, nn.Module], images: Tensor, low_level_channels: dict[int, int]) -> None:
+    """Networks of output strides 8, 16 and 32 give the same features at the positions that they share."""
+    height, width = ((side - 1) // 4 + 1 for side in images.shape[2:])
+    state = settled(networks[32]).state_dict()
+    features = {}
+    for stride, network in networks.items():
+        network.load_state_dict(state)
+        with torch.no_grad():
+            low_level, features[stride] = network.eval()(images)
+        assert low_level[4].shape == (1, low_level_channels[4], height, width)
+        assert low_level[8].shape == (1, low_level_channels[8], (height + 1) // 2, (width + 1) // 2)
+    assert features[8].shape[2:] == low_level[8].shape[2:]
+    assert features[32].abs().max() > 1e-3
+    torch.testing.assert_close(features[8][..., ::2, ::2], features[16])
+    torch.testing.assert_close(features[16][..., ::2, ::2], features[32])
+
+
 @pytest.mark.parametrize(
     ("depth", "stride_unit"), [(18, "first"), (18, "last"), (50, "first"), (50, "last"), (50, "first_1x1")]
 )
@@ -28,18 +48,12 @@ def test_atrous_consistency(depth: int, stride_unit: StrideUnit, stem: Stem) -> 
     """Dense features, subsampled, equal the strided ones with the same weights (v3, section 3.1)."""
     images = torch.randn(1, 3, 97, 65, dtype=torch.float64)
     multi_grid = (1, 2, 4) if depth == 50 else (1, 2)
-    networks = {stride: ResNet(depth, stride, multi_grid, stem, stride_unit).double() for stride in (8, 16, 32)}
-    settled(networks[32])
-    features = {}
-    for stride, network in networks.items():
-        network.load_state_dict(networks[32].state_dict())
-        low_level, features[stride] = network.eval()(images)
-        assert low_level[4].shape == (1, network.low_level_channels[4], 25, 17)
-        assert low_level[8].shape == (1, network.low_level_channels[8], 13, 9)
-    assert features[8].shape[2:] == (13, 9)
-    assert features[32].abs().mean() > 0.1
-    torch.testing.assert_close(features[8][..., ::2, ::2], features[16])
-    torch.testing.assert_close(features[16][..., ::2, ::2], features[32])
+    with an_eighth_of_the_channels():
+        networks: dict[int, nn.Module] = {
+            stride: ResNet(depth, stride, multi_grid, stem=stem, stride_unit=stride_unit).double()
+            for stride in (8, 16, 32)
+        }
+    assert_features_agree(networks, images, {4: 32, 8: 64} if depth == 50 else {4: 8, 8: 16})
 
 
 @pytest.mark.parametrize(
@@ -66,10 +80,12 @@ def test_cascade_at_every_output_stride(stride_unit: StrideUnit) -> None:
     images = torch.randn(1, 3, 65, 65, dtype=torch.float64)
     features, state = {}, None
     for stride in (256, 128, 64, 32, 16, 8):
-        network = ResNet(18, stride, stride_unit=stride_unit, num_blocks=7).double()
+        with an_eighth_of_the_channels():
+            network = ResNet(18, stride, stride_unit=stride_unit, num_blocks=7).double()
         state = state or settled(network).state_dict()
         network.load_state_dict(state)
-        features[stride] = network.eval()(images)[1]
+        with torch.no_grad():
+            features[stride] = network.eval()(images)[1]
         assert features[stride].shape[2] == math.ceil(65 / stride)
     for stride in (8, 16, 32, 64, 128):
         torch.testing.assert_close(features[stride][..., ::2, ::2], features[2 * stride])
@@ -92,7 +108,7 @@ def test_caffe_strides_on_the_first_1x1() -> None:
 
 @pytest.mark.parametrize("stride_unit", ["first_1x1", "last"])
 def test_imagenet_weights_are_refused_where_they_stride_elsewhere(stride_unit: StrideUnit) -> None:
-    with pytest.raises(ValueError, match=f"first unit, not as stride_unit '{stride_unit}' says"):
+    with pytest.raises(ValueError, match=f"pretrained.*stride_unit '{stride_unit}'"):
         ResNet(50, 8, stride_unit=stride_unit, pretrained=True)
 
 
@@ -145,18 +161,18 @@ def test_three_conv_stem_has_the_names_of_timm() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"depth": 20}, "depth must be one of"),
-        ({"output_stride": 12}, r"output_stride must be one of \[8, 16, 32\] with 4 blocks, got 12"),
-        ({"output_stride": 64}, "output_stride must be one of .* got 64"),
-        ({"num_blocks": 3}, "num_blocks must be 4 to 7, got 3"),
-        ({"stride_unit": "first_1x1"}, "needs bottlenecks, which ResNet-18 does not have"),
-        ({"multi_grid": (0, 1, 1)}, "multi_grid must hold rates of at least 1"),
-        ({"multi_grid": ()}, "multi_grid must hold rates"),
-        ({"multi_grid": (1, 2, 4)}, "block4 has 2 units, too few for multi_grid"),
-        ({"stem": "conv5x5"}, "stem must be"),
-        ({"stride_unit": "middle"}, "stride_unit must be"),
-        ({"low_level_features": "conv3"}, "low_level_features must be .* got 'conv3' for ResNet-18"),
-        ({"depth": 50, "low_level_features": "conv2"}, "low_level_features must be .* got 'conv2'"),
+        ({"depth": 20}, "depth.*20"),
+        ({"output_stride": 12}, r"output_stride.*\[8, 16, 32\].*12"),
+        ({"output_stride": 64}, "output_stride.*64"),
+        ({"num_blocks": 3}, "num_blocks.*3"),
+        ({"stride_unit": "first_1x1"}, "first_1x1.*ResNet-18"),
+        ({"multi_grid": (0, 1, 1)}, r"multi_grid.*\(0, 1, 1\)"),
+        ({"multi_grid": ()}, r"multi_grid.*\(\)"),
+        ({"multi_grid": (1, 2, 4)}, r"2 units.*multi_grid \(1, 2, 4\)"),
+        ({"stem": "conv5x5"}, "stem.*conv5x5"),
+        ({"stride_unit": "middle"}, "stride_unit.*middle"),
+        ({"low_level_features": "conv3"}, "low_level_features.*'conv3' for ResNet-18"),
+        ({"depth": 50, "low_level_features": "conv2"}, "low_level_features.*'conv2'"),
     ],
 )
 def test_settings_that_cannot_work(arguments: dict[str, object], message: str) -> None:
@@ -167,14 +183,14 @@ def test_settings_that_cannot_work(arguments: dict[str, object], message: str) -
 def test_weights_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.urlopen", _refuse)
-    with pytest.raises(ConnectionError, match="weights of resnet18 cannot be downloaded .*pretrained to false"):
+    with pytest.raises(ConnectionError, match="resnet18.*pretrained to false"):
         ResNet(18, pretrained=True)
 
 
 def test_weights_of_a_published_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loading path with a state dictionary of torchvision's layout in the place of the download."""
     reference = torchvision.models.resnet18(weights=None)
-    monkeypatch.setattr("deeplab_lightning.models.imagenet._torchvision", lambda name: reference.state_dict())
+    monkeypatch.setattr("deeplab_lightning.models.imagenet.torchvision_state_dict", lambda name: reference.state_dict())
     network = ResNet(18, pretrained=True)
     torch.testing.assert_close(network.conv1.weight, reference.conv1.weight)
 

@@ -21,7 +21,7 @@ def imagenet() -> dict[str, Tensor]:
 
 @pytest.fixture
 def pretrained(imagenet: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
-    monkeypatch.setattr("deeplab_lightning.models.imagenet._torchvision", lambda name: imagenet)
+    monkeypatch.setattr("deeplab_lightning.models.imagenet.torchvision_state_dict", lambda name: imagenet)
     return imagenet
 
 

@@ -121,14 +121,14 @@ def test_kazuto1011() -> None:
 def test_left_over_tensors_are_listed() -> None:
     state = smp.DeepLabV3("resnet18", encoder_weights=None, classes=3).state_dict()
     state["encoder.extra.weight"] = state.pop("decoder.conv.weight")
-    with pytest.raises(ValueError, match=r"missing \['aspp.conv3x3.0.weight'\], left over \['backbone.extra.weight'\]"):
+    with pytest.raises(ValueError, match="aspp.conv3x3.0.weight.*backbone.extra.weight"):
         from_smp("DeepLabV3", "resnet18", state)
 
 
 def test_names_that_do_not_exist() -> None:
-    with pytest.raises(ValueError, match="torchvision has no DeepLabv3 named 'fcn_resnet50'"):
+    with pytest.raises(ValueError, match="torchvision.*'fcn_resnet50'"):
         from_torchvision("fcn_resnet50", {})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="kazuto1011/deeplab-pytorch has no model named 'v3'"):
+    with pytest.raises(ValueError, match="kazuto1011.*'v3'"):
         from_kazuto1011("v3", {})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="no tensor classifier.4.weight"):
+    with pytest.raises(ValueError, match="classifier.4.weight"):
         from_torchvision("deeplabv3_resnet50", {})

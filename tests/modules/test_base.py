@@ -1,3 +1,5 @@
+"""The base module, with its checks, what it freezes, its optimizer and the guards of batch norm."""
+
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +10,7 @@ import torch
 from torch import nn
 
 from deeplab_lightning.datasets.transforms import EvaluationTransform
+from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.deeplab_v1 import DeepLabV1Module
 from deeplab_lightning.modules.deeplab_v2 import DeepLabV2Module
@@ -16,11 +19,17 @@ from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 from tests.models.test_networks import NETWORKS
 
 
+class NamedModule(SegmentationModule):
+    """A module of the network of that name in the networks' own tests."""
+
+    def configure_network(self, num_classes: int, *, name: str) -> SegmentationNetwork:  # type: ignore[override]
+        with torch.device("meta"):
+            return NETWORKS[name]()
+
+
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_groups_hold_every_parameter_that_trains_once(name: str) -> None:
-    module = SegmentationModule(5)
-    with torch.device("meta"):
-        module.set_network(NETWORKS[name]())
+    module = NamedModule(5, name=name)
     grouped = [parameter for group in module.parameter_groups() for parameter in group["params"]]
     assert len({id(parameter) for parameter in grouped}) == len(grouped)
     trained = {id(parameter) for parameter in module.parameters() if parameter.requires_grad}
@@ -48,25 +57,25 @@ def test_rates_and_decay_by_part_and_kind() -> None:
 
 
 def test_settings_that_cannot_work() -> None:
-    with pytest.raises(ValueError, match=r"lr_multipliers names \['fc8'\], but the parts .*'aspp', 'backbone'"):
+    with pytest.raises(ValueError, match="lr_multipliers.*'fc8'.*'aspp', 'backbone'"):
         DeepLabV3Module(4, backbone="resnet18", lr_multipliers={"fc8": 10.0}).parameter_groups()
-    with pytest.raises(ValueError, match="num_classes is 4, but there are 2 class_names"):
+    with pytest.raises(ValueError, match="num_classes is 4.* 2 class_names"):
         DeepLabV3Module(4, backbone="resnet18", class_names=["a", "b"])
-    with pytest.raises(ValueError, match="num_classes is 4, but there are 1 class_weights"):
+    with pytest.raises(ValueError, match="num_classes is 4.* 1 class_weights"):
         DeepLabV3Module(4, backbone="resnet18", class_weights=[1.0])
-    with pytest.raises(ValueError, match="optimizer must be 'sgd' or 'adamw', got 'adam'"):
-        DeepLabV3Module(4, backbone="resnet18", optimizer="adam")
-    with pytest.raises(ValueError, match="set poly_power or step_size, the other null; got 0.9 and 10"):
+    with pytest.raises(ValueError, match="optimizer.*'adam'"):
+        DeepLabV3Module(4, backbone="resnet18", optimizer="adam")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="poly_power.*step_size.*0.9 and 10"):
         DeepLabV3Module(4, backbone="resnet18", step_size=10)
-    with pytest.raises(ValueError, match="freeze_batch_norm: DeepLabV1 has no batch norm"):
+    with pytest.raises(ValueError, match="freeze_batch_norm.*DeepLabV1"):
         DeepLabV1Module(4, fc_channels=32, freeze_batch_norm=True)
-    with pytest.raises(ValueError, match=r"frozen names \['fc6'\], but the network's parts are \['backbone', 'head'"):
+    with pytest.raises(ValueError, match="frozen.*'fc6'.*'backbone', 'head'"):
         DeepLabV1Module(4, fc_channels=32, frozen=["fc6"])
     with pytest.raises(ValueError, match="nothing to train"):
         DeepLabV1Module(4, fc_channels=32, frozen=["backbone", "head", "classifier"]).parameter_groups()
-    with pytest.raises(ValueError, match="crf_rnn refines logits at the images' size"):
+    with pytest.raises(ValueError, match="crf_rnn.*upsample_logits"):
         DeepLabV1Module(4, fc_channels=32, crf_rnn=True, upsample_logits=False)
-    with pytest.raises(ValueError, match="scales must hold"):
+    with pytest.raises(ValueError, match=r"scales.*\(\)"):
         DeepLabV3Module(4, backbone="resnet18", scales=[])
 
 
@@ -89,11 +98,11 @@ def test_hyperparameters_are_plain() -> None:
 
 def test_checkpoints_that_do_not_fit_are_refused() -> None:
     module = DeepLabV3Module(4, backbone="resnet18")
-    with pytest.raises(ValueError, match="the checkpoint was trained for 5 classes, but the data has 4"):
+    with pytest.raises(ValueError, match="5 classes.* 4"):
         module.on_load_checkpoint({"hyper_parameters": {"num_classes": 5}, "global_step": 1})
     other = DeepLabV3Module(4, backbone="resnet34", lr=0.1)
     checkpoint = {"hyper_parameters": dict(other.hparams), "state_dict": other.state_dict(), "global_step": 1}
-    with pytest.raises(ValueError, match="another network: .*the first is network.backbone.*resnet34 there, resnet18"):
+    with pytest.raises(ValueError, match="network.backbone.*resnet34 there, resnet18"):
         module.on_load_checkpoint(checkpoint)
     with pytest.raises(ValueError, match="another network"):
         module.on_load_checkpoint({"state_dict": {}})
@@ -182,10 +191,10 @@ def test_weights_trained_with_other_poolings_are_refused() -> None:
 
 def test_weights_trained_with_other_strides_are_no_start(tmp_path: Path) -> None:
     path = str(tmp_path / "last.ckpt")
-    torch.save(checkpoint_of(DeepLabV2Module(4, "resnet50"), "stride_unit"), path)
-    with pytest.raises(ValueError, match="another network: stride_unit first_1x1 there, first here"):
-        DeepLabV2Module(4, "resnet50", stride_unit="first", start_from=path)
-    DeepLabV2Module(4, "resnet50", start_from=path)
+    torch.save(checkpoint_of(DeepLabV2Module(4, backbone="resnet50"), "stride_unit"), path)
+    with pytest.raises(ValueError, match="stride_unit first_1x1 there, first here"):
+        DeepLabV2Module(4, backbone="resnet50", stride_unit="first", start_from=path)
+    DeepLabV2Module(4, backbone="resnet50", start_from=path)
 
 
 def test_msc_starts_from_a_trunk_of_other_poolings(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deeplab_lightning.crf import published
-from deeplab_lightning.crf.dense_crf import DenseCRF, Normalization
+from deeplab_lightning.crf.dense_crf import DenseCRF
+from deeplab_lightning.crf.settings import Normalization
 
 NORMALIZATIONS: list[Normalization] = ["after", "symmetric"]
 

@@ -42,11 +42,13 @@ VARIANTS: dict[str, Callable[[], SegmentationModule]] = {
     "v1 7x7": lambda: DeepLabV1Module(4, kernel_size=7, rate=4, fc_channels=64, pool5a=False, **CAFFE),
     "v1 LargeFOV": lambda: DeepLabV1Module(4, fc_channels=256, **CAFFE),
     "v1 MSc": lambda: DeepLabV1Module(4, fc_channels=256, multi_scale=True, **CAFFE | {"lr": 1e-4}),
-    "v2 vgg16": lambda: DeepLabV2Module(4, "vgg16", (6, 12), **CAFFE | {"lr": 1e-4}),
-    "v2 resnet50 MSC": lambda: DeepLabV2Module(4, "resnet50", input_scales=(1, 0.75, 0.5), **CAFFE | {"lr": 1e-5}),
+    "v2 vgg16": lambda: DeepLabV2Module(4, backbone="vgg16", atrous_rates=(6, 12), **CAFFE | {"lr": 1e-4}),
+    "v2 resnet50 MSC": lambda: DeepLabV2Module(
+        4, backbone="resnet50", input_scales=(1, 0.75, 0.5), **CAFFE | {"lr": 1e-5}
+    ),
     "v3": lambda: DeepLabV3Module(4, backbone="resnet18", multi_grid=(1, 2)),
     "v3 conv3x3": lambda: DeepLabV3Module(4, backbone="resnet18", stride_unit="first_dilated", aspp_conv3x3=True),
-    "v3 cascade": lambda: DeepLabV3CascadeModule(4, "resnet18", stride_unit="last"),
+    "v3 cascade": lambda: DeepLabV3CascadeModule(4, backbone="resnet18", stride_unit="last"),
     "v3 mobilenet_v2": lambda: DeepLabV3Module(
         4, backbone="mobilenet_v2", atrous_rates=(), freeze_batch_norm=True, lr=1e-3
     ),

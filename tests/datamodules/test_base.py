@@ -1,3 +1,5 @@
+"""Loaders, their settings, and the identity; folder.py's datamodule stands for all."""
+
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -7,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from deeplab_lightning.datamodules.folder import FolderDataModule, find_root
-from deeplab_lightning.datamodules.shapes import ShapesDataModule
+from deeplab_lightning.datamodules.base import SegmentationDataModule
+from deeplab_lightning.datamodules.folder import FolderDataModule
+from deeplab_lightning.datamodules.voc import VOCDataModule
 from deeplab_lightning.datasets.images import DataError
 
 SMALL: dict[str, Any] = {"batch_size": 4, "crop_size": (32, 40), "num_workers": 0}
@@ -32,13 +35,6 @@ def test_samples_are_the_same_for_any_number_of_workers(shapes_root: Path) -> No
         return torch.cat([batch["image"] for batch in data.train_dataloader()])
 
     assert torch.equal(images(0), images(2))
-
-
-def test_shapes_generates_itself(tmp_path: Path) -> None:
-    data = ShapesDataModule(str(tmp_path / "s"), num_train=5, num_val=2, image_size=(32, 48), **SMALL)
-    data.prepare_data()
-    assert len(list(data.train_dataloader())) == 1
-    assert len(list(data.test_dataloader())) == 2
 
 
 def test_fewer_images_than_a_batch(shapes_root: Path) -> None:
@@ -66,35 +62,42 @@ def test_prediction_images(shapes_root: Path) -> None:
     assert len(list(data.predict_dataloader())) == 20
 
 
-def test_roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "data" / "mine").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DEEPLAB_DATA", str(tmp_path / "data"))
-    with pytest.raises(DataError, match="mine is empty"):
-        find_root("mine")
-    (tmp_path / "data" / "mine" / "class_names.txt").touch()
-    assert find_root("mine") == find_root("data/mine") == find_root(str(tmp_path / "data" / "mine"))
-    with pytest.raises(DataError, match=r"data root 'other' is not there .*set --data.root, or DEEPLAB_DATA"):
-        find_root("other")
-
-
 def test_batch_sizes_that_cannot_be(shapes_root: Path) -> None:
     with pytest.raises(ValueError, match="batch sizes must be at least 1"):
         FolderDataModule(str(shapes_root), batch_size=0)
 
 
-def test_a_training_on_one_class_is_warned_of(shapes_root: Path, tmp_path: Path) -> None:
-    FolderDataModule(str(shapes_root), **SMALL).setup("fit")
-    root = Path(copytree(shapes_root, tmp_path / "copy"))
-    (root / "class_names.txt").write_text("background\ncrack\n")
-    for path in (root / "SegmentationClass").iterdir():
-        labels = np.asarray(Image.open(path))
-        Image.fromarray(np.where(labels > 0, 255, 0).astype(np.uint8)).save(path)
-    data = FolderDataModule(str(root), **SMALL)
-    with pytest.warns(UserWarning, match=r"12 images of split 'train' hold no class but 'background'"):
-        data.setup("fit")
-    data.setup("validate")
-    (root / "class_names.txt").write_text("background = 0\ncrack = 255\n")
-    mapped = FolderDataModule(str(root), **SMALL)
-    mapped.setup("fit")
-    assert mapped.labels == "masks of SegmentationClass, values by class_names.txt, void left out"
+def test_evaluation_size_is_part_of_the_identity(voc_root: Path) -> None:
+    whole, padded = (
+        VOCDataModule(str(voc_root), evaluation_size=size, num_workers=0) for size in ("whole_image", "pad_to_513")
+    )
+    assert whole.identity("val")["size_policy"] == "whole image, scored at its original size"
+    assert padded.identity("val")["size_policy"] == "padded with the mean to 513x513, scored at its original size"
+    for data, size in ((whole, (48, 64)), (padded, (513, 513))):
+        batch = next(iter(data.val_dataloader()))
+        assert batch["image"].shape[-2:] == size
+        assert batch["mask"].shape == (1, 48, 64)
+
+
+@pytest.mark.parametrize("wrong", [{"normalization": "none"}, {"evaluation_size": "crop"}])
+def test_settings_that_cannot_be(shapes_root: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="got"):
+        FolderDataModule(str(shapes_root), **wrong)
+
+
+def test_normalization_and_its_replacement(shapes_root: Path) -> None:
+    def first(**settings: Any) -> torch.Tensor:
+        data: SegmentationDataModule = FolderDataModule(str(shapes_root), **SMALL, **settings)
+        image: torch.Tensor = next(iter(data.val_dataloader()))["image"]
+        assert torch.equal(data.eval_transform.denormalize(image[0]), plain) if plain is not None else True
+        return image
+
+    plain = None
+    imagenet = first()
+    plain = FolderDataModule(str(shapes_root)).eval_transform.denormalize(imagenet[0])
+    caffe, inception = first(normalization="caffe"), first(normalization="inception")
+    own = first(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    assert torch.allclose(own, inception)
+    assert torch.allclose(caffe[0, 0], plain[..., 2] - 104.008, atol=1e-4)
+    shifted = first(normalization="caffe", mean=(0.1, 0.2, 0.3))
+    assert torch.allclose(shifted[0, 0], plain[..., 2] - 0.3 * 255, atol=1e-4)

@@ -1,24 +1,27 @@
 """Costs and fields counted without running, against the papers and against networks that are run."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from deeplab_lightning.models.anatomy import dissect
 from deeplab_lightning.models.deeplab_v1 import DeepLabV1
 from deeplab_lightning.models.deeplab_v2 import DeepLabV2
 from deeplab_lightning.models.deeplab_v3 import DeepLabV3
 from deeplab_lightning.models.deeplab_v3_cascade import DeepLabV3Cascade
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
 from deeplab_lightning.models.layers import SegmentationNetwork
+from deeplab_lightning.models.profile import profile
+from tests.thin import an_eighth_of_the_channels
 
 Builder = Callable[[], SegmentationNetwork]
 
 
 def v3(output_stride: int, *rates: int) -> SegmentationNetwork:
-    return DeepLabV3(21, "resnet101", output_stride, rates, (1, 2, 4), "three_conv3x3", "last")
+    settings: dict[str, Any] = {"multi_grid": (1, 2, 4), "stem": "three_conv3x3", "stride_unit": "last"}
+    return DeepLabV3(21, "resnet101", output_stride, rates, **settings)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +41,7 @@ def test_multiply_adds_of_the_papers(build: Builder, billions: float) -> None:
     """v3+, Tables 3 and 5, and the MobileNetV2 paper's Table 7, at 513x513."""
     with torch.device("meta"):
         network = build()
-    counted = dissect(network, 513, 513).multiply_adds_published_convention
+    counted = profile(network, 513, 513).multiply_adds_published_convention
     assert counted / 1e9 == pytest.approx(billions, rel=0.01)
 
 
@@ -55,15 +58,15 @@ def test_field_of_view_of_v2_is_that_of_its_widest_branch() -> None:
 def test_counts_of_one_convolution() -> None:
     with torch.device("meta"):
         network = DeepLabV1(21)
-    anatomy = dissect(network, 321, 321)
-    fc6 = next(layer for layer in anatomy.layers if layer.name == "head.0")
+    counted = profile(network, 321, 321)
+    fc6 = next(layer for layer in counted.layers if layer.name == "head.0")
     assert fc6.shape == (1024, 41, 41)
     assert fc6.rate == 12
     assert fc6.multiply_adds == 41 * 41 * 9 * 512 * 1024
     assert fc6.multiply_adds_padded == 48 * 48 * 9 * 512 * 1024
-    assert sum(layer.multiply_adds for layer in anatomy.layers) == anatomy.multiply_adds
-    assert sum(anatomy.parameters_by_part.values()) == anatomy.parameters == 20_505_429
-    assert anatomy.feature_size == (41, 41)
+    assert sum(layer.multiply_adds for layer in counted.layers) == counted.multiply_adds
+    assert sum(counted.parameters_by_part.values()) == counted.parameters == 20_505_429
+    assert counted.feature_size == (41, 41)
 
 
 def reach(network: SegmentationNetwork, side: int) -> int:
@@ -95,25 +98,27 @@ def pool(layer: nn.MaxPool2d) -> Callable[[Tensor], Tensor]:
     ],
 )
 def test_receptive_field_is_what_gradients_reach(build: Builder, side: int) -> None:
-    with torch.device("meta"):
+    with an_eighth_of_the_channels():
         network = build()
-    assert dissect(network, side, side).receptive_field == reach(build(), side)
+        with torch.device("meta"):
+            on_meta = build()
+    assert profile(on_meta, side, side).receptive_field == reach(network, side)
 
 
 def test_image_pooling_sees_the_whole_image() -> None:
     with torch.device("meta"):
         networks = [DeepLabV3(2, "resnet18"), DeepLabV3(2, "resnet18", image_pooling=False)]
-    assert dissect(networks[0], 65, 65).receptive_field is None
-    assert dissect(networks[1], 65, 65).receptive_field is not None
+    assert profile(networks[0], 65, 65).receptive_field is None
+    assert profile(networks[1], 65, 65).receptive_field is not None
 
 
 def test_smp_encoders_are_counted_too() -> None:
     with torch.device("meta"):
         own = DeepLabV3(2, "resnet18", stride_unit="first_dilated")
         smp = DeepLabV3(2, "smp-resnet18")
-    assert dissect(own, 64, 64).multiply_adds == dissect(smp, 64, 64).multiply_adds > 0
+    assert profile(own, 64, 64).multiply_adds == profile(smp, 64, 64).multiply_adds > 0
 
 
 def test_a_network_with_weights_is_refused() -> None:
     with pytest.raises(ValueError, match="meta"):
-        dissect(DeepLabV3(2, "resnet18"), 65, 65)
+        profile(DeepLabV3(2, "resnet18"), 65, 65)

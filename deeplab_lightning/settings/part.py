@@ -1,0 +1,42 @@
+"""One part of the settings, the model or the data alone, as commands take it that need no more."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from deeplab_lightning.settings.classes import slots
+from deeplab_lightning.settings.compose import compose
+from deeplab_lightning.settings.given import Given, expand_homes, given_by, read_settings
+from deeplab_lightning.settings.known import Known
+from deeplab_lightning.settings.parameters import instantiate
+from deeplab_lightning.usage import UsageError
+
+
+def build_part(part: str, files: Sequence[str | Path], options: Sequence[str], changes: Mapping[str, Any]) -> Any:
+    """The instance that a part of the settings describes.
+
+    Args:
+        part: The part: "model" or "data".
+        files: Paths of YAML files; later ones win, and their other parts are left alone.
+        options: Options of the command line over the files, such as `--model.output_stride 8`.
+        changes: Arguments over those of the files, by name.
+
+    Raises:
+        UsageError: A file cannot be read, a setting is wrong, or no file names the class.
+        ValueError: The class refuses its arguments; and whatever else its constructor raises.
+    """
+    sections = {str(file): read_settings(file).get(part) or {} for file in files}
+    overrides = {f"{part}.init_args.{name}": value for name, value in changes.items()}
+    settings = compose(({part: section} for section in sections.values()), overrides)
+    slot = slots()[part]
+    if "class_path" not in settings.get(part, {}):
+        raise UsageError(f"{', '.join(sections)}: no {part}.class_path; add {slot.example}")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(slot.base, part, required=True)
+    given = [Given(file, part, section) for file, section in sections.items()]
+    given += [Given("", f"{part}.{name}", value) for name, value in changes.items()]
+    with Known({}, {part: slot}).explain([*given, *given_by(options)]):
+        described = parser.parse_args(list(options), namespace=parser.parse_object(expand_homes(settings)))
+    return instantiate(parser, described)[part]

@@ -1,0 +1,147 @@
+"""The settings that composed ones come to: each checked, with every default, and nothing instantiated."""
+
+from argparse import ArgumentError
+from collections.abc import Mapping
+from typing import Any
+
+from jsonargparse import Namespace
+
+from deeplab_lightning.settings.compose import OBJECT_KEYS, listed
+from deeplab_lightning.settings.parameters import FROM_DATA, complete, find_class, parameters
+from deeplab_lightning.settings.values import check_value, shown
+from deeplab_lightning.usage import UsageError, did_you_mean
+
+Resolved = dict[str, Any]
+"""Dotted settings and their values, of those that can change a result."""
+
+PLACES = {
+    "trainer": {
+        *("accelerator", "barebones", "benchmark", "default_root_dir", "detect_anomaly", "deterministic", "devices"),
+        *("enable_autolog_hparams", "enable_checkpointing", "enable_model_summary", "enable_progress_bar"),
+        *("inference_mode", "log_every_n_steps", "logger", "model_registry", "num_nodes", "num_sanity_val_steps"),
+        *("callbacks", "profiler", "strategy", "use_distributed_sampler"),
+    },
+    "model": {*FROM_DATA, "start_from"},
+    "data": {"eval_batch_size", "normalization", "num_workers", "seed"},
+    "callbacks": {"num_workers"},
+}
+"""Settings that say where and how fast a result comes about, or that follow from others: they cannot change it."""
+SPECTATORS = {"LogPredictions"}
+"""Callbacks that cannot change a result."""
+
+
+def resolve(config: Mapping[str, Any]) -> Resolved:
+    """The settings that can change the result of a training or an evaluation, with the defaults of all classes.
+
+    Args:
+        config: The settings, composed of whatever files and overrides give them.
+
+    Raises:
+        UsageError: A setting does not exist, or has a value that it cannot have.
+    """
+    from lightning import Trainer
+
+    from deeplab_lightning.callbacks.finite_loss import FiniteLoss
+    from deeplab_lightning.settings.classes import TRAINER_DEFAULTS
+
+    check_shape(config)
+    given = {**TRAINER_DEFAULTS, **config.get("trainer", {})}
+    callbacks = listed(given.pop("callbacks", None)) + listed(given.pop("callbacks+", None))
+    trainer: dict[str, Any] = {**_complete(Trainer, "trainer", given)}
+    trainer["callbacks"] = [
+        _complete_object(f"trainer.callbacks.{number}", each if isinstance(each, dict) else {"class_path": each})
+        for number, each in enumerate(callbacks)
+    ]
+    skipping = _complete(FiniteLoss, "finite_loss", config.get("finite_loss", {}))
+    objects = {part: _complete_object(part, config.get(part)) for part in ("model", "data")}
+    return flatten({**objects, "trainer": trainer, "finite_loss": skipping})
+
+
+def flatten(config: Mapping[str, Any]) -> Resolved:
+    """The settings that can change a result, of all that a run had.
+
+    Args:
+        config: Complete settings, as `resolve` makes them or as a run has left them in its config.yaml.
+    """
+    trainer = config["trainer"]
+    callbacks = [each for each in listed(trainer.get("callbacks")) if _class_name(each) not in SPECTATORS]
+    objects = {"model": config["model"], "data": config["data"]}
+    objects |= {f"trainer.callbacks.{number}": each for number, each in enumerate(callbacks)}
+    resolved = {f"trainer.{key}": _plain(value) for key, value in trainer.items() if key not in PLACES["trainer"]}
+    resolved |= {f"finite_loss.{key}": _plain(value) for key, value in (config.get("finite_loss") or {}).items()}
+    for name, content in objects.items():
+        resolved[f"{name}.class_path"] = _class_name(content)
+        for key, value in (content.get("init_args") or {}).items():
+            if key not in PLACES.get(name, PLACES["callbacks"]):
+                resolved[f"{name}.init_args.{key}"] = _plain(value)
+    return resolved
+
+
+def differences(old: Resolved, new: Resolved) -> list[str]:
+    """The settings that differ between two results, each with its old and its new value."""
+    found = []
+    for key in [*new, *(key for key in old if key not in new)]:
+        was, now = (shown(each[key]) if key in each else "not there" for each in (old, new))
+        if was != now:
+            found.append(f"{key} {was} -> {now}")
+    return found
+
+
+def check_shape(config: Mapping[str, Any]) -> None:
+    """Look at the parts of the settings, before anything is looked for in them.
+
+    Raises:
+        UsageError: One is no mapping.
+    """
+    for part in ("model", "data", "trainer", "finite_loss"):
+        content = _mapping(part, config.get(part, {}))
+        _mapping(f"{part}.init_args", content.get("init_args", {}))
+
+
+def _complete_object(name: str, given: object) -> dict[str, Any]:
+    """An object that a mapping {class_path, init_args} describes, with all its settings."""
+    from deeplab_lightning.settings.classes import short_names
+
+    content = _mapping(name, given)
+    if unknown := sorted(set(content) - OBJECT_KEYS):
+        raise UsageError(f"there is no setting {name}.{unknown[0]}; there are class_path and init_args")
+    class_path, known = content.get("class_path"), short_names()
+    cls = find_class(class_path, known)
+    if cls is None:
+        choice = did_you_mean(str(class_path), known)
+        raise UsageError(f"{name}.class_path names no class: {shown(class_path)}{choice}")
+    init_args = _mapping(f"{name}.init_args", content.get("init_args", {}))
+    return {"class_path": cls.__name__, "init_args": _complete(cls, f"{name}.init_args", init_args)}
+
+
+def _complete(cls: type, name: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """All settings of a class, the given ones as its parser takes them."""
+    types = parameters(cls, FROM_DATA)
+    for key in given:
+        if key.removesuffix("+") not in types:
+            raise UsageError(f"there is no setting {name}.{key}{did_you_mean(key, types)}")
+    try:
+        return complete(cls, given)
+    except (TypeError, ValueError, RecursionError, ArgumentError) as error:
+        for key, value in given.items():
+            check_value(f"{name}.{key}", types[key.removesuffix("+")], value)
+        raise UsageError(f"{name}: {' '.join(str(error).split())}") from error
+
+
+def _mapping(name: str, given: object) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        raise UsageError(f"{name} must be a mapping of settings; got {shown(given)}")
+    return given
+
+
+def _class_name(content: Mapping[str, Any]) -> str:
+    return str(content["class_path"]).rpartition(".")[2]
+
+
+def _plain(value: Any) -> Any:
+    """A value in the form that is hashed: 1.0 is 1, a tuple is a list, the keys of a mapping are texts."""
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict | Namespace):
+        return {str(key): _plain(each) for key, each in dict(value).items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value

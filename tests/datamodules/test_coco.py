@@ -1,0 +1,54 @@
+"""COCO as semantic classes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deeplab_lightning.datamodules.coco import COCODataModule
+from deeplab_lightning.datasets.images import DataError
+from tests.devkits import annotation, square, write_coco
+
+SMALL: dict[str, Any] = {"batch_size": 2, "crop_size": (32, 40), "num_workers": 0}
+
+
+@pytest.fixture
+def coco_root(tmp_path: Path) -> Path:
+    """Image 1: a dog of 30x30 pixels, annotated as 2000; image 2: 40x40, as 100; image 3: a truck; image 4: nothing."""
+    own = [
+        annotation(1, 1, 18, [square(5, 5, 30)], area=2000.0),
+        annotation(2, 2, 18, [square(5, 5, 40)], area=100.0),
+        annotation(3, 3, 8, [square(5, 5, 40)], area=1600.0),
+    ]
+    return write_coco(tmp_path / "coco", {"train2017": own, "val2017": own})
+
+
+@pytest.mark.parametrize(
+    ("train_filter", "classes", "expected"),
+    [
+        ("annotation_area", "voc21", [1]),
+        ("labelled_pixels", "voc21", [2]),
+        ("none", "voc21", [1, 2, 3, 4]),
+        ("annotation_area", "coco91", [1, 3]),
+        ("labelled_pixels", "coco81", [2, 3]),
+    ],
+)
+def test_coco_filters_training_alone(coco_root: Path, train_filter: Any, classes: Any, expected: list[int]) -> None:
+    data = COCODataModule(str(coco_root), classes, train_filter=train_filter, **(SMALL | {"batch_size": 1}))
+    assert [int(image_id) for image_id in data.train_set().image_ids] == expected
+    assert len(list(data.train_dataloader())) == len(expected)
+    assert len(list(data.val_dataloader())) == len(list(data.test_dataloader())) == 4
+
+
+def test_coco_identity_says_the_rules(coco_root: Path) -> None:
+    identities = [
+        COCODataModule(str(coco_root), "voc21", overlap).identity("val")["labels"] for overlap in ("void", "first")
+    ]
+    assert len(set(identities)) == 2
+    assert COCODataModule(str(coco_root), "coco81").identity("val")["dataset"] == "COCO 2017 as coco81"
+
+
+def test_coco_filter_that_keeps_nothing(tmp_path: Path) -> None:
+    data = COCODataModule(str(write_coco(tmp_path / "coco", {})), **SMALL)
+    with pytest.raises(DataError, match="no image of train2017 holds more than 1000 pixels"):
+        data.train_set()

@@ -1,0 +1,34 @@
+"""fit, validate, test and predict: their settings; tests/integration runs them, tests/mistakes.yaml errs with them."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deeplab_lightning.__main__ import main
+
+LEFT = Path(__file__).parent / "runs_of_before" / "half" / "logs" / "fit_0" / "config.yaml"
+
+
+def printed(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
+    with pytest.raises(SystemExit) as ended:
+        main(["validate", *options, "--print_config"])
+    assert ended.value.code == 0
+    settings: dict[str, Any] = yaml.safe_load(capsys.readouterr().out)
+    return settings
+
+
+def test_a_config_that_a_run_has_left_stands_for_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = Path("moved", "logs", "fit_0", "config.yaml")
+    config.parent.mkdir(parents=True)
+    shutil.copy(LEFT, config)
+    assert printed(capsys, "-c", str(config))["trainer"]["default_root_dir"] == "moved"
+    options = (f"--config={config}", "--trainer.default_root_dir", "other", "--data.root", "~/x")
+    settings = printed(capsys, *options)
+    assert settings["trainer"]["default_root_dir"] == "other"
+    assert settings["model"] == yaml.safe_load(LEFT.read_text())["model"]
