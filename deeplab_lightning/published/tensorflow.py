@@ -27,8 +27,8 @@ Place = tuple[str, str]
 TRAINING_ONLY = re.compile(r"global_step|.*/(Momentum|RMSProp(_1)?|ExponentialMovingAverage)")
 AVERAGE = "/ExponentialMovingAverage"
 NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+KINDS = {"weights": "weight", "depthwise_weights": "weight", "biases": "bias"}
 QUANTISED = re.compile(r".*/(act|weights)_quant/.*")
-NUM_MIDDLE = {41: 8, 65: 16, 71: 16}
 RATES = (6, 12, 18)
 """The rates of ASPP at output stride 16; they double as it halves (v3, section 4.2)."""
 
@@ -59,10 +59,8 @@ def from_tensorflow(
         if scope not in places:
             raise ValueError(f"the network does not need {name}, which the checkpoint has")
         conv, norm = places[scope]
-        if is_norm:
-            target = f"{norm}.{NORM.get(kind, kind)}"
-        else:
-            target = f"{conv}.{'bias' if kind == 'biases' else 'weight'}"
+        kinds = NORM if is_norm else KINDS
+        target = f"{norm if is_norm else conv}.{kinds.get(kind, kind)}"
         tensors[target] = (name, _tensor(kind, array))
     _rotate_projection(tensors)
     return fill(network, tensors, [name for name in variables if _is_ignored(name)])
