@@ -94,19 +94,19 @@ def _vgg(layers: Mapping[str, Layer]) -> tuple[SegmentationNetwork, list[Place]]
         raise ValueError(
             f"a VGG-16 without the classifier of a segmentation network; its layers end in {[*layers][-1]}"
         )
-    fc6, fc8 = layers["fc6"], classifiers[0]
-    places += [("fc6", "head.0"), ("fc7", "head.3"), (fc8, "classifier.0")]
+    first, score = layers["fc6"], classifiers[0]
+    places += [("fc6", "head.0"), ("fc7", "head.3"), (score, "classifier.0")]
     chains = [_branch(layers, source) for source in MSC_SOURCES]
     for index, chain in enumerate(chain for chain in chains if chain):
         targets = (f"decoder.branches.{index}.0", f"decoder.branches.{index}.3", f"classifier.{index + 1}")
         places += zip(chain, targets, strict=True)
     network = DeepLabV1(
-        len(layers[fc8].blobs[0]),
-        kernel_size=fc6.blobs[0].shape[2],
-        rate=fc6.dilation,
-        fc_channels=1024 if fc6.blobs[0].shape[2] == 3 else 4096,  # v1, sections 4.1 and 5
+        len(layers[score].blobs[0]),
+        kernel_size=first.blobs[0].shape[2],
+        rate=first.dilation,
+        fc_channels=1024 if first.blobs[0].shape[2] == 3 else 4096,  # v1, sections 4.1 and 5
         multi_scale=any(chains),
-        pool5a=fc6.bottoms == ("pool5a",),
+        pool5a=first.bottoms == ("pool5a",),
     )
     return network, places
 

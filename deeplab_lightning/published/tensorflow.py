@@ -122,8 +122,9 @@ def _network(
     else:
         raise ValueError(f"{root} is not imported: of the release's ResNets only the beta ones (three 3x3 in the stem)")
     if has_decoder:
-        low_level = {"low_level_features": "conv3"} if root.startswith("resnet") else {}
-        return DeepLabV3Plus(**settings, **low_level, separable=num_branches > 0), places
+        if root.startswith("resnet"):
+            settings |= {"low_level_features": "conv3"}
+        return DeepLabV3Plus(**settings, separable=num_branches > 0), places
     if num_branches:
         raise ValueError("a DeepLabv3 without decoder, but with separable ASPP is not built here; the release has none")
     return DeepLabV3(**settings), places
