@@ -1,0 +1,171 @@
+"""Networks of the authors' Caffe releases of v1 and v2, from the layers of a caffemodel.
+
+The networks take BGR images in 0..255 less the mean: the "caffe" normalisation. Names are those of the releases'
+prototxt files: fc8_voc12 and fc1_voc12_c0 end in the name of the data set.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deeplab_lightning.models.deeplab_v1 import DeepLabV1
+from deeplab_lightning.models.deeplab_v2 import DeepLabV2
+from deeplab_lightning.models.layers import SegmentationNetwork
+from deeplab_lightning.models.resnet import UNITS
+from deeplab_lightning.published.formats.caffe import Layer
+from deeplab_lightning.published.importing import Imported, fill
+
+VGG_INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+"""Places of conv1_1 to conv5_3 in torchvision's VGG-16, whose names the trunk has."""
+VGG_NAMES = tuple(
+    f"conv{block}_{unit}" for block, units in enumerate((2, 2, 3, 3, 3), 1) for unit in range(1, units + 1)
+)
+MSC_SOURCES = ("data", "pool1", "pool2", "pool3", "pool4")
+INPUT_SCALES = (1.0, 0.75, 0.5)
+COPY = re.compile(r".*_res0?\d+(_.*)?")
+"""Layers of the v2 ResNet that repeat others for its two smaller input scales, with the same arrays."""
+
+Place = tuple[str, str]
+"""A layer and the name of the module that takes its arrays."""
+
+
+def from_caffe(layers: Sequence[Layer]) -> Imported[SegmentationNetwork]:
+    """The segmentation network that has these layers, as released: logits as of its test.prototxt.
+
+    Args:
+        layers: The layers, those without arrays included: the branches of MSc are found by what they read.
+
+    Raises:
+        ValueError: The layers are of another network; the message says which.
+    """
+    named = {layer.name: layer for layer in layers if layer.blobs}
+    copies = [name for name in named if COPY.fullmatch(name)]
+    own = {name: layer for name, layer in named.items() if name not in copies}
+    if "conv1_1" in own:
+        network, places = _vgg(own)
+    elif "bn_conv1" in own:
+        network, places = _resnet(own, len(copies) > 0)
+    else:
+        raise ValueError(f"no network of the releases that is known here; its layers are {', '.join([*own][:8])}")
+    tensors: dict[str, tuple[str, Tensor]] = {}
+    for name, target in places:
+        if name not in own:
+            raise ValueError(f"the network needs layer {name}, which the file does not have")
+        for part, tensor in _tensors(own[name]).items():
+            tensors[f"{target}.{part}"] = (f"{name} {part}", tensor)
+    if left_over := sorted(set(own) - {name for name, _ in places}):
+        raise ValueError(f"the file has layer {left_over[0]}, which the network does not need")
+    return fill(network, tensors, copies)
+
+
+def _tensors(layer: Layer) -> dict[str, Tensor]:
+    """The arrays of a layer by their names in torch.
+
+    A BatchNorm has its statistics multiplied by its third array; the scale behind it holds the weights.
+    """
+    arrays = [torch.from_numpy(np.array(blob, np.float32)) for blob in layer.blobs]
+    if layer.kind == "BatchNorm":
+        if len(arrays) != 3:
+            raise ValueError(f"layer {layer.name} has {len(arrays)} arrays instead of mean, variance and factor")
+        mean, variance, factor = arrays
+        share = 1 / factor if factor.item() else factor
+        return {"running_mean": mean * share, "running_var": variance * share}
+    if len(arrays) > 2:
+        raise ValueError(f"layer {layer.name} has {len(arrays)} arrays instead of weights and biases")
+    return dict(zip(("weight", "bias"), arrays, strict=False))
+
+
+def _vgg(layers: Mapping[str, Layer]) -> tuple[SegmentationNetwork, list[Place]]:
+    """A network on VGG-16: those of v1, or v2's with a branch a rate."""
+    places = [(name, f"backbone.features.{index}") for name, index in zip(VGG_NAMES, VGG_INDICES, strict=True)]
+    branches = sorted(name for name in layers if re.fullmatch(r"fc6_\d", name))
+    classifiers = [name for name in layers if re.fullmatch(r"fc8_(?!.*_\d$).+", name)]
+    if branches:
+        rates = [layers[name].dilation for name in branches]
+        scores = [_only(layers, rf"fc8_.+_{number}") for number in range(1, len(branches) + 1)]
+        for index, (fc6, fc8) in enumerate(zip(branches, scores, strict=True)):
+            places += [(fc6, f"head.branches.{index}.0"), (fc6.replace("fc6", "fc7"), f"head.branches.{index}.3")]
+            places.append((fc8, f"classifier.{index}"))
+        return DeepLabV2(len(layers[scores[0]].blobs[0]), "vgg16", rates), places
+    if len(classifiers) != 1 or "fc6" not in layers:
+        raise ValueError(
+            f"a VGG-16 without the classifier of a segmentation network; its layers end in {[*layers][-1]}"
+        )
+    first, score = layers["fc6"], classifiers[0]
+    places += [("fc6", "head.0"), ("fc7", "head.3"), (score, "classifier.0")]
+    chains = [_branch(layers, source) for source in MSC_SOURCES]
+    for index, chain in enumerate(chain for chain in chains if chain):
+        targets = (f"decoder.branches.{index}.0", f"decoder.branches.{index}.3", f"classifier.{index + 1}")
+        places += zip(chain, targets, strict=True)
+    network = DeepLabV1(
+        len(layers[score].blobs[0]),
+        kernel_size=first.blobs[0].shape[2],
+        rate=first.dilation,
+        fc_channels=1024 if first.blobs[0].shape[2] == 3 else 4096,  # v1, sections 4.1 and 5
+        multi_scale=any(chains),
+        pool5a=first.bottoms == ("pool5a",),
+    )
+    return network, places
+
+
+def _branch(layers: Mapping[str, Layer], source: str) -> tuple[str, str, str] | None:
+    """The three convolutions of the MSc branch that reads `source`; None where there is none."""
+    trunk = {*VGG_NAMES, "fc6"}
+    first = next((name for name, layer in layers.items() if source in layer.bottoms and name not in trunk), None)
+    if first is None:
+        return None
+    chain = [first]
+    while len(chain) < 3:
+        tops = layers[chain[-1]].tops
+        follower = next((name for name, layer in layers.items() if set(tops) & set(layer.bottoms)), None)
+        if follower is None:
+            raise ValueError(f"the MSc branch of {source} ends in layer {chain[-1]}, before its classifier")
+        chain.append(follower)
+    return chain[0], chain[1], chain[2]
+
+
+def _resnet(layers: Mapping[str, Layer], has_copies: bool) -> tuple[SegmentationNetwork, list[Place]]:
+    """v2's network on a ResNet, with one classifier a rate."""
+    depth = 101 if "res4b1_branch2a" in layers else 50
+    scores = sorted(name for name in layers if re.fullmatch(r"fc1_.+_c\d", name))
+    if not scores:
+        raise ValueError(
+            "a ResNet without the classifiers of DeepLab v2 (fc1_voc12_c0 and so on); only its trunk is of use"
+        )
+    places = [*_resnet_places(depth), *((name, f"classifier.{index}") for index, name in enumerate(scores))]
+    rates = [layers[name].dilation for name in scores]
+    scales = INPUT_SCALES if has_copies else (1.0,)
+    return DeepLabV2(len(layers[scores[0]].blobs[0]), f"resnet{depth}", rates, input_scales=scales), places
+
+
+def _resnet_places(depth: int) -> Iterator[Place]:
+    yield from _conv_bn("", "conv1", "backbone.conv1", "backbone.bn1")
+    for stage, num_units in enumerate(UNITS[depth], 2):
+        for unit in range(num_units):
+            numbered = depth == 101 and stage in (3, 4)
+            letter = "a" if unit == 0 else f"b{unit}" if numbered else "abcdef"[unit]
+            name = f"backbone.layer{stage - 1}.{unit}"
+            if unit == 0:
+                yield from _conv_bn("res", f"{stage}a_branch1", f"{name}.downsample.0", f"{name}.downsample.1")
+            for number, branch in enumerate(("2a", "2b", "2c"), 1):
+                yield from _conv_bn(
+                    "res", f"{stage}{letter}_branch{branch}", f"{name}.conv{number}", f"{name}.bn{number}"
+                )
+
+
+def _conv_bn(prefix: str, layer: str, conv: str, norm: str) -> Iterator[Place]:
+    """A convolution, and the two layers that are one batch norm: conv1 has bn_conv1, res2a_branch1 bn2a_branch1."""
+    behind = layer if prefix else f"_{layer}"
+    yield f"{prefix}{layer}", conv
+    yield f"bn{behind}", norm
+    yield f"scale{behind}", norm
+
+
+def _only(layers: Mapping[str, Layer], pattern: str) -> str:
+    found = [name for name in layers if re.fullmatch(pattern, name)]
+    if len(found) != 1:
+        raise ValueError(f"the file has {len(found)} layers whose name is like {pattern}, and one is needed")
+    return found[0]

@@ -1,0 +1,58 @@
+"""Filling a network of this package with the tensors of another source, every one of them or none."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from torch import Tensor
+
+from deeplab_lightning.models.layers import SegmentationNetwork
+
+Network = TypeVar("Network", bound=SegmentationNetwork)
+SHOWN = 3  # names of tensors in an error
+
+
+@dataclass(frozen=True)
+class Imported(Generic[Network]):
+    """A network with the weights of a source.
+
+    Args:
+        network: The network, in evaluation mode.
+        used: The names of the source's tensors that it took.
+        ignored: The names of those that only training needs, or another task.
+    """
+
+    network: Network
+    used: tuple[str, ...]
+    ignored: tuple[str, ...] = field(default=())
+
+
+def fill(network: Network, tensors: Mapping[str, tuple[str, Tensor]], ignored: Iterable[str] = ()) -> Imported[Network]:
+    """Load tensors into a network that needs each of them and no other.
+
+    Args:
+        network: The network.
+        tensors: The source's name and the tensor, by the network's name for it.
+        ignored: The source's names of tensors that are left out on purpose.
+
+    Raises:
+        ValueError: A tensor is missing, left over, of another shape, or not finite.
+    """
+    own = network.state_dict()
+    counters = {name for name in own if name.endswith("num_batches_tracked")}
+    if missing := sorted(set(own) - set(tensors) - counters):
+        raise ValueError(f"the network needs {_some(missing)}, which the weights do not have")
+    if left_over := sorted(tensors[name][0] for name in set(tensors) - set(own)):
+        raise ValueError(f"the weights have {_some(left_over)}, which the network does not need")
+    for name, (source, tensor) in tensors.items():
+        if tensor.shape != own[name].shape:
+            raise ValueError(f"{source} is {list(tensor.shape)}, but the network's {name} is {list(own[name].shape)}")
+        if not tensor.isfinite().all():
+            raise ValueError(f"{source} holds numbers that are not finite")
+    network.load_state_dict({name: tensor for name, (_, tensor) in tensors.items()}, strict=False)
+    return Imported(network.eval(), tuple(source for source, _ in tensors.values()), tuple(ignored))
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
