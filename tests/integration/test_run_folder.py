@@ -140,7 +140,7 @@ def test_the_base_class_loads_what_a_checkpoint_holds(run: Path) -> None:
     checkpoint = torch.load(path, weights_only=True)
     del checkpoint["module"]  # as before checkpoints had it
     torch.save(checkpoint, path)
-    with pytest.raises(ValueError, match="call load_from_checkpoint of DeepLabV1Module, .* or DeepLabV3PlusModule"):
+    with pytest.raises(ValueError, match="DeepLabV1Module.*DeepLabV3PlusModule"):
         SegmentationModule.load_from_checkpoint(path)
     assert DeepLabV3PlusModule.load_from_checkpoint(path).network.num_classes == 8
 

@@ -63,7 +63,10 @@ class _Fields:
     convolution: int
 
 
-GENERATIONS = (_Fields(2, 4, 2, 3, 6, 10), _Fields(100, 1, 3, 4, 7, 106))
+GENERATIONS = (
+    _Fields(layers=2, name=4, bottom=2, top=3, blobs=6, convolution=10),
+    _Fields(layers=100, name=1, bottom=3, top=4, blobs=7, convolution=106),
+)
 
 
 def read_caffemodel(path: Path) -> list[Layer]:

@@ -1,0 +1,107 @@
+"""State dictionaries of other PyTorch projects: their files, read without executing anything, and their names."""
+
+import pickle
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deeplab_lightning.models.resnet import UNITS
+
+StateDict = Mapping[str, Tensor]
+Tensors = dict[str, tuple[str, Tensor]]
+"""The source's name and the tensor, by the network's name."""
+Rule = tuple[str, str]
+"""A pattern of the source's names and what replaces it; a dot at its end stands for the whole scope."""
+
+MAKER = np.float64(0).__reduce__()[0]
+NUMPY_NUMBERS: list[Any] = [np.dtype, np.float64, type(np.dtype("f8")), type(np.dtype("f4"))]
+NUMPY_NUMBERS += [MAKER, (MAKER, "numpy.core.multiarray.scalar")]  # its name before numpy 2
+"""What the pickle of a numpy number names: the best score of a training lies beside its weights as one."""
+
+
+def read_state_dict(path: Path, key: str | None = None) -> dict[str, Tensor]:
+    """The state dictionary in a file of `torch.save`.
+
+    Args:
+        path: The file.
+        key: The name under which the dictionary lies beside others; None where it is the whole content.
+
+    Raises:
+        OSError: The file cannot be opened.
+        ValueError: The file is damaged, holds what would have to be executed, or has no state dictionary.
+    """
+    try:
+        with torch.serialization.safe_globals(NUMPY_NUMBERS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path}: it holds more than tensors and numbers, or is damaged; loading it could execute anything"
+        ) from error
+    except Exception as error:  # torch has no error of its own for a file that it cannot read
+        raise ValueError(f"{path}: it is no file of torch.save, or a damaged one") from error
+    state_dict = content.get(key) if key is not None and isinstance(content, dict) else content
+    if (
+        not isinstance(state_dict, dict)
+        or not state_dict
+        or not all(isinstance(each, Tensor) for each in state_dict.values())
+    ):
+        raise ValueError(f"{path}: it has no state dictionary{f' {key!r}' if key else ''}")
+    return state_dict
+
+
+def rename(state_dict: StateDict, rules: Sequence[Rule]) -> Tensors:
+    """Give tensors the network's names: the first rule that fits replaces the start of a name.
+
+    Raises:
+        ValueError: No rule fits a name.
+    """
+    tensors: Tensors = {}
+    for name, tensor in state_dict.items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        for pattern, replacement in rules:
+            own, count = re.subn(f"^{pattern}", replacement, name)
+            if count:
+                tensors[own] = (name, tensor)
+                break
+        else:
+            raise ValueError(f"the weights have {name}, which is not of a network that is known here")
+    return tensors
+
+
+def resnet_depth(names: Iterable[str], backbone: str = "backbone.") -> int:
+    """The depth of the ResNet that has these tensors, 50 or 101.
+
+    Raises:
+        ValueError: There is no such ResNet.
+    """
+    present = set(names)
+    if f"{backbone}layer1.0.conv3.weight" in present:
+        for depth in (101, 50):
+            if f"{backbone}layer3.{UNITS[depth][2] - 1}.conv1.weight" in present:
+                return depth
+    raise ValueError("the backbone is no ResNet-50 or ResNet-101")
+
+
+def num_classes(state_dict: StateDict, name: str) -> int:
+    """The number of classes, from the weights of the classifier.
+
+    Raises:
+        ValueError: They are missing.
+    """
+    if name not in state_dict:
+        raise ValueError(f"the weights have no {name}, which would tell the number of classes")
+    return len(state_dict[name])
+
+
+def swap_inputs(tensors: Tensors, name: str, first: int) -> None:
+    """Put the first input channels of a convolution last, in place: the source concatenates in another order."""
+    source, weight = tensors[name]
+    tensors[name] = (source, torch.cat([weight[:, first:], weight[:, :first]], 1))
