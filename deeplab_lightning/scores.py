@@ -1,10 +1,10 @@
 """A score and its name: made into text where it is logged, and read back where a run folder is read."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
-REFINED = "_crf"
+REFINED, BAND = "_crf", "trimap_"
 
 
 @dataclass(frozen=True)
@@ -32,29 +32,24 @@ class ScoreName:
         """The name that a text is.
 
         Raises:
-            ValueError: It has no split or no kind, or the width of a band is no number.
+            ValueError: It has no split or no kind.
         """
         split, _, rest = text.partition("/")
         kind, _, detail = rest.partition("/")
         name = cls(split, kind.removesuffix(REFINED), detail, kind.endswith(REFINED))
-        if not name.split or not name.kind or (name.is_band and not detail.isdecimal()):
+        if not name.split or not name.kind:
             raise ValueError(f"{text!r} is no name of a score")
         return name
 
     @property
     def is_band(self) -> bool:
         """Whether the score is that of a band along void borders."""
-        return self.kind.startswith("trimap_")
+        return self.kind.startswith(BAND) and self.detail.isdecimal()
 
     @property
     def width(self) -> int:
         """The width of the band in pixels."""
         return int(self.detail)
-
-    @property
-    def unrefined(self) -> Self:
-        """The same score without the CRF."""
-        return replace(self, refined=False)
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,44 @@ PRIVATE_ONLY_IN = {
     "usage.py",  # likewise
 }
 """Files that use private names of libraries."""
+TESTED_BY = {
+    "__main__.py": "test_mistakes.py",
+    "callbacks/log_folder.py": "callbacks/test_log_predictions.py",
+    "commands/data.py": "integration/test_data_command.py",
+    "crf/mean_field.py": "crf/test_dense_crf.py",
+    "datasets/coco_names.py": "datasets/test_coco.py",
+    "datasets/submission.py": "ablation/test_submission.py",
+    "models/aspp.py": "models/test_networks.py",
+    "models/batch_norm.py": "modules/test_base.py",
+    "models/deeplab_v3.py": "models/test_networks.py",
+    "models/deeplab_v3_cascade.py": "models/test_networks.py",
+    "models/deeplab_v3plus.py": "models/test_networks.py",
+    "models/encoders.py": "models/test_networks.py",
+    "models/imagenet.py": "models/test_resnet.py",
+    "modules/batch_norm_guard.py": "modules/test_base.py",
+    "modules/checks.py": "modules/test_base.py",
+    "modules/deeplab_v1.py": "modules/test_protocols.py",
+    "modules/deeplab_v2.py": "modules/test_protocols.py",
+    "modules/deeplab_v3.py": "modules/test_reloading.py",
+    "modules/deeplab_v3_cascade.py": "modules/test_reloading.py",
+    "modules/deeplab_v3plus.py": "modules/test_reloading.py",
+    "modules/freezing.py": "modules/test_protocols.py",
+    "modules/optimization.py": "modules/test_base.py",
+    "modules/outputs.py": "callbacks/test_evaluation.py",
+    "modules/start_from.py": "modules/test_protocols.py",
+    "published/formats/files.py": "published/formats/test_mutations.py",
+    "published/formats/protobuf.py": "published/formats/test_tensorflow.py",
+    "published/formats/table.py": "published/formats/test_tensorflow.py",
+    "published/importing.py": "published/test_caffe.py",
+    "published/state_dicts.py": "published/test_vainf.py",
+    "settings/classes.py": "settings/test_parameters.py",
+    "settings/part.py": "settings/test_known.py",
+}
+"""Files without a test file of their own, and the test file that covers each."""
+SIGNATURES_OF_MANY = {"modules/base.py", "datamodules/base.py"}
+"""Files with a signature of more than twelve arguments, each of which is a setting of the command line."""
+CALLS_OF_MANY = {"nn.Sequential", "super().__init__", "add_row"}
+"""Calls of any number of positional arguments that are all alike."""
 
 
 def imports(path: Path, top_level_only: bool = False) -> set[str]:
@@ -178,6 +216,56 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
     assert "fit " in done.stdout
     assert "report " in done.stdout
+
+
+def test_every_file_has_its_tests() -> None:
+    tests = Path(__file__).parent
+    without = set()
+    for _, path in sources():
+        name = path.relative_to(PACKAGE)
+        if path.name != "__init__.py" and not (tests / name.with_name(f"test_{path.name}")).is_file():
+            without.add(name.as_posix())
+    assert without == set(TESTED_BY)
+    assert not [name for name in TESTED_BY.values() if not (tests / name).is_file()]
+
+
+def test_functions_stay_small_and_take_few_arguments() -> None:
+    with_many = set()
+    for _, path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno is not None
+                lines = node.end_lineno - node.lineno + 1
+                assert lines <= 50, f"{path}: {node.name} has {lines} lines"
+                names = {each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
+                if len(names - {"self", "cls"}) > 12:
+                    with_many.add(path.relative_to(PACKAGE).as_posix())
+            elif isinstance(node, ast.Call) and len(node.args) > 4:
+                called = ast.unparse(node.func)
+                assert called.endswith(tuple(CALLS_OF_MANY)), f"{path}:{node.lineno}: {called} by position"
+    assert with_many == SIGNATURES_OF_MANY
+
+
+def test_tests_touch_no_private_name_of_the_package() -> None:
+    own = {
+        f"{PACKAGE.name}.{path.relative_to(PACKAGE).with_suffix('').as_posix().replace('/', '.')}": path
+        for _, path in sources()
+    }
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        modules = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith(PACKAGE.name):
+                assert not [alias.name for alias in node.names if alias.name.startswith("_")], path
+                modules |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        for node in ast.walk(tree):
+            match node:
+                case ast.Attribute(value=ast.Name(id=name), attr=attribute) if modules.get(name) in own:
+                    assert not private(attribute), f"{path}:{node.lineno}"
+                case ast.Call(
+                    func=ast.Attribute(attr="setattr"), args=[ast.Name(id=name), ast.Constant(value=str(value)), _]
+                ):
+                    assert modules.get(name) not in own or not private(value), f"{path}:{node.lineno}"
 
 
 def test_files_stay_small() -> None:

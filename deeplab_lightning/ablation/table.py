@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from deeplab_lightning.run_folder import RunFolder
-from deeplab_lightning.scores import ScoreName
+from deeplab_lightning.scores import BAND, ScoreName
 
 Settings = dict[str, Any]
 """Dotted settings of the command line, such as `model.init_args.output_stride`, and their values."""
@@ -225,7 +225,8 @@ def _read_metric(where: str, text: str) -> ScoreName:
         name = ScoreName.parse(text)
     except ValueError:
         name = None
-    if name is None or name.split not in SPLITS or not re.fullmatch(r"\w+(/\w+)+", text):
+    without_width = name is not None and name.kind.startswith(BAND) and not name.is_band
+    if name is None or without_width or name.split not in SPLITS or not re.fullmatch(r"\w+(/\w+)+", text):
         raise TableError(f"{where}: metric must be a logged name such as val/miou, got {text!r}")
     return name
 

@@ -52,6 +52,11 @@ class CRFEvaluation(EvaluationCallback):
 
     def batch(self, module: SegmentationModule, outputs: Outputs, batch: dict[str, Any], split: Split) -> None:
         """Score what is refined so far."""
+        if "refinement" not in outputs:
+            raise ValueError(
+                f"a step of {type(module).__name__} returned no refinement; let it return {{'loss': loss, "
+                "**self.prediction(logits, batch)}"
+            )
         if split != "predict":
             self._waiting.add(outputs["refinement"], batch["mask"])
             self._score()
@@ -83,7 +88,7 @@ class CRFEvaluation(EvaluationCallback):
 
 
 def _stop(module: Any) -> None:
-    refiner: Refiner | None = module.refiner
+    refiner: Refiner | None = getattr(module, "refiner", None)
     module.refiner = None
     if refiner is not None:
         refiner.close()

@@ -92,7 +92,11 @@ def per_class(scores: Sequence[Score], class_names: Sequence[str]) -> tuple[list
 
 def _position(name: ScoreName, class_names: Sequence[str]) -> tuple[int, bool, int]:
     """Sort key: scores of the whole split first, then the IoUs in the order of the classes, then loss and cost."""
-    within = name.width if name.is_band else class_names.index(name.detail) if name.kind == "iou" else 0
+    within = 0
+    if name.is_band:
+        within = name.width
+    elif name.kind == "iou" and name.detail in class_names:  # another callback may log anything
+        within = class_names.index(name.detail)
     return KINDS.index(name.kind) if name.kind in KINDS else len(KINDS), name.refined, within
 
 

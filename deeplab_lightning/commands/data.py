@@ -116,7 +116,12 @@ def _examine(datamodule: SegmentationDataModule, num_workers: int) -> doctor.Fin
     missing = {fault.file for fault in faults if not Path(fault.file).exists()}
     never_labelled = NEVER_LABELLED if isinstance(datamodule, COCODataModule | COCOStuffDataModule) else ()
     findings = doctor.examine(
-        splits, train, datamodule.class_names, _published(datamodule), never_labelled, num_workers
+        splits,
+        train,
+        datamodule.class_names,
+        published=_published(datamodule),
+        never_labelled=never_labelled,
+        num_workers=num_workers,
     )
     faults += [fault for fault in findings.faults if fault.file not in missing]  # which would be said twice
     findings.faults = list(dict.fromkeys(faults))  # each once, in their order

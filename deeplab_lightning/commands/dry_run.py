@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from deeplab_lightning.ablation.job import jobs_of
-from deeplab_lightning.ablation.outcomes import Outcome
+from deeplab_lightning.ablation.outcomes import Outcome, State
 from deeplab_lightning.ablation.plan import Plan, Training
 from deeplab_lightning.reports.grid import Grid
 from deeplab_lightning.reports.terminal import print_line
@@ -81,8 +81,8 @@ def print_plan(console: Console, plan: Plan, root: Path, older: Mapping[JobKey, 
 def _plan_grid(plan: Plan, root: Path, older: Mapping[JobKey, str]) -> Grid:
     rows = []
     for training in plan.trainings:
-        state = "done" if _is_done(training, root) else "older" if training.key in older else "to do"
+        state = State.DONE if _is_done(training, root) else State.OLDER if training.key in older else State.NOT_RUN
         source = "" if training.source is None else training.source.name
         passes = "\n".join(f"{each.passes:.3g}" for each in training.evaluations.values())
-        rows.append([training.name, ", ".join(training.rows), source, training.cost, passes, state])
+        rows.append([training.name, ", ".join(training.rows), source, training.cost, passes, state.value])
     return Grid(["run", "rows", "starts from", "cost", "passes", "state"], rows)

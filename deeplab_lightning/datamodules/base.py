@@ -104,17 +104,9 @@ class SegmentationDataModule(LightningDataModule):
             )
         own_mean, own_std, bgr = NORMALIZATIONS[normalization]
         mean, std = mean or own_mean, std or own_std
-        self.train_transform = TrainTransform(
-            crop_size,
-            scale_range,
-            flip=flip,
-            color_jitter=color_jitter,
-            mean=mean,
-            std=std,
-            bgr=bgr,
-            scale_step=scale_step,
-            align_corners=align_corners,
-        )
+        resizing = {"scale_step": scale_step, "align_corners": align_corners}
+        colours = {"color_jitter": color_jitter, "mean": mean, "std": std, "bgr": bgr}
+        self.train_transform = TrainTransform(crop_size, scale_range, flip=flip, **resizing, **colours)
         pad_to, self.size_policy = SIZE_POLICIES[evaluation_size]
         self.eval_transform = EvaluationTransform(mean, std, bgr, pad_to)
         self.wrap_train_set: Callable[[SegmentationDataset], Dataset[Sample]] | None = None

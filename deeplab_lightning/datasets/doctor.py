@@ -122,6 +122,7 @@ def examine(
     splits: dict[str, SegmentationDataset],
     train: str,
     class_names: Sequence[str],
+    *,
     published: dict[str, int],
     never_labelled: Collection[str],
     num_workers: int,

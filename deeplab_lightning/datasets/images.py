@@ -152,11 +152,11 @@ def read_pair(image_path: Path, mask_path: Path, num_classes: int) -> tuple[Imag
     return read_image_of_mask(image_path, mask, mask_path), mask
 
 
-def note_what_is_read(note: Note) -> None:
+def note_what_is_read(note: Note | None) -> None:
     """Have this process note the path of each image that it opens, for another to read if this one dies of the image.
 
     Args:
-        note: `NOTE_SIZE` bytes; they hold the number of the process, a space, and the path.
+        note: `NOTE_SIZE` bytes; they hold the number of the process, a space, and the path. None ends it.
     """
     global _note
     _note = note

@@ -190,7 +190,7 @@ class SegmentationModule(ReloadableModule):
         losses = torch.stack([cross_entropy(own[None], target[None]) for own, target in images])
         self.image_loss.update(losses)
         self.scores.update(logits.argmax(1), batch["mask"])
-        return {"loss": losses.mean(), **self._prediction(logits, batch)}
+        return {"loss": losses.mean(), **self.prediction(logits, batch)}
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> Outputs:
         """Score one batch of whole images of the test split."""
@@ -198,9 +198,10 @@ class SegmentationModule(ReloadableModule):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Prediction:
         """The logits (B, K, H, W) of one batch of whole images, refined where a CRF refines."""
-        return self._prediction(self.evaluation_logits(batch["image"], batch["mask"].shape[-2:]), batch)
+        return self.prediction(self.evaluation_logits(batch["image"], batch["mask"].shape[-2:]), batch)
 
-    def _prediction(self, logits: Tensor, batch: dict[str, Any]) -> Prediction:
+    def prediction(self, logits: Tensor, batch: dict[str, Any]) -> Prediction:
+        """Return what callbacks read of a step: its logits (B, K, H, W), and what a CRF makes of them."""
         if self.refiner is None:
             return {"logits": logits}
         transform = self.trainer.datamodule.eval_transform  # type: ignore[attr-defined]
@@ -212,9 +213,11 @@ class SegmentationModule(ReloadableModule):
 
         Args:
             images: (B, 3, H, W), normalised, maybe padded at the right and the bottom.
-            size: of the images without what the data padded, their own if not given; `crf_rnn` sees no more.
+            size: Size of the images without the data's padding, which `crf_rnn` does not see; their own by default.
         """
-        logits = multi_scale_logits(self.network, images, self.scales, self.flip, self.network.align_corners)
+        logits = multi_scale_logits(
+            self.network, images, self.scales, flip=self.flip, align_corners=self.network.align_corners
+        )
         height, width = size or images.shape[-2:]
         return self.refine(logits[..., :height, :width], images[..., :height, :width])
 

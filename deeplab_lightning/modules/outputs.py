@@ -15,6 +15,9 @@ class Prediction(TypedDict):
 
 
 class Outputs(Prediction):
-    """The result of an evaluation step: that of a prediction step, and the loss."""
+    """The result of an evaluation step: that of a prediction step, and the loss.
+
+    A module with a step of its own returns `{"loss": loss, **self.prediction(logits, batch)}`.
+    """
 
     loss: Tensor

@@ -19,7 +19,10 @@ def read_runs(runs: Iterable[Any]) -> Outcomes:
         if key is None:
             continue
         if "seconds" in run.summary_metrics:
-            outcomes[key] = _read_done(run, key)
+            try:
+                outcomes[key] = _read_done(run, key)
+            except (LookupError, TypeError, ValueError) as error:  # the record of one run hides no other
+                outcomes[key] = Outcome(State.UNREADABLE, f"W&B's run {run.id} ({error})")
         elif key not in outcomes or not outcomes[key].is_done:
             outcomes[key] = Outcome(State.FAILED if run.state == "failed" else State.UNFINISHED)
     return outcomes

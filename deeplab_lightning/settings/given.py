@@ -1,8 +1,9 @@
 """Settings as somebody wrote them: on the command line and in its files."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,8 +40,8 @@ def given_by(options: Sequence[str]) -> list[Given]:
         UsageError: A file cannot be read, a word belongs to no option, or an option lacks its value.
     """
     given: list[Given] = []
-    words = iter(options)
-    for word in words:
+    words: Iterator[str] = iter(options)
+    while (word := next(words, None)) is not None:
         name, equals, value = word.partition("=")
         if not name.startswith("-"):
             raise UsageError(
@@ -48,6 +49,10 @@ def given_by(options: Sequence[str]) -> list[Given]:
                 '--data.crop_size "[128, 128]"'
             )
         if _is_flag(name):
+            if name.endswith(".help") and not equals:
+                following = next(words, None)
+                if following is not None and following.startswith("-"):  # no name of a class, which may follow
+                    words = chain([following], words)
             continue
         if not equals:
             value = next(words, "--")

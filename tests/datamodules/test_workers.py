@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from deeplab_lightning.datamodules import workers
 from deeplab_lightning.datamodules.workers import new_notes, opened_last
-from deeplab_lightning.datasets import images
+from deeplab_lightning.datasets.images import load, note_what_is_read
 
 
 @pytest.mark.parametrize(
@@ -18,13 +17,17 @@ from deeplab_lightning.datasets import images
         "DataLoader worker (pid(s) 1, {}) exited unexpectedly",
     ],
 )
-def test_the_image_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
-    monkeypatch.setattr(workers, "_notes", [])
+def test_the_image_is_named(tmp_path: Path, said: str) -> None:
     _, note = new_notes(2)
-    monkeypatch.setattr(images, "_note", note)
-    for name in ("long_name.png", "a.png"):
-        Image.new("L", (4, 4)).save(tmp_path / name)
-        images.load(tmp_path / name)
-    assert opened_last(said.format(os.getpid())) == [str(tmp_path / "a.png")]
+    note_what_is_read(note)
+    try:
+        for name in ("long_name.png", "a.png"):
+            Image.new("L", (4, 4)).save(tmp_path / name)
+            load(tmp_path / name)
+    finally:
+        note_what_is_read(None)
+    assert opened_last(said.format(os.getpid()))[-1] == str(tmp_path / "a.png")
     assert opened_last("DataLoader worker (pid 1) is killed by signal: Killed. ") == []
-    assert opened_last("EOFError") == [str(tmp_path / "a.png")]
+    assert opened_last("EOFError")[-1] == str(tmp_path / "a.png")
+    load(tmp_path / "long_name.png")  # noted no more
+    assert opened_last("EOFError")[-1] == str(tmp_path / "a.png")
