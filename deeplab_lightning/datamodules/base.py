@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.distributed
@@ -104,8 +104,8 @@ class SegmentationDataModule(LightningDataModule):
             )
         own_mean, own_std, bgr = NORMALIZATIONS[normalization]
         mean, std = mean or own_mean, std or own_std
-        resizing = {"scale_step": scale_step, "align_corners": align_corners}
-        colours = {"color_jitter": color_jitter, "mean": mean, "std": std, "bgr": bgr}
+        resizing: dict[str, Any] = {"scale_step": scale_step, "align_corners": align_corners}
+        colours: dict[str, Any] = {"color_jitter": color_jitter, "mean": mean, "std": std, "bgr": bgr}
         self.train_transform = TrainTransform(crop_size, scale_range, flip=flip, **resizing, **colours)
         pad_to, self.size_policy = SIZE_POLICIES[evaluation_size]
         self.eval_transform = EvaluationTransform(mean, std, bgr, pad_to)
