@@ -165,7 +165,7 @@ def test_starts_that_do_not_fit(tmp_path: Path) -> None:
     path = saved(DeepLabV1Module(4, fc_channels=32), tmp_path / "v1.ckpt")
     with pytest.raises(ValueError, match="v1.ckpt.* 4 of its tensors"):
         DeepLabV1Module(4, fc_channels=64, start_from=path)
-    with pytest.raises(ValueError, match="v1.ckpt is of another network"):
+    with pytest.raises(ValueError, match="v1.ckpt .*another network"):
         DeepLabV3Module(4, backbone="resnet18", start_from=path)
     with pytest.raises(FileNotFoundError, match="start_from.*/nowhere.ckpt"):
         DeepLabV1Module(4, fc_channels=32, start_from="/nowhere.ckpt")
