@@ -43,12 +43,12 @@ def read_or_error(path: Path) -> dict[str, Any] | str:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "not a checkpoint, or a damaged or truncated one"),
-        (b"PK\x03\x04 and no more", "not a checkpoint, or a damaged or truncated one"),
-        (pickle.dumps({"state_dict": {}}), "not a checkpoint, or a damaged or truncated one"),
-        ({"backbone.weight": torch.ones(2)}, "it has no state_dict of tensors"),
-        ([torch.ones(2)], "it has no state_dict of tensors"),
-        ({"state_dict": {"model": {"weight": torch.ones(2)}}}, "it has no state_dict of tensors"),
+        (b"", "damaged or truncated"),
+        (b"PK\x03\x04 and no more", "damaged or truncated"),
+        (pickle.dumps({"state_dict": {}}), "damaged or truncated"),
+        ({"backbone.weight": torch.ones(2)}, "state_dict"),
+        ([torch.ones(2)], "state_dict"),
+        ({"state_dict": {"model": {"weight": torch.ones(2)}}}, "state_dict"),
         ({"state_dict": {"a": torch.ones(2), "b": torch.tensor([1.0, torch.inf])}}, "1 of its 2 tensors .* first is b"),
     ],
 )

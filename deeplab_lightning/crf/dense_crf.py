@@ -18,7 +18,7 @@ Array = TypeVar("Array", NDArray[Any], "Tensor")
 Engine = Literal["auto", "torch", "pydensecrf"]
 
 SUM_TOLERANCE = 1e-2
-"""The largest accepted difference between the sum of a pixel's probabilities and 1, as from a half-precision softmax."""
+"""The largest accepted difference between 1 and the sum of a pixel's probabilities; half precision needs it."""
 
 
 @dataclass(frozen=True)

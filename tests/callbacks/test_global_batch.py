@@ -77,8 +77,8 @@ def test_an_evaluation_has_no_batch_to_share() -> None:
 @pytest.mark.parametrize(
     ("state", "warning"),
     [
-        (None, "a version where it was of each process"),
-        ({"images": 16}, "had batches of 16 images, and goes on with 12"),
+        (None, "batch_size 12 .* 4 processes"),
+        ({"images": 16}, "16 images.* 12"),
     ],
 )
 def test_a_checkpoint_of_another_batch(state: dict[str, int] | None, warning: str) -> None:

@@ -34,7 +34,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
     except DAMAGE as error:
-        raise FormatError(f"{path}: it is not a {kind}, or a damaged one") from error
+        raise FormatError(f"{path}: it is no {kind}, or a damaged one") from error
 
 
 def open_bytes(path: Path) -> Bytes:

@@ -35,7 +35,8 @@ DTYPES = {
 VALUES = {1: (5, "<f4"), 2: (6, "<f8"), 3: (7, "int"), 9: (10, "int"), 10: (11, "int")}
 """The field that holds the numbers of a tensor without `tensor_content`, and how it stores them, by type."""
 LARGEST_TENSOR = 1 << 26
-"""The largest size of a tensor that stores fewer numbers than it has: a damaged shape could ask for any memory."""
+"""The largest size of a tensor without `tensor_content`: one number can stand for all, so a damaged file could claim
+any size."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
