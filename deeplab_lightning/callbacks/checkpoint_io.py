@@ -60,7 +60,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             finally:
                 os.close(folder)
         except OSError as error:
-            kept = "the previous one is kept" if path.exists() else "there is no earlier one"
+            kept = "the existing file is kept" if path.exists() else "there is no earlier file"
             raise OSError(
                 f"{path}: the checkpoint of {content.tell() / 2**20:.1f} MiB cannot be written "
                 f"({error.strerror}); {kept}. Free space or make the folder writable, then resume by --ckpt_path last"

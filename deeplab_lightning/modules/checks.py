@@ -10,10 +10,10 @@ def check_lengths(num_classes: int, **settings: Sequence[object] | None) -> None
 
     Args:
         num_classes: Number of classes.
-        settings: The values by the name of the setting; None where it is not set.
+        settings: Values of each setting by its name; None if it is not set.
 
     Raises:
-        ValueError: The numbers differ.
+        ValueError: A setting has another number of values than there are classes.
     """
     for name, values in settings.items():
         if values is not None and len(values) != num_classes:

@@ -1,5 +1,6 @@
 """A run folder keeps what it holds: it can be moved and copied, and nothing in it is replaced or used by mistake."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
