@@ -104,7 +104,7 @@ def test_flipped_bits_are_gone_past_by_a_training_and_never_scored(run: Path, fa
     assert f"{run / 'last.ckpt'}: it is damaged, the checksum of its part " in message
     message = failure("fit", *config(run), "--trainer.default_root_dir", "new", "--model.start_from", run / "last.ckpt")
     assert f"{run / 'last.ckpt'}: it is damaged" in message
-    with pytest.warns(UserWarning, match="last.ckpt.* damaged.* best.ckpt of step 3"):
+    with pytest.warns(UserWarning, match=r"last\.ckpt.* damaged.*best\.ckpt of step 3"):
         assert main(["fit", *config(run), "--ckpt_path", "last", "--trainer.max_steps", "4"]) == 0
 
 
