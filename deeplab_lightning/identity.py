@@ -1,4 +1,4 @@
-"""The evaluation identity: how a number was measured, carried beside every number that is printed or stored."""
+"""The evaluation identity: how a number was measured, recorded with every number that is printed or stored."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,17 +13,17 @@ class EvaluationIdentity:
 
     Args:
         dataset: Name of the data set.
-        split: Name of the list of ids.
-        labels: Source of the ground truth, and what is left out of it.
+        split: Name of the list of image ids.
+        labels: Source of the ground truth, and the labels left out of it.
         num_images: Number of images that were scored.
-        size_policy: What the network saw of an image, and at which size the prediction was scored.
+        size_policy: Size at which the network saw an image, and size at which the prediction was scored.
         output_stride: Output stride of the network at evaluation.
         align_corners: Grid of the upsampling.
         scales: Scales of the input; probabilities are averaged over them.
-        flip: Whether every scale was also run mirrored.
+        flip: Every scale also ran on the mirrored image.
         precision: Precision of the network's arithmetic.
-        weights: The training step that the weights are of.
-        crf: Settings of the dense CRF; None without one.
+        weights: Training step of the weights.
+        crf: Settings of the dense CRF; None without a CRF.
     """
 
     dataset: str
@@ -40,11 +40,11 @@ class EvaluationIdentity:
     crf: str | None = None
 
     def as_dict(self) -> Record:
-        """Plain values, ready for JSON."""
+        """Return the properties as plain values, ready for JSON."""
         return asdict(self) | {"scales": list(self.scales)}
 
     def refined(self, crf: str) -> Self:
-        """The identity of predictions that a CRF refined further, with its settings in words behind what was there."""
+        """Return the identity after refinement by a CRF, whose settings in words follow those of an earlier CRF."""
         return replace(self, crf=f"{self.crf}, then {crf}" if self.crf else crf)
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class EvaluationIdentity:
 
 
 def describe_identity(identity: Record) -> str:
-    """One line of an identity that was read back from JSON."""
+    """Describe an identity that was read from JSON in one line."""
     scales = ", ".join(f"{scale:g}" for scale in identity["scales"])
     flip = "with flip" if identity["flip"] else "no flip"
     crf = f"CRF ({identity['crf']})" if identity["crf"] else "no CRF"

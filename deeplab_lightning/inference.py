@@ -1,4 +1,4 @@
-"""Whole-image inference at several scales and mirrored."""
+"""Inference on whole images, at several scales and mirrored."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Network = Callable[[Tensor, tuple[int, int]], Tensor]
-"""Maps images (B, 3, h, w) and a size (H, W) to logits (B, K, H, W)."""
+"""A function from images (B, 3, h, w) and a size (H, W) to logits (B, K, H, W)."""
 
 
 def scaled_size(size: Sequence[int], scale: float, align_corners: bool) -> tuple[int, int]:
-    """The size (H, W) at a scale; with align_corners the corner pixels stay: (side - 1) * scale + 1."""
+    """Return a size (H, W) at a scale; with align_corners a side becomes (side - 1) * scale + 1."""
     height, width = ((side - 1) * scale + 1 if align_corners else side * scale for side in size)
     return max(1, round(height)), max(1, round(width))
 
@@ -19,24 +19,24 @@ def scaled_size(size: Sequence[int], scale: float, align_corners: bool) -> tuple
 def multi_scale_logits(
     network: Network, images: Tensor, scales: Sequence[float] = (1.0,), flip: bool = False, align_corners: bool = False
 ) -> Tensor:
-    """Logits of whole images from inputs at several scales, mirrored too if asked (v3, section 4.2).
+    """Return the logits of whole images from inputs at several scales, mirrored as well on request (v3, section 4.2).
 
-    The network's logits are upsampled from the feature grid straight to the images' size, and the probabilities of all
-    passes averaged. The result is the logarithm of that average, so that a softmax gives the average again; a single
-    pass gives the network's own logits.
+    The network's logits are upsampled directly from the feature grid to the images' size, and the probabilities of all
+    passes are averaged. The result is the logarithm of this average, so that a softmax recovers the average. A single
+    pass returns the network's own logits.
 
     Args:
-        network: The network, which gives the logits of images at a size.
-        images: (B, 3, H, W), normalised.
-        scales: Scales of the input, 1 being the images' own size.
-        flip: Run every scale mirrored as well.
+        network: Network that returns the logits of images at a given size.
+        images: Normalised images (B, 3, H, W).
+        scales: Scales of the input; 1 is the images' own size.
+        flip: Every scale also runs on the mirrored images.
         align_corners: Grid on which the images are scaled.
 
     Returns:
-        (B, K, H, W), float32.
+        Logits (B, K, H, W), float32.
 
     Raises:
-        ValueError: There is no scale, or one that is not above 0.
+        ValueError: There is no scale, or a scale is not above 0.
     """
     if not scales or min(scales) <= 0:
         raise ValueError(f"scales must hold at least one scale, all above 0, got {tuple(scales)}")

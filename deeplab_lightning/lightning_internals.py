@@ -1,6 +1,6 @@
-"""Lightning's private names: all of them are used here and nowhere else, each for want of a public one.
+"""Lightning's private names, used here and nowhere else because there are no public ones.
 
-They are those of Lightning 2.6; pyproject.toml keeps newer versions out until somebody has looked at each.
+They are those of Lightning 2.6; pyproject.toml excludes newer versions until each name has been checked.
 """
 
 from typing import Any
@@ -11,10 +11,11 @@ from lightning.pytorch.loggers import WandbLogger
 
 
 class LightningCLIWithGivenSettings(LightningCLI):
-    """LightningCLI in which the settings that were given hold.
+    """A LightningCLI in which the settings of the command line take precedence over those of a checkpoint.
 
-    Since 2.6 Lightning puts the settings that a checkpoint has kept (`hyper_parameters`) over those of the command
-    line, in the name below, and has no switch for it. A checkpoint may be scored in other ways than it was trained.
+    Since version 2.6, Lightning's method below replaces the settings of the command line by the `hyper_parameters` of a
+    checkpoint, and there is no switch to prevent it. But a checkpoint may be scored with other settings than those of
+    its training.
     """
 
     def _parse_ckpt_path(self) -> None:
@@ -22,19 +23,19 @@ class LightningCLIWithGivenSettings(LightningCLI):
 
 
 def forget_train_loader(trainer: Trainer) -> None:
-    """Have the training's loader made anew.
+    """Let Lightning build the training's loader again.
 
-    `_combined_loader`: Lightning keeps a loader that was made before the checkpoint was read, for its length alone.
-    There is `Trainer.reload_dataloaders_every_n_epochs`, which acts later.
+    `_combined_loader` holds a loader that Lightning built before it read the checkpoint, only to know its length. The
+    public `Trainer.reload_dataloaders_every_n_epochs` would act too late.
     """
     trainer.fit_loop._combined_loader = None
 
 
 def step_back_to_a_validation(trainer: Trainer) -> None:
-    """Let a training that goes on from a checkpoint right before a validation not count its last step twice.
+    """Correct the count of steps of a training that resumes from a checkpoint just before a validation.
 
-    Lightning comes back to the end of that step, and counts it again. `_data_fetcher` and `_should_check_val_fx` say
-    whether it does, `_batches_that_stepped` is the count, which is the x axis of all curves.
+    Lightning returns to the end of the last step and counts it a second time. `_data_fetcher` and
+    `_should_check_val_fx` tell whether it will do so. `_batches_that_stepped` is the count, the x axis of all curves.
     """
     loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
     assert fetcher is not None
@@ -43,35 +44,35 @@ def step_back_to_a_validation(trainer: Trainer) -> None:
 
 
 def set_steps(loops: dict[str, Any], steps: int) -> None:
-    """Set the count of steps in the state of the loops that a checkpoint keeps.
+    """Set the count of steps in a checkpoint's state of the loops.
 
-    `_batches_that_stepped` in it: see `step_back_to_a_validation`.
+    The count is `_batches_that_stepped`; see `step_back_to_a_validation`.
 
     Args:
-        loops: The item `loops` of the checkpoint.
-        steps: The optimizer's steps so far.
+        loops: Entry `loops` of the checkpoint.
+        steps: Number of optimizer steps so far.
     """
     loops["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] = steps
 
 
 def dump_checkpoint(trainer: Trainer) -> dict[str, Any]:
-    """The content of a checkpoint, without a barrier.
+    """Return the content of a checkpoint without waiting for other ranks.
 
-    `_checkpoint_connector`: `Trainer.save_checkpoint` waits for all ranks, of which one may have died.
+    `_checkpoint_connector` has no barrier. `Trainer.save_checkpoint` waits for all ranks, of which one may have died.
     """
     checkpoint: dict[str, Any] = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
     return checkpoint
 
 
 def wandb_arguments(logger: WandbLogger) -> dict[str, Any]:
-    """The arguments that `wandb.init` will get, to be changed in place.
+    """Return the arguments for `wandb.init`, to be changed in place.
 
-    `_wandb_init`: Lightning always passes `anonymous`, about which wandb warns, and takes no other word for it.
+    They are in `_wandb_init`. Lightning always passes `anonymous`, about which wandb warns, and has no way to omit it.
     """
     arguments: dict[str, Any] = logger._wandb_init
     return arguments
 
 
 def logs_model(logger: WandbLogger) -> bool:
-    """Whether checkpoints are kept as artifacts; `_log_model` is where the logger keeps its argument."""
+    """Return whether the logger keeps checkpoints as artifacts; `_log_model` holds its argument."""
     return bool(logger._log_model)

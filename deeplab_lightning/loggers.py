@@ -1,4 +1,4 @@
-"""The loggers of every run: CSV files beside its checkpoints, and Weights & Biases."""
+"""The loggers of a run: CSV files beside its checkpoints, and Weights & Biases (W&B)."""
 
 import os
 from collections.abc import Mapping
@@ -16,20 +16,21 @@ from deeplab_lightning.run_folder import RunFolder
 
 @dataclass
 class WandbSettings:
-    """The place of a run in Weights & Biases.
+    """The settings that place a run in Weights & Biases.
 
     Args:
-        mode: "auto" is online with an API key and offline without one; "disabled" leaves W&B out.
+        mode: Mode of W&B: "auto" is online with an API key and offline without one; "disabled" leaves W&B out.
         project: Project of the run.
-        entity: User or team; the key's own when not given.
-        group: Name of a group of runs; when not given, the runs of one run folder are a group.
-        name: Name of the run; when not given, the run folder's name, followed by the command unless it is fit.
+        entity: User or team; if not given, the owner of the API key.
+        group: Name of a group of runs; if not given, the runs of one run folder are a group.
+        name: Name of the run; if not given, the run folder's name, followed by the command unless it is fit.
         tags: Tags of the run.
-        work: The job of a table that the run is; `deeplab report --wandb` finds the run by it.
-        asked: Hashes of the settings that tables ask for, by which the run is found when the protocol has changed.
+        work: Name of the table's job that this run does; `deeplab report --wandb` uses it to find the run.
+        asked: Hashes of the settings that tables ask for; they identify the run after a change of the protocol.
         protocol: Version of the tables' protocol that the run followed.
-        paper: The numbers that a paper prints for the run's scores, in percent, by logged name and by row.
-        log_model: Keep best.ckpt as an artifact when a training ends; of a table last.ckpt, which its rows score.
+        paper: Numbers that a paper prints for the run's scores, in percent, by logged name and by row.
+        log_model: W&B keeps best.ckpt as an artifact at the end of a training; for tables it keeps last.ckpt, which
+            their rows score.
     """
 
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
@@ -50,25 +51,25 @@ class WandbSettings:
 
 
 def build_loggers(root: Path, command: str, settings: WandbSettings, submits: bool = False) -> list[Logger]:
-    """The CSV logger of `<root>/logs/<command>_<number>`, and the W&B logger behind it.
+    """Build the CSV logger of `<root>/logs/<command>_<number>` and, after it, the W&B logger.
 
-    Lightning puts the resolved config into the folder of the first logger. A prediction has nothing to log in W&B.
+    Lightning writes the resolved config into the folder of the first logger. A prediction has nothing to log in W&B.
 
     Args:
         root: The run folder.
-        command: "fit", "validate", "test" or "predict".
+        command: Command of the run: "fit", "validate", "test" or "predict".
         settings: The settings of W&B.
-        submits: Whether the prediction is packed for a server; W&B then keeps the path of the package.
+        submits: The prediction is packed for a server; W&B then keeps the path of the package.
     """
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # wandb would send reports of its own, even offline
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # wandb would send error reports, even offline
     logs = RunFolder(root).new_log(command).path
     loggers: list[Logger] = [CSVLogger(root, logs.parent.name, logs.name)]
     mode = "disabled" if command == "predict" and not submits else wandb_mode(settings)
     if mode != "disabled":
         root.mkdir(parents=True, exist_ok=True)
         folder = root.resolve().name
-        of_table = settings.work is not None and command == "fit"
-        wandb_logger = (LastCheckpointLogger if of_table else partial(PaperLogger, settings.paper))(
+        trains_for_table = settings.work is not None and command == "fit"
+        wandb_logger = (LastCheckpointLogger if trains_for_table else partial(PaperLogger, settings.paper))(
             name=settings.name or (folder if command == "fit" else f"{folder} {command}"),
             save_dir=root,
             mode=mode,
@@ -77,7 +78,7 @@ def build_loggers(root: Path, command: str, settings: WandbSettings, submits: bo
             group=settings.group or folder,
             tags=settings.tags,
             job_type=command,
-            id=_earlier_run(root) if of_table and mode == "online" else None,
+            id=_earlier_run(root) if trains_for_table and mode == "online" else None,
             log_model=settings.log_model,
             settings={"silent": True},
         )
@@ -87,13 +88,13 @@ def build_loggers(root: Path, command: str, settings: WandbSettings, submits: bo
 
 
 class PaperLogger(WandbLogger):
-    """Puts the numbers of a paper beside the scores.
+    """A W&B logger that compares scores with the numbers of a paper.
 
-    The run's summary has {paper, ours, difference} of each row in `rows`, in percent.
+    The run's summary holds {paper, ours, difference} of each row under `rows`, in percent.
 
     Args:
-        paper: The paper's numbers by logged name and by row.
-        kwargs: The arguments of `WandbLogger`.
+        paper: Numbers of the paper, in percent, by logged name and by row.
+        kwargs: Arguments of `WandbLogger`.
     """
 
     def __init__(self, paper: Mapping[str, Mapping[str, float]], **kwargs: Any) -> None:
@@ -102,7 +103,7 @@ class PaperLogger(WandbLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log, and compare the scores that have a number in the paper."""
+        """Log metrics, and compare those that have a number in the paper."""
         super().log_metrics(metrics, step)
         rows = {
             row: {"paper": number, "ours": 100 * metrics[name], "difference": 100 * metrics[name] - number}
@@ -115,27 +116,28 @@ class PaperLogger(WandbLogger):
 
 
 class LastCheckpointLogger(WandbLogger):
-    """Keeps last.ckpt where Lightning's logger keeps the best."""
+    """A W&B logger that keeps last.ckpt as an artifact in place of best.ckpt."""
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Keep it when the training is through."""
+        """Keep last.ckpt after a successful training."""
         last = RunFolder(Path(str(self.save_dir))).last
         if status == "success" and logs_model(self):
             self.experiment.log_model(last, f"model-{self.experiment.id}", ["last"])
 
 
 def _earlier_run(root: Path) -> str | None:
-    """The ID of the W&B run that a resumed training goes on with: its curves stay whole.
+    """Return the ID of the W&B run that a resumed training continues, so that it has one set of curves.
 
-    A run that was recorded offline is none: versions of `wandb sync` differ in what they make of two with one ID.
+    A run that was recorded offline is not continued, because versions of `wandb sync` treat two runs with one ID
+    differently.
     """
     folders = sorted(RunFolder(root).wandb.glob("run-*-*"))
     return folders[-1].name.split("-", 2)[2] if folders else None
 
 
 def wandb_mode(settings: WandbSettings) -> str:
-    """The mode that "auto" comes to: WANDB_MODE if it is set, else online exactly when there is an API key."""
+    """Return the mode of W&B; "auto" is WANDB_MODE if that is set, else online if there is an API key, else offline."""
     if settings.mode != "auto":
         return settings.mode
     if mode := os.environ.get("WANDB_MODE"):

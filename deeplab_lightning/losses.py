@@ -15,18 +15,19 @@ def cross_entropy(
     class_weights: Tensor | None = None,
     mean_over_ranks: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Mean cross entropy over the pixels that are not void, in float32 at least, whatever the logits' precision.
+    """Return the mean cross entropy over the pixels that are not void, computed in at least float32.
 
     Args:
-        logits: (B, K, H, W), upsampled to the target's size (v3, section 4.1), or on the grid of a decimated target.
-        target: (B, H, W), class indices and 255.
-        class_weights: (K,), the weight of each class's pixels; the mean is then a weighted one.
-        mean_over_ranks: Mean of a tensor over the processes that hold the rest of the batch. The loss is divided by
+        logits: Logits (B, K, H, W), upsampled to the target's size (v3, section 4.1) or on the grid of a decimated
+            target.
+        target: Class indices and 255 for void, (B, H, W).
+        class_weights: Weights (K,) of the pixels of each class, which make the mean a weighted one.
+        mean_over_ranks: Function that averages a tensor over all processes that share the batch. The loss is divided by
             the mean weight of their pixels, so that the mean of the losses over the processes is the mean over the
             pixels of the whole batch.
 
     Returns:
-        A scalar; 0, with zero gradients, when every pixel is void.
+        A scalar; 0, with zero gradients, if every pixel is void.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     total = F.cross_entropy(logits, target, class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
@@ -41,19 +42,19 @@ def cross_entropy(
 
 
 def decimate(target: Tensor, size: Sequence[int], stride: float, offset: int = 0) -> Tensor:
-    """The label under each position of a feature grid: every `stride`-th one, nothing interpolated (v1, section 3.1).
+    """Return the label under each position of a feature grid: every `stride`-th one, not interpolated (v1, 3.1).
 
-    Position i of a grid lies over pixel i * stride + offset: Caffe's aligned corners, 321 pixels over 41 positions of
-    stride 8. A position past the border takes the last pixel.
+    Position i of the grid lies over pixel i * stride + offset. These are Caffe's aligned corners, with 41 positions of
+    stride 8 over 321 pixels. A position beyond the border takes the last pixel.
 
     Args:
-        target: (B, H, W), class indices and 255.
-        size: (h, w), the size of the grid.
-        stride: Pixels between positions; not an integer where the grid is that of a scaled image.
+        target: Class indices and 255 for void, (B, H, W).
+        size: Size (h, w) of the grid.
+        stride: Number of pixels between positions; it need not be an integer if the grid is that of a scaled image.
         offset: Pixel under the first position.
 
     Returns:
-        (B, h, w).
+        The labels (B, h, w).
     """
     rows, columns = (
         torch.arange(positions, device=target.device).mul(stride).add(offset).round().long().clamp(max=side - 1)

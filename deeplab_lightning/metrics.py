@@ -11,7 +11,7 @@ from deeplab_lightning.scores import ScoreName
 
 
 class ConfusionMatrix(Metric):
-    """One int64 matrix (K, K) over all updates, target in rows, prediction in columns; void left out, ranks summed."""
+    """The confusion matrix (K, K) of a split, int64: targets in rows, predictions in columns, without void pixels."""
 
     full_state_update = False
     matrix: Tensor
@@ -22,16 +22,16 @@ class ConfusionMatrix(Metric):
         self.add_state("matrix", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
-        """Count a batch: prediction and target (B, H, W), class indices; 255 in the target is void.
+        """Count a batch of predictions and targets (B, H, W), which hold class indices; 255 in a target is void.
 
         Raises:
-            ValueError: They differ in shape, or one of them holds a label that is no class.
+            ValueError: Prediction and target differ in shape, or one of them holds a label that is not a class.
         """
         if prediction.shape != target.shape:
             raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
         check_labels("target", target, self.num_classes, 256)
         check_labels("prediction", prediction, self.num_classes)
-        # A row for every 8-bit label, void included, is counted and cut off: it is quicker than to mask void out.
+        # Counting a row for every 8-bit label and dropping those of void is faster than masking void out.
         pairs = target.int() * self.num_classes + prediction.int()
         counts = torch.bincount(pairs.flatten(), minlength=256 * self.num_classes).view(256, -1)
         if counts[self.num_classes : IGNORE_INDEX].any():
@@ -39,18 +39,18 @@ class ConfusionMatrix(Metric):
         self.matrix += counts[: self.num_classes]
 
     def compute(self) -> Tensor:
-        """The matrix so far."""
+        """Return the matrix (K, K) over all updates of all ranks."""
         return self.matrix
 
 
 def check_labels(name: str, labels: Tensor, num_classes: int, bound: int | None = None) -> None:
-    """Refuse labels that are no classes; on a GPU it waits for them, as `torch.bincount` does by itself.
+    """Refuse labels that are not classes. On a GPU this synchronises, which `torch.bincount` does in any case.
 
     Args:
         name: Name of the labels, for the error.
         labels: Class indices of any shape and type.
         num_classes: Number of classes K.
-        bound: Labels below it pass here; K unless given.
+        bound: Labels below this bound are accepted; K if not given.
 
     Raises:
         ValueError: A label is negative or not below the bound; the message names it.
@@ -60,36 +60,36 @@ def check_labels(name: str, labels: Tensor, num_classes: int, bound: int | None 
     least, largest = torch.stack(labels.aminmax()).tolist()
     if not 0 <= least <= largest < (bound or num_classes):
         raise ValueError(
-            f"the {name} holds label {largest if least >= 0 else least}, which is no class: the {num_classes} classes "
-            f"are 0 to {num_classes - 1}, and {IGNORE_INDEX} in a target is void"
+            f"the {name} holds label {largest if least >= 0 else least}, which is not a class: the {num_classes} "
+            f"classes are 0 to {num_classes - 1}, and {IGNORE_INDEX} in a target is void"
         )
 
 
 def iou_per_class(matrix: Tensor) -> Tensor:
-    """IoU of each class (K,) in float64; NaN for a class that neither target nor prediction holds."""
+    """Return the IoU of each class (K,) in float64; NaN for a class in neither the target nor the prediction."""
     hits = matrix.diagonal().double()
     return hits / (matrix.sum(0) + matrix.sum(1) - hits)
 
 
 def mean_iou(matrix: Tensor) -> float:
-    """Mean over the classes that occur; NaN for an empty matrix (VOC's measure: Everingham et al., IJCV 2015)."""
+    """Return the mean IoU over the classes that occur, as VOC does (Everingham et al., IJCV 2015); NaN if none does."""
     return float(iou_per_class(matrix).nanmean())
 
 
 def pixel_accuracy(matrix: Tensor) -> float:
-    """Share of the labelled pixels that are right."""
+    """Return the share of the labelled pixels that are predicted correctly."""
     return float(matrix.diagonal().sum().double() / matrix.sum())
 
 
 def void_distance(target: Tensor, limit: int) -> Tensor:
-    """Chebyshev distance of each pixel to the nearest void one of its image, from a single pass.
+    """Return the Chebyshev distance of each pixel to the nearest void pixel of its image, up to a limit.
 
     Args:
-        target: (B, H, W) with 255 as void.
-        limit: Distances above it come out as limit + 1; at most 254.
+        target: Label maps (B, H, W) with 255 as void.
+        limit: Largest exact distance, at most 254; greater distances become limit + 1.
 
     Returns:
-        uint8 (B, H, W), 0 on void.
+        The distances, uint8 (B, H, W), 0 on void.
     """
     height, width = target.shape[1:]
     # A Chebyshev distance is max(|dy|, |dx|). `vertical` is the least |dy| within each column; `nearest` is the least
@@ -108,14 +108,14 @@ def void_distance(target: Tensor, limit: int) -> Tensor:
 
 
 class TrimapBands(Metric):
-    """Confusion matrices in the bands of width 1 to `max_width` along void borders, int64, ranks summed.
+    """The confusion matrices of a split in the bands of width 1 to `max_width` along void borders, int64.
 
-    The band of width w is the void dilated by a square of side 2 w + 1, less the void: the labelled pixels at a
-    Chebyshev distance of at most w (v1, section 5; the authors' MyVOCevalsegBoundary.m).
+    The band of width w is the void dilated by a square of side 2 w + 1, minus the void. It holds the labelled pixels at
+    a Chebyshev distance of at most w (v1, section 5; the authors' MyVOCevalsegBoundary.m).
 
     Args:
         num_classes: Number of classes K.
-        max_width: Width of the widest band, in pixels, 1 to 254.
+        max_width: Width of the widest band, 1 to 254 pixels.
     """
 
     full_state_update = False
@@ -130,12 +130,13 @@ class TrimapBands(Metric):
         self.add_state("rings", rings, dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
-        """Count a batch: prediction and target (B, H, W), class indices; 255 in the target is void.
+        """Count a batch of predictions and targets (B, H, W), which hold class indices; 255 in a target is void.
 
         Raises:
-            ValueError: Within a band one of them holds a label that is no class.
+            ValueError: A prediction or a target holds a label within a band that is not a class.
         """
         distance = void_distance(target, self.max_width)
+        # Each pixel is counted once, in the ring of its distance; a band is the sum of its rings.
         inside = (distance > 0) & (distance <= self.max_width)
         ring, prediction, target = distance[inside].long() - 1, prediction[inside].long(), target[inside].long()
         check_labels("target", target, self.num_classes)
@@ -144,12 +145,12 @@ class TrimapBands(Metric):
         self.rings += torch.bincount(cells, minlength=self.rings.numel()).view_as(self.rings)
 
     def compute(self) -> Tensor:
-        """The matrices (max_width, K, K), the narrowest band first."""
+        """Return the matrices (max_width, K, K) over all updates of all ranks, the narrowest band first."""
         return self.rings.cumsum(0)
 
 
 class ImageMean(MeanMetric):
-    """Mean of a value over the images of all ranks: summed in float64, and divided once; NaN counts as NaN."""
+    """The mean of a value over the images of all ranks, summed in float64; one NaN makes the mean NaN."""
 
     def __init__(self) -> None:
         super().__init__(nan_strategy="disable")
@@ -160,7 +161,7 @@ class SegmentationScores(nn.Module):
     """The scores of one evaluation: mIoU, pixel accuracy, IoU by class, and mIoU in one trimap band.
 
     Args:
-        class_names: K names, by which the IoUs are reported.
+        class_names: Names of the K classes, under which the IoUs are reported.
         trimap_width: Width of the band in pixels; `TrimapEvaluation` scores all widths.
     """
 
@@ -173,19 +174,19 @@ class SegmentationScores(nn.Module):
         self.num_images = 0
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
-        """Count a batch: prediction and target (B, H, W)."""
+        """Count a batch of predictions and targets (B, H, W)."""
         self.whole.update(prediction, target)
         self.images.update(len(target))
         self.bands.update(prediction, target)
 
     def compute(self, split: str, refined: bool = False) -> dict[ScoreName, float]:
-        """All scores over all ranks; NaN for a score of nothing (an absent class, no void border).
+        """Return all scores over all ranks, and set `num_images` to the number of images that were scored.
 
-        `num_images` then holds the number of images that they are of.
+        A score without pixels (an absent class, no void border) is NaN.
 
         Args:
-            split: "val" or "test".
-            refined: Whether the predictions were refined by a CRF.
+            split: Split of the data, "val" or "test".
+            refined: The predictions were refined by a CRF.
         """
         self.num_images = int(self.images.compute())
         matrix = self.whole.compute()
@@ -193,12 +194,12 @@ class SegmentationScores(nn.Module):
         return dict(zip(self.names(split, refined), [*values, *iou_per_class(matrix).tolist()], strict=True))
 
     def names(self, split: str, refined: bool = False) -> list[ScoreName]:
-        """The names of the scores, in the order of `compute`."""
+        """Return the names of the scores, in the order of `compute`."""
         details = [("miou", ""), ("pixel_accuracy", ""), ("trimap_miou", str(self.trimap_width))]
         details += [("iou", name) for name in self.class_names]
         return [ScoreName(split, kind, detail, refined) for kind, detail in details]
 
     def reset(self) -> None:
-        """Start anew."""
+        """Reset all scores."""
         for metric in (self.whole, self.bands, self.images):
             metric.reset()

@@ -1,4 +1,4 @@
-"""A score and its name: made into text where it is logged, and read back where a run folder is read."""
+"""Scores and their names, which become text when they are logged and are parsed when a run folder is read."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ class ScoreName:
     """The name under which a score is logged, such as `val/iou_crf/person` or `val/trimap_miou/3`.
 
     Args:
-        split: "val", "test", or "server" for a benchmark's own.
-        kind: "miou", "pixel_accuracy", "iou", "trimap_miou", "loss" and so on.
-        detail: The class of an "iou", the width in pixels of a band of a "trimap_..."; else empty.
-        refined: Whether the prediction was refined by a CRF.
+        split: Split of the data: "val", "test", or "server" for the split of a benchmark's server.
+        kind: Kind of score: "miou", "pixel_accuracy", "iou", "trimap_miou", "loss" and so on.
+        detail: Class of an "iou", or width in pixels of the band of a "trimap_..."; empty for other kinds.
+        refined: The prediction was refined by a CRF.
     """
 
     split: str
@@ -29,21 +29,21 @@ class ScoreName:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The name that a text is.
+        """Parse the text of a name.
 
         Raises:
-            ValueError: It has no split or no kind.
+            ValueError: The text has no split or no kind.
         """
         split, _, rest = text.partition("/")
         kind, _, detail = rest.partition("/")
         name = cls(split, kind.removesuffix(REFINED), detail, kind.endswith(REFINED))
         if not name.split or not name.kind:
-            raise ValueError(f"{text!r} is no name of a score")
+            raise ValueError(f"{text!r} is not the name of a score")
         return name
 
     @property
     def is_band(self) -> bool:
-        """Whether the score is that of a band along void borders."""
+        """Whether the score is for a band along void borders."""
         return self.kind.startswith(BAND) and self.detail.isdecimal()
 
     @property
@@ -54,12 +54,12 @@ class ScoreName:
 
 @dataclass(frozen=True)
 class Score:
-    """A number with its name and how it was measured.
+    """A number with its name and the way it was measured.
 
     Args:
-        name: The name under which it is logged.
+        name: Name under which the score is logged.
         value: The number, in 0..1 for shares of pixels or areas.
-        identity: The evaluation identity, as plain values.
+        identity: Evaluation identity, as plain values.
     """
 
     name: ScoreName
@@ -67,7 +67,7 @@ class Score:
     identity: dict[str, Any]
 
     def as_record(self) -> dict[str, Any]:
-        """Plain values {split, metric, value, identity}, ready for JSON."""
+        """Return plain values {split, metric, value, identity}, ready for JSON."""
         return {
             "split": self.identity["split"],
             "metric": str(self.name),
@@ -77,10 +77,10 @@ class Score:
 
     @classmethod
     def of_record(cls, record: Any) -> Self:
-        """The score that was written as a record.
+        """Return the score of a record.
 
         Raises:
-            LookupError, TypeError, ValueError: The record is something else.
+            LookupError, TypeError, ValueError: The value is not the record of a score.
         """
         value, identity = record["value"], record["identity"]
         if not isinstance(value, float | int) or not isinstance(identity, dict):
@@ -89,7 +89,7 @@ class Score:
 
 
 def group_scores(scores: Iterable[Score]) -> list[dict[str, Any]]:
-    """Scores as one {identity, scores} for each identity, which is said once; ready for JSON."""
+    """Group scores into one {identity, scores} for each identity, ready for JSON."""
     groups: dict[str, dict[str, Any]] = {}
     for score in scores:
         group = groups.setdefault(str(score.identity), {"identity": score.identity, "scores": {}})
@@ -98,10 +98,10 @@ def group_scores(scores: Iterable[Score]) -> list[dict[str, Any]]:
 
 
 def ungroup_scores(groups: Iterable[dict[str, Any]]) -> list[Score]:
-    """The scores that were grouped.
+    """Return the scores in groups that `group_scores` made.
 
     Raises:
-        LookupError, TypeError, ValueError: They are something else.
+        LookupError, TypeError, ValueError: The values are not such groups.
     """
     records = (
         {"metric": metric, "value": value, "identity": group["identity"]}

@@ -1,1 +1,1 @@
-"""Side concerns of a run: callbacks that read outputs and log."""
+"""Callbacks for all that surrounds training: scores, logs, checkpoints, progress and safety."""

@@ -1,4 +1,4 @@
-"""Bootstrapping on hard images (v3, section 4.3): train on them more often."""
+"""Bootstrapping on hard images, which are trained on more often (v3, section 4.3)."""
 
 import json
 import os
@@ -24,19 +24,19 @@ HARD_CLASSES = ("bicycle", "chair", "diningtable", "pottedplant", "sofa")
 
 
 class BootstrapHardImages(Callback):
-    """Repeat hard training images in every epoch, equally on all ranks.
+    """Repeats hard training images in every epoch, the same ones on all ranks.
 
-    What is repeated is printed, logged as bootstrap/<class> (images by class) and written to the log folder as
-    hard_images_epoch_<n>.json; it is kept in the checkpoints.
+    The hard images are printed, counted by class in the logs as bootstrap/<class>, written to the log folder as
+    hard_images_epoch_<n>.json, and kept in the checkpoints.
 
     Args:
-        mode: "classes" repeats the images that hold one of `classes`; "worst" repeats those with the lowest mean IoU
-            over the classes they hold, scored by the network so far, without augmentation.
+        mode: Choice of hard images. "classes" repeats the images that hold one of `classes`. "worst" repeats those with
+            the lowest mean IoU over the classes they hold, for the current weights and without augmentation.
         classes: Names of the hard classes, in mode "classes"; by default v3's.
-        multiplicity: Number of times that a hard image comes in an epoch; the paper says "duplicate", which is 2.
+        multiplicity: Number of times that a hard image occurs in an epoch; the paper says "duplicate", which is 2.
         share: Share of the training images that counts as worst, in mode "worst"; by default 0.1.
-        every_n_epochs: Score the training images anew after so many epochs, in mode "worst"; by default 1. Until the
-            first score nothing is repeated.
+        every_n_epochs: Number of epochs between two scorings of the training images, in mode "worst"; by default 1.
+            Before the first scoring, nothing is repeated.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class BootstrapHardImages(Callback):
         if mode not in ("classes", "worst"):
             raise ValueError(f"mode must be 'classes' or 'worst', got {mode!r}")
         if multiplicity < 2:
-            raise ValueError(f"multiplicity must be at least 2, for 1 repeats nothing, got {multiplicity}")
+            raise ValueError(f"multiplicity must be at least 2, because 1 repeats nothing, got {multiplicity}")
         if mode == "classes" and (share is not None or every_n_epochs is not None):
             raise ValueError(f"share {share} and every_n_epochs {every_n_epochs} have no effect in mode 'classes'")
         if mode == "worst" and classes is not None:
@@ -60,25 +60,25 @@ class BootstrapHardImages(Callback):
         self.share, self.every_n_epochs = share or 0.1, every_n_epochs or 1
         if not 0 < self.share < 1 or self.every_n_epochs < 1:
             raise ValueError(f"share must be in (0, 1) and every_n_epochs at least 1, got {share}, {every_n_epochs}")
-        self._extra: Tensor | None = None  # indices, each once for every repetition
+        self._extra: Tensor | None = None  # indices of images, each as often as it is repeated
         self._counts: NDArray[np.int64] = np.zeros((0, 0), np.int64)
         self._image_ids: list[str] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the images that hold hard classes, and ask the datamodule to have its training set wrapped."""
+        """Find the images that hold hard classes, and let the datamodule wrap its training set."""
         if stage != "fit":
             return
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         self._folder = log_folder(trainer).path
         train_set = datamodule.train_set()
         self._image_ids = train_set.image_ids
-        # Rank zero alone decodes all masks, once for a data set: the other ranks, and later trainings, read its result
-        # from the cache. Every rank needs the counts, so that all repeat the same images.
+        # Only rank zero decodes all masks, once per data set. The other ranks, and later trainings, read the counts
+        # from the cache. Every rank needs them, so that all repeat the same images.
         if trainer.is_global_zero:
             class_counts(train_set, os.cpu_count() or 1)
         trainer.strategy.barrier("class_counts")
         self._counts = class_counts(train_set, 0)
-        datamodule.wrap_train_set = self._wrap  # called when a loader is made, which is after this
+        datamodule.wrap_train_set = self._wrap  # loaders are built after `setup`, and call this
         if self.mode == "classes":
             self._repeat(self._with_hard_classes(datamodule.class_names))
 
@@ -97,16 +97,16 @@ class BootstrapHardImages(Callback):
         return RepeatedDataset(dataset, [] if self._extra is None else self._extra.tolist())
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what is repeated from here on."""
+        """Report the images that are repeated from the first epoch on."""
         self._report(trainer, trainer.current_epoch)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the loader of this epoch, until images are scored again."""
+        """Keep the loader of this epoch until images are scored again."""
         if self.mode == "worst":
             trainer.reload_dataloaders_every_n_epochs = 0  # type: ignore[attr-defined]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Score the training images where it is their turn, and have the next epoch's loader made anew."""
+        """Score the training images if they are due, and let Lightning build a new loader for the next epoch."""
         if self.mode != "worst" or (trainer.current_epoch + 1) % self.every_n_epochs:
             return
         scores = self._score(trainer, pl_module)
@@ -116,13 +116,14 @@ class BootstrapHardImages(Callback):
 
     @torch.no_grad()
     def _score(self, trainer: Trainer, pl_module: Any) -> NDArray[np.float64]:
-        """The mean IoU of each training image over the classes that occur in it; every rank scores its share."""
+        """Return the mean IoU of each training image over the classes in it; every rank scores a part of the images."""
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
-        # Frozen batch norms are in evaluation mode within a network that trains: each module gets back its own mode.
+        # Frozen batch norms are in evaluation mode while the network trains, so each module gets back its own mode.
         training = {module: module.training for module in pl_module.modules()}
         dataset = datamodule.train_set().with_transform(datamodule.eval_transform)
         scores = torch.zeros(len(dataset), dtype=torch.float64)
-        # The loader gives each rank every world_size-th image; the others stay 0 here, and the sum has them all.
+        # The loader gives each rank every world_size-th image. The other scores stay 0, so that the sum over ranks
+        # holds all of them.
         own = iter(range(trainer.global_rank, len(dataset), trainer.world_size))
         confusion = ConfusionMatrix(datamodule.num_classes).to(pl_module.device)
         pl_module.eval()
@@ -140,7 +141,7 @@ class BootstrapHardImages(Callback):
         return np.asarray(total.cpu())
 
     def _report(self, trainer: Trainer, epoch: int) -> None:
-        """Print, log and write what is repeated from an epoch on."""
+        """Print, log and write the images that are repeated from an epoch on."""
         if self._extra is None or not trainer.is_global_zero:
             return
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -159,22 +160,22 @@ class BootstrapHardImages(Callback):
         for logger in trainer.loggers:
             logger.log_metrics({f"bootstrap/{name}": count for name, count in by_class.items()}, trainer.global_step)
         rank_zero_info(
-            f"{len(hard)} of {len(self._image_ids)} training images come {self.multiplicity} times an epoch: {path}"
+            f"{len(hard)} of {len(self._image_ids)} training images occur {self.multiplicity} times per epoch: {path}"
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The images that are repeated, and the number of all."""
+        """Return the images that are repeated, and the number of all images."""
         return {"extra": self._extra, "num_images": len(self._image_ids)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with what was repeated; an evaluation repeats nothing and takes no notice.
+        """Continue to repeat the images of a checkpoint; an evaluation ignores them.
 
         Raises:
-            ValueError: The checkpoint is of other data, or mode "classes" repeats other images now.
+            ValueError: The checkpoint belongs to other data, or mode "classes" now repeats other images.
         """
         if not self._image_ids:
             return
-        # "classes" finds its images anew, and they must be those of before; "worst" goes on with the scored ones.
+        # Mode "classes" has found its images again, and they must be the same. Mode "worst" keeps the scored ones.
         extra, own = state_dict["extra"], self._extra
         same = extra is None or self.mode == "worst" or (own is not None and torch.equal(extra, own))
         if state_dict["num_images"] != len(self._image_ids) or not same:

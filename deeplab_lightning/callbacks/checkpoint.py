@@ -1,4 +1,4 @@
-"""Two checkpoints a run: the best by validation mIoU, and the last, from which a killed training goes on exactly."""
+"""Two checkpoints per run: the best by validation mIoU, and the last, from which a killed training resumes exactly."""
 
 import signal
 import time
@@ -23,24 +23,24 @@ from deeplab_lightning.lightning_internals import (
 from deeplab_lightning.run_folder import RunFolder
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Each makes the training save `last.ckpt` and exit with status 128 plus the signal's number: 130, 143, 138."""
+"""The signals on which the training saves `last.ckpt` and exits with status 128 plus their number: 130, 143, 138."""
 
 
 class Checkpoint(ModelCheckpoint):
-    """Keep `best.ckpt` and `last.ckpt`; Ctrl-C, SIGTERM and SIGUSR1 save `last.ckpt` and end the training.
+    """Keeps `best.ckpt` and `last.ckpt`; on Ctrl-C, SIGTERM and SIGUSR1 it saves `last.ckpt` and ends the training.
 
     `last.ckpt` is written between two steps: after a validation, when it is due by steps or by time, on a signal (the
     exit status is then 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1) and at the end. A second signal ends the
-    training at once. The one before it stays as `previous.ckpt` until the training is through. Weights or running
-    statistics that are not finite end the training before they are scored or saved.
+    training at once. The `last.ckpt` before stays as `previous.ckpt` until the training has finished. If weights or
+    running statistics are not finite, the training ends before they are scored or saved.
 
     Args:
-        dirpath: The folder in which they are kept; from the command line it is `trainer.default_root_dir`. It may be
-            moved, copied or renamed between two trainings.
-        monitor: The score that decides which is best.
-        mode: "max" where more is better, "min" where less is.
-        every_n_steps: Save last.ckpt after so many steps too.
-        every_n_minutes: Save last.ckpt when so many minutes have passed too; null for never.
+        dirpath: Folder of the checkpoints; on the command line it is `trainer.default_root_dir`. It may be moved,
+            copied or renamed between two trainings.
+        monitor: Score that decides which checkpoint is best.
+        mode: Direction of the score: "max" if a higher one is better, "min" if a lower one is.
+        every_n_steps: Number of steps after which last.ckpt is saved in addition; null for never.
+        every_n_minutes: Number of minutes after which last.ckpt is saved in addition; null for never.
     """
 
     def __init__(
@@ -69,15 +69,15 @@ class Checkpoint(ModelCheckpoint):
         self._validated = False
         self._saved_step = 0
         self._saved_time = 0.0
-        self._logged: list[str] = []  # names that the sanity check has logged
+        self._logged: list[str] = []  # names of scores that the sanity check has logged
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Have the training's loader made anew where it goes on."""
-        if trainer.ckpt_path is not None:  # a loader made for its length alone does not know the progress to come
+        """Build the training's loader again if the training resumes."""
+        if trainer.ckpt_path is not None:  # the first one was built before the checkpoint told where to continue
             forget_train_loader(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check the score that decides on the best; listen to signals; go on from the step where it stopped."""
+        """Check the monitored score, handle signals from now on, and correct the count of steps after a resume."""
         check_monitor(str(self.monitor), trainer, pl_module, self._logged)
         validate_at_least_once(trainer)
         self._started, self._signal, self._validated = True, 0, False
@@ -87,18 +87,18 @@ class Checkpoint(ModelCheckpoint):
         step_back_to_a_validation(trainer)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        # It may arrive within a step, when weights and optimizer do not fit together: it is only noted here, and acted
-        # on before the next step.
+        # A signal may arrive within a step, when weights and optimizer do not fit together. It is only noted here; the
+        # training acts on it before the next step.
         if self._signal:
             raise SystemExit(128 + number)
         self._signal = number
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Between two steps: save where it is due on any rank, and end the training when a signal asked for it."""
+        """Save between two steps if it is due on any rank, and end the training if a signal has arrived."""
         if batch_idx % trainer.accumulate_grad_batches:
             return
-        # Saving waits for all ranks, but a signal may reach one of them alone, and their clocks differ: they agree
-        # first. One number says it all: 0 for nothing, 1 to save, and from 2 on the signal to end by.
+        # Saving waits for all ranks, but a signal may reach only one of them, and their clocks differ. So the ranks
+        # first agree on one number: 0 for nothing, 1 to save, and from 2 on the signal that ends the training.
         asked = self._max_over_ranks(trainer, max(self._signal, int(self._is_due(trainer))))
         if asked:
             self._save(trainer, pl_module)
@@ -126,7 +126,7 @@ class Checkpoint(ModelCheckpoint):
 
     def _exit(self, trainer: Trainer, number: int) -> None:
         name = signal.Signals(number).name
-        rank_zero_info(f"{name} at step {trainer.global_step}; saved {self._run.last}: --ckpt_path last goes on")
+        rank_zero_info(f"{name} at step {trainer.global_step}; saved {self._run.last}; --ckpt_path last resumes")
         raise SystemExit(128 + number)
 
     def _check_finite(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -140,33 +140,33 @@ class Checkpoint(ModelCheckpoint):
             )
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Score no weights that are not finite."""
+        """Refuse to score weights that are not finite."""
         if trainer.state.fn == "fit":
             self._check_finite(trainer, pl_module)
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """A signal does not wait for the rest of a validation, which starts anew when the training goes on."""
+        """End the training on a signal without waiting for the rest of the validation, which a resume repeats."""
         if self._signal and trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._exit(trainer, self._signal)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the best; the last is due before the next step."""
+        """Save the best checkpoint; the last one is due before the next step."""
         super().on_validation_end(trainer, pl_module)
         self._validated = not trainer.sanity_checking
         if trainer.sanity_checking:
             self._logged = list(trainer.callback_metrics)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let the last checkpoint hold the last step; the one before it has served."""
+        """Save the last step, and remove the previous checkpoint, which is no longer needed."""
         if trainer.global_step != self._saved_step and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._save(trainer, pl_module)
         if trainer.is_global_zero:
             self._run.previous.unlink(missing_ok=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save the training as it is, unless it is saved, or a step is half done.
+        """Save the state of the training, unless it is saved already or a step is incomplete.
 
-        There is no barrier here, unlike in `trainer.save_checkpoint`: other ranks may never come to it.
+        Unlike `trainer.save_checkpoint`, this has no barrier, because other ranks may never reach it.
         """
         if not self._started or trainer.state.fn != "fit":
             return
@@ -175,32 +175,33 @@ class Checkpoint(ModelCheckpoint):
         if whole and trainer.global_step != self._saved_step and not not_finite(pl_module.state_dict()):
             for logger in trainer.loggers:
                 logger.save()
-            with suppress(OSError):  # it would hide the first error, which may be that very one
+            with suppress(OSError):  # an error here would hide the first one
                 trainer.strategy.save_checkpoint(dump_checkpoint(trainer), self._run.last)
                 self._saved_step = trainer.global_step
         if self._run.last.exists():
-            rank_zero_info(f"{self._run.last} is of step {self._saved_step}: --ckpt_path last goes on from there")
+            rank_zero_info(f"{self._run.last} is of step {self._saved_step}; --ckpt_path last resumes from there")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Let Lightning's counts say the same wherever they are saved: so many steps are done, and the next not begun.
+        """Write Lightning's counts as those between two batches, whenever the checkpoint is saved.
 
-        Lightning counts each batch and epoch as ready, started, processed and completed, and goes on from where these
-        differ. In the middle of an epoch, in a validation after a step and at the end of a training they differ in
-        three ways, of which it resumes one exactly: that between two batches. So each state is written as that one.
+        Lightning counts each batch and epoch as ready, started, processed and completed, and resumes from where these
+        counts differ. In the middle of an epoch, in a validation after a step and at the end of a training they differ
+        in three ways. Lightning resumes exactly only from the state between two batches, so every state is written as
+        that one: the steps so far are completed, and the next has not begun.
         """
         state = checkpoint["loops"]["fit_loop"]
         batches, epochs = state["epoch_loop.batch_progress"], state["epoch_progress"]
         for counts in (batches["total"], batches["current"]):
             counts |= dict.fromkeys(counts, counts["completed"])
         done = epochs["total"]["started"] - 1
-        if batches["current"]["completed"] >= trainer.fit_loop.max_batches:  # a whole epoch: the next has no batch yet
+        if batches["current"]["completed"] >= trainer.fit_loop.max_batches:  # the epoch is complete
             done += 1
             batches["current"] |= dict.fromkeys(batches["current"], 0)
         batches["is_last_batch"] = False
         validation = state["epoch_loop.val_loop.batch_progress"]
         for counts in (validation["total"], validation["current"]):
-            # A validation that an error ended within a batch must start anew. Lightning does so where the counts say
-            # that a batch was started and not processed; where they stand between two batches it takes it for done.
+            # A validation that ended with an error within a batch must start again. Lightning does so if a batch was
+            # started and not processed; if the counts are between two batches, it regards the validation as done.
             if counts["completed"] < counts["ready"]:
                 counts |= {"started": counts["ready"]} | dict.fromkeys(("processed", "completed"), counts["ready"] - 1)
         for counts in (epochs["total"], epochs["current"]):
@@ -209,17 +210,17 @@ class Checkpoint(ModelCheckpoint):
         checkpoint["epoch"] = done
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print where the checkpoints are."""
+        """Print the paths of the checkpoints."""
         if self.best_model_path:
             rank_zero_info(f"best: {self.best_model_path} ({self.monitor} {self.best_model_score:.4f})")
         rank_zero_info(f"last: {self._run.last} (step {trainer.global_step})")
 
     def state_dict(self) -> dict[str, Any]:
-        """The best score; where its checkpoint is follows from where the folder is now."""
+        """Return the best score; the path of its checkpoint is not kept, because the folder may be moved."""
         return {"best_model_score": self.best_model_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the best score, if its checkpoint is still there."""
+        """Restore the best score if its checkpoint still exists."""
         best = self._run.best
         score = state_dict["best_model_score"]
         if score is not None and best.is_file():

@@ -1,4 +1,4 @@
-"""Checkpoints that are either the old file or the new one, whenever the process or the machine dies."""
+"""Atomic checkpoints: the old or the new file is complete, whenever the process or the machine dies."""
 
 import errno
 import io
@@ -14,19 +14,19 @@ from deeplab_lightning.atomic import replacing
 from deeplab_lightning.checkpoint_file import read_checkpoint, verify_checksums
 from deeplab_lightning.run_folder import RunFolder
 
-OF_A_RUN = ("epoch", "global_step", "hyper_parameters", "pytorch-lightning_version")
-OF_A_TRAINING = ("callbacks", "loops", "lr_schedulers", "optimizer_states")
+NEEDED_TO_EVALUATE = ("epoch", "global_step", "hyper_parameters", "pytorch-lightning_version")
+NEEDED_TO_RESUME = ("callbacks", "loops", "lr_schedulers", "optimizer_states")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write beside the file that is to be replaced, verify what the disk has, then rename it into place.
+    """Writes a draft beside the file that it replaces, verifies it on the disk, and renames it into place.
 
-    The last.ckpt that is replaced stays as previous.ckpt, which takes room on the disk for one more checkpoint, until
-    `Checkpoint` removes it at the end of the training.
+    The replaced last.ckpt stays as previous.ckpt until `Checkpoint` removes it at the end of the training. Until then
+    it needs disk space for one more checkpoint.
 
     Args:
-        resumes: Whether checkpoints are read to go on with a training: a last.ckpt that cannot be read is then
-            replaced by previous.ckpt, or else by best.ckpt.
+        resumes: Checkpoints are read to resume a training. If last.ckpt cannot be read, previous.ckpt is then read
+            instead, or else best.ckpt.
     """
 
     def __init__(self, resumes: bool = False) -> None:
@@ -36,7 +36,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Replace the checkpoint at a path.
 
         Raises:
-            OSError: It cannot be written; the file that was there still is.
+            OSError: The checkpoint cannot be written; the old file is kept.
         """
         path = Path(path)
         run = RunFolder(path.parent)
@@ -48,30 +48,30 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                     file.write(content.getbuffer())
                     file.flush()
                     os.fsync(file.fileno())
-                    if hasattr(os, "posix_fadvise"):  # without it the check below would read the kernel's memory
+                    if hasattr(os, "posix_fadvise"):  # else the check below would read the page cache
                         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
                 _verify_written(draft)
                 if path == run.last and path.exists():
                     _keep_as_previous(run)
-            # A rename lasts through a power cut only once the folder, which holds the names, is on the disk as well.
+            # A rename survives a power cut only after the folder, which holds the names, is on the disk as well.
             folder = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
             finally:
                 os.close(folder)
         except OSError as error:
-            kept = "the one before is kept" if path.exists() else "there was none before"
+            kept = "the existing file is kept" if path.exists() else "there is no earlier file"
             raise OSError(
                 f"{path}: the checkpoint of {content.tell() / 2**20:.1f} MiB cannot be written "
-                f"({error.strerror}); {kept}. Make room or the folder writable, then go on with --ckpt_path last"
+                f"({error.strerror}); {kept}. Free space or make the folder writable, then resume by --ckpt_path last"
             ) from error
 
     def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", weights_only: Any = True) -> dict[str, Any]:
-        """Read the checkpoint at a path; nothing in it is executed, whatever `weights_only` says.
+        """Read the checkpoint at a path without executing code in it, whatever `weights_only` says.
 
         Raises:
-            OSError: It cannot be opened.
-            ValueError: It is damaged, or lacks parts that are needed, and there is no other to go on from.
+            OSError: The file cannot be opened.
+            ValueError: The checkpoint is damaged or lacks necessary parts, and there is no other to resume from.
         """
         path = Path(path)
         run = RunFolder(path.parent)
@@ -85,16 +85,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 except ValueError:
                     continue
                 rank_zero_warn(
-                    f"{error}; the training goes on from {other} of step {checkpoint['global_step']} instead"
+                    f"{error}; the training resumes from {other} of step {checkpoint['global_step']} instead"
                 )
                 return checkpoint
             raise
 
     def _load(self, path: Path, map_location: Any) -> dict[str, Any]:
         checkpoint = read_checkpoint(path, map_location)
-        needed = OF_A_RUN + OF_A_TRAINING if self._resumes else OF_A_RUN
+        needed = NEEDED_TO_EVALUATE + NEEDED_TO_RESUME if self._resumes else NEEDED_TO_EVALUATE
         if missing := [name for name in needed if name not in checkpoint]:
-            raise ValueError(f"{path}: it is not a checkpoint of `deeplab fit`, for it has no {', '.join(missing)}")
+            raise ValueError(f"{path}: it is not a checkpoint of `deeplab fit`: it has no {', '.join(missing)}")
         return checkpoint
 
 
@@ -102,13 +102,13 @@ def _verify_written(draft: Path) -> None:
     try:
         verify_checksums(draft)
     except ValueError as error:
-        raise OSError(errno.EIO, "what the disk gives back is not what was written") from error
+        raise OSError(errno.EIO, "the disk returns other bytes than those written") from error
 
 
 def _keep_as_previous(run: RunFolder) -> None:
-    """Give last.ckpt, which is about to be replaced, the name previous.ckpt as well.
+    """Give last.ckpt, which is about to be replaced, the additional name previous.ckpt.
 
-    A link and no rename, so that there is a last.ckpt at any moment; and no copy, so that it takes no time.
+    This is a hard link. After a rename there would be no last.ckpt for a moment, and a copy would take time.
     """
     if run.previous.exists() and run.previous.samefile(run.last):  # an earlier write was killed right after this
         return
@@ -117,4 +117,4 @@ def _keep_as_previous(run: RunFolder) -> None:
             os.link(run.last, draft)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-            raise  # these four say that the file system has no second names, and the run does without previous.ckpt
+            raise  # these four mean that the file system has no hard links: the run continues without previous.ckpt

@@ -1,4 +1,4 @@
-"""The dense CRF's refinement of whatever logits the evaluation step has: scored, or in place of a prediction."""
+"""The dense CRF's refinement of the logits of evaluation steps, which is scored or replaces the prediction."""
 
 import os
 from typing import Any
@@ -15,18 +15,18 @@ from deeplab_lightning.scores import ScoreName
 
 
 class CRFEvaluation(EvaluationCallback):
-    """Refine every evaluated image and log the scores again, as `val/miou_crf` beside `val/miou`, and the gain.
+    """Refines every evaluated image and logs the scores again, as `val/miou_crf` beside `val/miou`, and the gain.
 
-    The module refines while this callback has it do so, and returns the refinement with the step's outputs, where every
-    callback finds it: `predict` writes the refined predictions. The torch engine refines a batch on the device of its
-    logits, at once. With pydensecrf worker processes do it: the CRF of one image runs while the network computes the
-    next.
+    This callback gives the module a refiner for the evaluation. The module returns the refinement with the step's
+    outputs, which every callback can read: `predict` writes the refined predictions. The torch engine refines a batch
+    at once, on the device of its logits. With pydensecrf, worker processes refine: the CRF of one image runs while the
+    network computes the next image.
 
     Args:
-        num_workers: Number of pydensecrf's processes; when not given, the processors shared out among the ranks of this
-            machine.
-        during_fit: Refine at every validation of a training run too, not only in `validate` and `test`.
-        settings: The CRF's settings, by the names of `DenseCRF`.
+        num_workers: Number of worker processes of pydensecrf; if not given, the processors of this machine divided by
+            its ranks.
+        during_fit: Every validation of a training is refined too, not only `validate` and `test`.
+        settings: Settings of the CRF, by the names of `DenseCRF`.
     """
 
     splits = ("val", "test", "predict")
@@ -35,13 +35,13 @@ class CRFEvaluation(EvaluationCallback):
         self.crf = DenseCRF(**settings)
         if num_workers is not None and self.crf.uses_torch:
             raise ValueError(
-                f"num_workers {num_workers} does nothing with engine {self.crf.engine!r}, only with 'pydensecrf'"
+                f"num_workers {num_workers} has no effect with engine {self.crf.engine!r}, only with 'pydensecrf'"
             )
         self.num_workers = num_workers
         self.during_fit = during_fit
 
     def start(self, module: SegmentationModule, split: Split) -> None:
-        """Have the module refine, and start the scores."""
+        """Give the module a refiner, and start the scores."""
         _stop(module)
         processors = max(1, (os.cpu_count() or 1) // module.trainer.num_devices)
         module.refiner = Refiner(self.crf, self.num_workers or processors)
@@ -51,7 +51,7 @@ class CRFEvaluation(EvaluationCallback):
         self._waiting = RefinementQueue()
 
     def batch(self, module: SegmentationModule, outputs: Outputs, batch: dict[str, Any], split: Split) -> None:
-        """Score what is refined so far."""
+        """Score the images that are refined so far."""
         if "refinement" not in outputs:
             raise ValueError(
                 f"a step of {type(module).__name__} returned no refinement; let it return {{'loss': loss, "
@@ -67,7 +67,7 @@ class CRFEvaluation(EvaluationCallback):
             self._scores.update(prediction, target)
 
     def finish(self, module: SegmentationModule, split: Split) -> None:
-        """Wait for the rest and log."""
+        """Wait for the other images, and log the scores."""
         if split == "predict":
             return
         self._score(wait=True)
@@ -79,11 +79,11 @@ class CRFEvaluation(EvaluationCallback):
             module.log(str(name), value, sync_dist=True)
 
     def report(self, module: SegmentationModule, split: Split) -> None:
-        """Let the workers go."""
+        """Stop the workers."""
         _stop(module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Let no worker outlive a run that fails."""
+        """Stop the workers of a run that fails."""
         _stop(pl_module)
 
 

@@ -1,4 +1,4 @@
-"""The base of the callbacks that follow an evaluation."""
+"""The base of the callbacks that act during an evaluation."""
 
 from typing import Any, ClassVar, Literal, cast
 
@@ -9,47 +9,47 @@ from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.outputs import Outputs
 
 Split = Literal["val", "test", "predict"]
-"""The split that is evaluated, as scores are named by it, or "predict" for images that are only predicted."""
+"""The evaluated split, which is part of the scores' names, or "predict" for images without scores."""
 SPLITS: dict[str, Split] = {"validate": "val", "test": "test", "predict": "predict"}
-"""The split by the stage of Lightning's trainer."""
+"""The split for each stage of Lightning's trainer."""
 
 
 class EvaluationCallback(Callback):
-    """Follows validations, tests and predictions by four hooks, which are the same for every split.
+    """A callback with four hooks that are the same for validations, tests and predictions.
 
-    A callback reads the step's outputs and leaves them as they are, and all have finished before the first one reports:
-    the order in which callbacks are listed never matters. The sanity check is not followed.
+    A callback reads the step's outputs and does not change them, and `finish` of all callbacks runs before `report` of
+    any. The order in which callbacks are listed therefore never matters. The sanity check does not call the hooks.
     """
 
     splits: ClassVar[tuple[Split, ...]] = ("val", "test")
-    """The splits that the callback follows."""
+    """The splits for which the hooks are called."""
     during_fit: bool = True
-    """Whether it follows the validations of a training too, not only `validate`."""
+    """Whether the hooks are called for the validations of a training too, not only for `validate`."""
 
     def start(self, module: SegmentationModule, split: Split) -> None:
-        """Begin, before the first batch."""
+        """Prepare before the first batch."""
 
     def batch(self, module: SegmentationModule, outputs: Outputs, batch: dict[str, Any], split: Split) -> None:
-        """Take a batch and what the step made of it."""
+        """Process a batch and the outputs of its step."""
 
     def finish(self, module: SegmentationModule, split: Split) -> None:
-        """Log the scores, after the last batch."""
+        """Log scores after the last batch."""
 
     def report(self, module: SegmentationModule, split: Split) -> None:
-        """Write and show, once every score is logged."""
+        """Write and print results after every score is logged."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ask for the log folder."""
+        """Find the log folder."""
         self.logs = log_folder(trainer)
 
-    def _follows(self, trainer: Trainer) -> Split | None:
-        """The split that is evaluated, where the hooks are called; None for the sanity check, whose stage is none."""
+    def _split_to_handle(self, trainer: Trainer) -> Split | None:
+        """Return the evaluated split, or None if no hook is to be called; the sanity check has a stage of its own."""
         split = SPLITS.get(trainer.state.stage or "")
         return split if split in self.splits and (self.during_fit or trainer.state.fn != "fit") else None
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand over to `start`."""
-        if split := self._follows(trainer):
+        """Call `start`."""
+        if split := self._split_to_handle(trainer):
             self.start(cast(SegmentationModule, pl_module), split)
 
     def on_validation_batch_end(
@@ -61,18 +61,18 @@ class EvaluationCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Hand over to `batch`."""
-        if split := self._follows(trainer):
+        """Call `batch`."""
+        if split := self._split_to_handle(trainer):
             self.batch(cast(SegmentationModule, pl_module), outputs, batch, split)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand over to `finish`."""
-        if split := self._follows(trainer):
+        """Call `finish`."""
+        if split := self._split_to_handle(trainer):
             self.finish(cast(SegmentationModule, pl_module), split)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand over to `report`."""
-        if split := self._follows(trainer):
+        """Call `report`."""
+        if split := self._split_to_handle(trainer):
             self.report(cast(SegmentationModule, pl_module), split)
 
     on_test_epoch_start = on_predict_epoch_start = on_validation_epoch_start

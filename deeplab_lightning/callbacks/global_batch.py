@@ -1,4 +1,4 @@
-"""One batch for all processes of a training, and batch norm over the whole of it."""
+"""One batch shared by all processes of a training, and batch norm over all of it."""
 
 from typing import Any
 
@@ -9,17 +9,18 @@ from torch import nn
 from deeplab_lightning.modules.batch_norm_guard import training_batch_norms
 
 APART = "of each process"
-"""The images that batch norms see where they cannot share statistics."""
+"""The record of batch norms that do not share statistics between processes."""
 
 
 class GlobalBatch(Callback):
-    """Divide `data.batch_size` among the processes of a training, and let their batch norms see all of it.
+    """Divides `data.batch_size` among the processes of a training, and synchronises their batch norms.
 
-    Batch norms that train share their statistics between CUDA devices. Torch cannot share them elsewhere: there each
-    process has those of its own images, which is said. The decision is printed, and kept as `record` for `run.json`.
+    Batch norms that train share their statistics between CUDA devices. Torch cannot share them on other devices: each
+    process then normalises over its own images, and a warning says so. The decision is printed, and kept as `record`
+    for `run.json`.
 
     Args:
-        sync_batch_norm: Share statistics between CUDA devices.
+        sync_batch_norm: Batch norms share their statistics between CUDA devices.
     """
 
     def __init__(self, sync_batch_norm: bool = True) -> None:
@@ -27,7 +28,7 @@ class GlobalBatch(Callback):
         self.record: dict[str, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Decide, before the network is handed to the processes.
+        """Divide the batch and convert the batch norms, before the strategy wraps the network.
 
         Raises:
             DataError: The processes cannot share the batch equally.
@@ -51,8 +52,8 @@ class GlobalBatch(Callback):
             return
         reason = "only CUDA devices share them" if self.sync_batch_norm else "trainer.sync_batchnorm is off"
         rank_zero_warn(
-            f"{shares}, and the statistics of batch norm are of those alone, for {reason}: this is another training "
-            "than on one device"
+            f"{shares}, and each process has its own statistics of batch norm, because {reason}: the result will "
+            "differ from that of a training on one device"
         )
 
     def _share_statistics(self, trainer: Trainer, pl_module: LightningModule) -> str:
@@ -66,20 +67,21 @@ class GlobalBatch(Callback):
         return "of the batch, synchronised"
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of images of a batch."""
+        """Return the number of images of a batch."""
         return {"images": self.record["images"]} if self.record else {}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Say where a training goes on with another batch than it had."""
+        """Warn if a training resumes with another batch size."""
         if not self.record:
             return
         images, state = self.record["images"], checkpoint["callbacks"].get(self.state_key)
         if state is None and trainer.world_size > 1:
             rank_zero_warn(
-                f"data.batch_size {images} is of all {trainer.world_size} processes together; the checkpoint is of a "
-                "version where it was of each process: to go on with the same batch, multiply by their number then"
+                f"data.batch_size {images} is the number of images of all {trainer.world_size} processes together; the "
+                "version that wrote the checkpoint took it as that of each process. To resume with the same batch, "
+                "multiply it by the number of processes at that time"
             )
         if state is not None and state["images"] != images:
             rank_zero_warn(
-                f"the checkpoint's training had batches of {state['images']} images, and goes on with {images}"
+                f"the checkpoint's training had batches of {state['images']} images, and resumes with {images}"
             )

@@ -1,4 +1,4 @@
-"""End a training on several processes when one of them gives no sign of life, for the others would wait for it."""
+"""Ending a run on several processes when one of them is silent, because the others would wait for it for ever."""
 
 import os
 import signal
@@ -12,19 +12,20 @@ from rich import get_console
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 CHECKS = 20
-"""Number of times that each process checks the others within the time that they may be silent."""
+"""The number of checks of the other processes within the time that they may be silent."""
 FOLLOWERS_WAIT = 3
-"""Number of checks by which a launched process acts later than its launcher, which ends it and says why, once."""
+"""The number of checks that a launched process waits longer than its launcher, which ends it and prints one message."""
 
 
 class Silence:
-    """Counts the checks in a row at which each rank's beats have stayed as they were.
+    """Counts, for each rank, the consecutive checks at which its beats have not changed.
 
-    Checks are counted, not seconds: a process that was itself stopped for a while blames nobody for it.
+    It counts checks and not seconds, so that a process that was stopped for a while does not regard the others as
+    silent.
 
     Args:
         ranks: All ranks.
-        patience: Number of such checks after which a rank counts as silent.
+        patience: Number of checks without change after which a rank is silent.
     """
 
     def __init__(self, ranks: Iterable[int], patience: int) -> None:
@@ -33,9 +34,9 @@ class Silence:
         self._checks = dict.fromkeys(self._seen, 0)
 
     def check(self, beats: Mapping[int, int]) -> int | None:
-        """Compare the beats of each rank with those of the last check; return the first silent rank, if there is one.
+        """Compare the beats of each rank with those of the last check, and return the first silent rank, if any.
 
-        Where no beats can be read it is the first of all ranks, whose process keeps them.
+        If no beats can be read, this is the first rank, whose process holds the store of the beats.
         """
         for rank, count in self._seen.items():
             now = beats.get(rank, count)
@@ -45,14 +46,14 @@ class Silence:
 
 
 class Heartbeat(Callback):
-    """End the run with a sentence, and status 1, when a process of several has given no sign of life for some minutes.
+    """Ends a run on several processes with a message and status 1 if one of them is silent for some minutes.
 
-    Such a process was stopped, was swapped out by the system, or has gone with its machine. A thread of each process
-    beats: a long validation or write is no silence, and neither is a program that waits for ever in its own code.
-    Nothing is saved then; `last.ckpt` is as it was.
+    A silent process was stopped or swapped out by the system, or its machine has failed. The beats come from a thread
+    of each process, so that neither a long validation or write nor an endless loop in the main thread counts as
+    silence. The run ends without saving; `last.ckpt` does not change.
 
     Args:
-        minutes: Minutes of silence that end the run; null for never.
+        minutes: Number of minutes of silence after which the run ends; null for never.
     """
 
     def __init__(self, minutes: float | None = 5.0) -> None:
@@ -64,11 +65,11 @@ class Heartbeat(Callback):
         self._launcher = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Start to beat and to listen."""
+        """Start the threads that beat and listen."""
         if self.minutes is None or trainer.world_size == 1 or not torch.distributed.is_initialized():
             return
-        # A connection of its own to the store where the processes have met: any other is blocked for as long as
-        # somebody waits on it, which is just when the beats are needed.
+        # The beats have their own connection to the store of the process group. Any other connection is blocked while
+        # a process waits on it, which is exactly when the beats are needed.
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         store = PrefixStore("heartbeat", TCPStore(address, port, is_master=False, wait_for_workers=False))
         self._over, pause = threading.Event(), 60 * self.minutes / CHECKS
@@ -76,18 +77,18 @@ class Heartbeat(Callback):
         threading.Thread(target=self._listen, args=(self._over, trainer, pause), daemon=True).start()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Stop once every process is through."""
+        """Stop when every process has finished."""
         if self._over is not None:
             trainer.strategy.barrier("heartbeat")
             self._over.set()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Fall silent, for this process is about to end."""
+        """Stop beating, because this process is about to end."""
         if self._over is not None:
             self._over.set()
 
     def _beat(self, over: threading.Event, store: PrefixStore, trainer: Trainer, pause: float) -> None:
-        """Count up for this rank and read the others' counts; where the store's process hangs, this thread does."""
+        """Increase this rank's count and read those of the others; this thread blocks if the store's process hangs."""
         launcher = f"process of rank {trainer.global_rank - trainer.local_rank}"
         try:
             store.add(launcher, 0 if trainer.local_rank else os.getpid())
@@ -106,12 +107,12 @@ class Heartbeat(Callback):
                 self._end(trainer, silent)
 
     def _end(self, trainer: Trainer, silent: int) -> None:
-        """End this process, what it launched, and a silent one that launched it, whatever they wait for."""
+        """Kill this process, the processes that it launched and, if its launcher is the silent one, its launcher."""
         get_console().show_cursor()
-        goes_on = "; --ckpt_path last goes on" if trainer.state.fn == "fit" else ""
+        resume = "; --ckpt_path last resumes" if trainer.state.fn == "fit" else ""
         message = (
-            f"deeplab: error: rank {silent} has given no sign of life for {self.minutes:g} minutes, so its process was "
-            f"stopped or its machine is gone{goes_on} (heartbeat.minutes sets the time)"
+            f"deeplab: error: rank {silent} has given no sign of life for {self.minutes:g} minutes: its process was "
+            f"stopped or its machine has failed{resume} (heartbeat.minutes sets the time)"
         )
         print(message, file=sys.stderr, flush=True)
         if trainer.strategy.launcher is not None:

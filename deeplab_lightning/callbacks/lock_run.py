@@ -1,4 +1,4 @@
-"""One training at a time in a run folder, and none in the place of another."""
+"""A lock that allows one training at a time in a run folder, and protects the checkpoints of an earlier one."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,18 +11,18 @@ from deeplab_lightning.run_folder import RunFolder
 
 
 class LockRun(Callback):
-    """Hold the folder of the checkpoints while a training runs; every process learns it when another one has it."""
+    """Locks the folder of the checkpoints during a training; if another run holds it, all processes of this one end."""
 
     def __init__(self) -> None:
         self._refusal = ""
 
     @contextmanager
     def held(self, trainer: Trainer, ckpt_path: str | None) -> Iterator[None]:
-        """Hold the folder on rank zero, around `trainer.fit`.
+        """Lock the folder on rank zero, around `trainer.fit`.
 
         Args:
             trainer: The trainer, with a `Checkpoint`.
-            ckpt_path: The checkpoint that the training goes on from; None where it begins.
+            ckpt_path: Checkpoint from which the training resumes; None for a new training.
 
         Raises:
             ValueError: Another process holds the folder, or it has checkpoints that the training would replace.
@@ -34,21 +34,21 @@ class LockRun(Callback):
                     stack.enter_context(_alone_in(folder))
                     refuse_to_replace(folder, ckpt_path)
                 except (OSError, ValueError) as error:
-                    # Processes that were started already wait for rank zero to join them, and would wait for ever: it
-                    # joins, and `setup` ends them all.
+                    # Processes that are already running would wait for ever for rank zero to join them. So it joins,
+                    # and `setup` ends them all.
                     if not _is_awaited(trainer):
                         raise
                     self._refusal = str(error)
             yield
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """End every process where rank zero may not train."""
+        """End every process if rank zero may not train."""
         if refusal := trainer.strategy.broadcast(self._refusal):
             raise ValueError(refusal)
 
 
 def _is_awaited(trainer: Trainer) -> bool:
-    """Whether other processes of the training have been started already, not by this one."""
+    """Return whether other processes of the training, which this one did not start, are already running."""
     if trainer.world_size == 1:
         return False
     environment = trainer.strategy.cluster_environment  # type: ignore[attr-defined]
@@ -62,22 +62,22 @@ def _alone_in(folder: Path) -> Iterator[None]:
     except BlockingIOError as error:
         raise ValueError(f"{error}; wait for its end, or set another trainer.default_root_dir") from None
     with file:
-        for draft in folder.glob(".*.ckpt.*.draft"):  # what a killed training was writing
+        for draft in folder.glob(".*.ckpt.*.draft"):  # unfinished files of a killed training
             draft.unlink()
         yield
 
 
 def refuse_to_replace(folder: Path, ckpt_path: str | None) -> None:
-    """Let a training begin in a folder without checkpoints, or go on from one of those that are there.
+    """Allow a training to begin in a folder without checkpoints, or to resume from a checkpoint in the folder.
 
     Raises:
-        ValueError: It would replace them.
+        ValueError: The training would replace the checkpoints of another one.
     """
     run = RunFolder(folder)
     there = [path.name for path in (run.best, run.last) if path.is_file()]
     goes_on = ckpt_path == "last" or (ckpt_path is not None and Path(ckpt_path).resolve().parent == folder.resolve())
     if there and not goes_on:
         raise ValueError(
-            f"{folder} holds {' and '.join(there)} of an earlier training, which this one would replace: go on with it "
-            "by --ckpt_path last, or set another trainer.default_root_dir, or delete the checkpoints"
+            f"{folder} holds {' and '.join(there)} of an earlier training, which this one would replace: resume it by "
+            "--ckpt_path last, set another trainer.default_root_dir, or delete the checkpoints"
         )

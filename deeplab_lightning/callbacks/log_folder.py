@@ -1,4 +1,4 @@
-"""The folder that a run logs into."""
+"""The log folder of a run."""
 
 from pathlib import Path
 
@@ -8,5 +8,5 @@ from deeplab_lightning.run_folder import LogFolder
 
 
 def log_folder(trainer: Trainer) -> LogFolder:
-    """The folder that this run logs into; every process must ask, for they agree on it by a broadcast."""
+    """Return the log folder of this run; every process must call this, because the folder is agreed by a broadcast."""
     return LogFolder(Path(trainer.log_dir or trainer.default_root_dir))

@@ -1,4 +1,4 @@
-"""Panels of image, target, prediction and CRF's prediction, to disk and to Weights & Biases."""
+"""Panels of image, target, prediction and CRF prediction, written to disk and to Weights & Biases."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ GAP = 4
 
 @dataclass
 class Kept:
-    """An image that will be drawn.
+    """An image that is kept to be drawn.
 
     Args:
-        image_id: Its name.
-        maps: Tiles by name: the picture (H, W, 3), and label maps (H, W).
-        refined: What a CRF makes of the prediction; None without one.
+        image_id: Name of the image.
+        maps: Tiles by name: the image (H, W, 3), and label maps (H, W).
+        refined: Prediction refined by a CRF; None without a CRF.
     """
 
     image_id: str
@@ -35,9 +35,9 @@ class Kept:
 
 
 class LogPredictions(EvaluationCallback):
-    """Draw the first images of every evaluation into `panels/` of the log folder, and log them to Weights & Biases.
+    """Draws the first images of every evaluation into `panels/` of the log folder, and logs them to Weights & Biases.
 
-    Where a CRF refines, the panels show its prediction as well.
+    With a CRF, the panels show its prediction as well.
 
     Args:
         num_images: Number of images.
@@ -49,11 +49,11 @@ class LogPredictions(EvaluationCallback):
         self.num_images = num_images
 
     def start(self, module: SegmentationModule, split: Split) -> None:
-        """Start anew."""
+        """Forget the images of an earlier evaluation."""
         self._kept: list[Kept] = []
 
     def batch(self, module: SegmentationModule, outputs: Outputs, batch: dict[str, Any], split: Split) -> None:
-        """Keep what will be drawn."""
+        """Keep the images that will be drawn."""
         if not module.trainer.is_global_zero:
             return
         transform = module.trainer.datamodule.eval_transform  # type: ignore[attr-defined]
@@ -73,7 +73,7 @@ class LogPredictions(EvaluationCallback):
                 kept.maps["after CRF"] = kept.refined.result()[0]
 
     def report(self, module: SegmentationModule, split: Split) -> None:
-        """Draw."""
+        """Draw and log the panels."""
         if not self._kept:
             return
         folder = self.logs.panels / split
@@ -87,7 +87,7 @@ class LogPredictions(EvaluationCallback):
 
 
 def panel(maps: dict[str, NDArray[np.uint8]]) -> Image.Image:
-    """Tiles side by side under their names: RGB pictures (H, W, 3) as they are, label maps (H, W) in colours."""
+    """Draw tiles side by side under their names: RGB images (H, W, 3) unchanged, label maps (H, W) in colours."""
     tiles = [Image.fromarray(tile if tile.ndim == 3 else colorize(tile)) for tile in maps.values()]
     width, height = tiles[0].size
     strip = Image.new("RGB", (len(tiles) * (width + GAP) - GAP, height + CAPTION_HEIGHT), "white")

@@ -1,4 +1,4 @@
-"""The parameters of a network, part by part, before it trains."""
+"""The number of parameters of a network and of its parts, printed before training."""
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
@@ -9,18 +9,18 @@ from deeplab_lightning.callbacks.run_progress import say
 
 
 class ParameterSummary(Callback):
-    """Print the parameters that a training starts with in a line, in place of Lightning's table of modules."""
+    """Prints the number of parameters at the start of a training as one line, in place of Lightning's table."""
 
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print it."""
+        """Print the line."""
         network = pl_module.network
         assert isinstance(network, nn.Module)
         say(summary(network))
 
 
 def summary(network: nn.Module) -> str:
-    """The numbers of parameters of a network and of its parts, and how many of them train, as a line."""
+    """Return a line with the number of parameters of a network and of its parts, and how many of them train."""
     parts = [
         f"{name} {_count(part)}" for name, part in network.named_children() if any(True for _ in part.parameters())
     ]

@@ -1,4 +1,4 @@
-"""Write every score beside its evaluation identity."""
+"""Writing every score with its evaluation identity."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,24 +19,24 @@ from deeplab_lightning.scores import Score, ScoreName, group_scores
 
 PRINTED_BANDS = (1, 3, 5, 10, 20, 40)
 KINDS = ("miou", "miou_gain", "pixel_accuracy", "trimap_miou", "trimap_accuracy", "iou")
-"""The kinds of scores in the order in which they are listed; loss and cost come behind them."""
+"""The kinds of scores in the order of listing; loss and cost follow them."""
 IOU_COLUMNS = {False: "iou", True: "iou_crf"}
-"""The columns of the table of classes in W&B, without and with a CRF."""
+"""The columns of W&B's table of classes, without and with a CRF."""
 
 
 class RecordEvaluation(EvaluationCallback):
-    """After each evaluation write `evaluation.json` into the run's log folder and print the scores.
+    """Writes `evaluation.json` into the run's log folder and prints the scores after each evaluation.
 
-    Of the validations of a training the first one's identity is printed; but for the step all have the same.
-    The file holds a list of {split, metric, value, identity}. A training run rewrites it at every validation. In W&B
-    the same is `evaluations` of the run's summary, and the classes' IoUs are a table.
+    The file holds a list of {split, metric, value, identity}; a training rewrites it at every validation. W&B holds the
+    same as `evaluations` in the run's summary, and the IoUs of the classes as a table. A training prints the identity
+    of its first validation only, because later ones differ just in the step.
     """
 
     def __init__(self) -> None:
         self._is_described = False
 
     def finish(self, module: SegmentationModule, split: Split) -> None:
-        """Ask by which CRF the predictions were refined, while it is there."""
+        """Note the settings of the CRF; another callback removes the refiner when it reports."""
         self._crf = None if module.refiner is None else str(module.refiner.crf)
 
     def report(self, module: SegmentationModule, split: Split) -> None:
@@ -64,13 +64,13 @@ class RecordEvaluation(EvaluationCallback):
 def read_scores(
     metrics: Mapping[str, Tensor], split: str, identity: EvaluationIdentity, crf: str | None
 ) -> list[Score]:
-    """The scores of a split among what is logged, each with its identity; without those that are NaN.
+    """Return the logged scores of a split, each with its identity, without those that are NaN.
 
     Args:
-        metrics: Numbers by the names under which they are logged.
-        split: "val" or "test".
-        identity: How predictions were made that no callback has refined.
-        crf: The settings of the CRF that has refined the others, in words; None without one.
+        metrics: Logged numbers by name.
+        split: Split of the data, "val" or "test".
+        identity: Evaluation identity of predictions that no callback has refined.
+        crf: Settings in words of the CRF that has refined the other predictions; None without a CRF.
     """
     plain = identity.as_dict()
     refined = plain if crf is None else identity.refined(crf).as_dict()
@@ -83,7 +83,7 @@ def read_scores(
 
 
 def per_class(scores: Sequence[Score], class_names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
-    """The IoUs of the classes, as columns and rows; after the CRF too where there is one."""
+    """Return the columns and rows of a table of the classes' IoUs, with and without the CRF if there is one."""
     ious = {(score.name.refined, score.name.detail): score.value for score in scores if score.name.kind == "iou"}
     kinds = sorted({refined for refined, _ in ious})
     rows = [[name, *(ious.get((refined, name)) for refined in kinds)] for name in class_names]
@@ -91,7 +91,7 @@ def per_class(scores: Sequence[Score], class_names: Sequence[str]) -> tuple[list
 
 
 def _position(name: ScoreName, class_names: Sequence[str]) -> tuple[int, bool, int]:
-    """Sort key: scores of the whole split first, then the IoUs in the order of the classes, then loss and cost."""
+    """Return a sort key: scores of the whole split first, then IoUs in the order of the classes, then loss and cost."""
     within = 0
     if name.is_band:
         within = name.width
@@ -101,7 +101,7 @@ def _position(name: ScoreName, class_names: Sequence[str]) -> tuple[int, bool, i
 
 
 def _print(scores: Sequence[Score]) -> None:
-    """Print a table; of the many trimap bands only a few, for `evaluation.json` and the curve hold them all."""
+    """Print a table with only a few of the many trimap bands; `evaluation.json` and the curve hold all of them."""
     table = Table(title_justify="left")
     for heading in ("metric", "value", "measured as"):
         table.add_column(heading, justify="right" if heading == "value" else "left")

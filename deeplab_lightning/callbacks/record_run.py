@@ -1,4 +1,4 @@
-"""The record of a run: all its settings, the commit of this code, the machine, and the time it took."""
+"""The record of a run: its settings, the commit of this code, the machine and the running time."""
 
 import json
 import platform
@@ -23,11 +23,11 @@ from deeplab_lightning.callbacks.log_folder import log_folder
 
 
 class RecordRun(SaveConfigCallback):
-    """Write `config.yaml` and `run.json` into the run's log folder, and the same into its config in W&B.
+    """Writes `config.yaml` and `run.json` into the run's log folder, and the same into the run's config in W&B.
 
-    `run.json` holds {git, environment}, of a training `batch` too, and `seconds` once the run is through, was
-    interrupted or failed; a run that is killed outright has none. W&B's summary has `seconds` of a run that is through
-    alone, which is how reports know that it is done.
+    `run.json` holds {git, environment} and, for a training, `batch`. It gets `seconds` when the run finishes, is
+    interrupted or fails; a killed run has none. W&B's summary has `seconds` only for a finished run, by which reports
+    recognise it.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -36,12 +36,12 @@ class RecordRun(SaveConfigCallback):
         self._record: dict[str, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ask for the log folder."""
+        """Find the log folder."""
         self._path = log_folder(trainer).run
         super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write all that is known from the start."""
+        """Write all values that are known at the start."""
         self._record = {"git": git_state(), "environment": environment(trainer)}
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, GlobalBatch) and callback.record:
@@ -54,39 +54,39 @@ class RecordRun(SaveConfigCallback):
 
     @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the time of a training."""
+        """Record the time of a training."""
         self._finish(trainer)
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the time of a validation, unless it is one within a training."""
+        """Record the time of a validation outside a training."""
         if trainer.state.fn == "validate":
             self._finish(trainer)
 
     @rank_zero_only
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the time of a test."""
+        """Record the time of a test."""
         self._finish(trainer)
 
     @rank_zero_only
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Take the time of a run that ends early."""
+        """Record the time of a run that ends early."""
         if self._record:
-            with suppress(OSError):  # it would hide the first error, which may be that very one
-                self._take_time()
+            with suppress(OSError):  # an error here would hide the first one
+                self._record_time()
 
     @rank_zero_only
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the time of a prediction."""
+        """Record the time of a prediction."""
         self._finish(trainer)
 
     def _finish(self, trainer: Trainer) -> None:
-        self._take_time()
+        self._record_time()
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.experiment.summary["seconds"] = self._record["seconds"]
 
-    def _take_time(self) -> None:
+    def _record_time(self) -> None:
         self._record["seconds"] = round(time.monotonic() - self._start, 1)
         self._write()
 
@@ -95,7 +95,7 @@ class RecordRun(SaveConfigCallback):
 
 
 def git_state() -> dict[str, Any] | None:
-    """The commit of this code and whether files differ from it; None where it is no checkout."""
+    """Return the commit of this code and whether files differ from it; None if the code is not in a git checkout."""
     root = Path(deeplab_lightning.__file__).parents[1]
     if not (root / ".git").exists():
         return None
@@ -110,7 +110,7 @@ def git_state() -> dict[str, Any] | None:
 
 
 def environment(trainer: Trainer) -> dict[str, Any]:
-    """The versions and the devices that the run uses."""
+    """Return the versions and the devices that the run uses."""
     device = trainer.strategy.root_device
     return {
         "python": platform.python_version(),

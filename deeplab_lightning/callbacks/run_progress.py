@@ -1,4 +1,4 @@
-"""The progress of a run: bars in a terminal, elsewhere a line now and then."""
+"""The progress of a run: bars in a terminal, or else a line per minute."""
 
 import logging
 import sys
@@ -23,12 +23,12 @@ class Stage:
 
     Args:
         name: Name of the stage.
-        unit: Name of the things that are counted.
-        total: Number of all; None where nobody knows.
-        start: Number that were done before this process.
-        begun: Time of its start, in seconds of a clock.
-        done: Number that are done.
-        notes: Further words on it, the most important first.
+        unit: Name of the counted units.
+        total: Total number of units; None if unknown.
+        start: Number of units that an earlier process has done.
+        begun: Time of the start of the stage, in seconds of a clock.
+        done: Number of units that are done.
+        notes: Further information, the most important first.
     """
 
     name: str
@@ -40,19 +40,19 @@ class Stage:
     notes: Sequence[str] = field(default_factory=tuple)
 
     def seconds_left(self, now: float) -> float | None:
-        """The seconds that are left at the pace so far; None where nothing is known of it yet."""
+        """Return the seconds left at the present speed; None if it is not known yet."""
         own = self.done - self.start
         return None if self.total is None or own <= 0 else (self.total - self.done) * (now - self.begun) / own
 
     def head(self) -> str:
-        """The words before the bar."""
+        """Return the text before the bar."""
         return f"{self.name} {self.done}" + ("" if self.total is None else f"/{self.total}")
 
     def tail(self, now: float, room: int) -> str:
-        """The words behind the bar: the time left, and as many of the notes as there is room for.
+        """Return the text after the bar: the time left, and as many of the notes as fit.
 
         Args:
-            now: The time in seconds of the clock.
+            now: Present time in seconds of the clock.
             room: Number of characters that fit.
         """
         words: list[str] = []
@@ -64,16 +64,16 @@ class Stage:
         return "  ".join(words)
 
     def line(self, now: float) -> str:
-        """All of it as a line without a bar."""
+        """Return the progress as a line without a bar."""
         done = f"{self.done}" if self.total is None else f"{self.done} of {self.total}"
         return ", ".join((f"{self.name}: {done} {self.unit}", _time_left(self.seconds_left(now)), *self.notes))
 
 
 class RunProgress(ProgressBar):
-    """Steps of all steps with the time left, the score of the last validation, the loss and the rate; images of all.
+    """Shows the steps or images done, the time left and, for a training, the last mIoU, the loss and the learning rate.
 
-    In a terminal these are bars, below what is printed, that go when the run ends. Where the output goes elsewhere, and
-    in a notebook, they are a line a minute.
+    In a terminal these are bars below the printed lines, which disappear at the end of the run. In a notebook, and if
+    the output is not a terminal, they are one line per minute.
     """
 
     def __init__(self) -> None:
@@ -87,11 +87,11 @@ class RunProgress(ProgressBar):
         self._streams: dict[logging.StreamHandler[Any], Any] = {}
 
     def enable(self) -> None:
-        """Show what comes."""
+        """Show the progress."""
         self._is_enabled = True
 
     def disable(self) -> None:
-        """Show nothing; Lightning asks for it on all ranks but the first."""
+        """Show nothing; Lightning calls this on all ranks except the first."""
         self._is_enabled = False
 
     def print(self, *args: Any, **kwargs: Any) -> None:
@@ -99,7 +99,7 @@ class RunProgress(ProgressBar):
         get_console().print(*args, **kwargs)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count steps."""
+        """Start to count steps."""
         steps = trainer.estimated_stepping_batches
         total = None if steps == float("inf") else int(steps)
         done = trainer.global_step
@@ -112,25 +112,25 @@ class RunProgress(ProgressBar):
         """Count a step."""
         assert self._training is not None
         self._training.done = trainer.global_step
-        if self._is_due():  # reading a metric waits for the device
+        if self._is_due():  # not at every step, because reading a metric waits for the device
             self._training.notes = notes(trainer)
             self._show()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the bars away."""
+        """Remove the bars."""
         self._stop()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count images."""
+        """Start to count images."""
         if not trainer.sanity_checking:
             self._begin("validation", trainer.val_dataloaders, trainer.num_val_batches)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count images."""
+        """Start to count images."""
         self._begin("test", trainer.test_dataloaders, trainer.num_test_batches)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count images."""
+        """Start to count images."""
         self._begin("prediction", trainer.predict_dataloaders, trainer.num_predict_batches)
 
     def _begin(self, name: str, loader: Any, batches: Sequence[float]) -> None:
@@ -165,7 +165,7 @@ class RunProgress(ProgressBar):
                 self._show()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the images' bar away and show the score; without a training, take all away."""
+        """Remove the images' bar and show the score; outside a training, remove all bars."""
         self._images = None
         if self._training is None:
             self._stop()
@@ -175,21 +175,21 @@ class RunProgress(ProgressBar):
             self._draw()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the bars away."""
+        """Remove the bars."""
         self._stop()
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the bars away."""
+        """Remove the bars."""
         self._stop()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Take the bars away."""
+        """Remove the bars."""
         self._stop()
 
     def _open(self) -> None:
         if self._is_enabled and in_terminal():
             self._draw()
-        self._shown = monotonic()  # the first line comes when a minute is over
+        self._shown = monotonic()  # the first line follows after a minute
 
     def _is_due(self) -> bool:
         return self._is_enabled and monotonic() - self._shown >= (BARS_EVERY if in_terminal() else LINE_EVERY)
@@ -222,7 +222,7 @@ class RunProgress(ProgressBar):
         bars.start()
         for name in ("lightning.pytorch", "lightning.fabric"):
             for handler in logging.getLogger(name).handlers:
-                if isinstance(handler, logging.StreamHandler):  # it has the standard error from before the bars
+                if isinstance(handler, logging.StreamHandler):  # it still writes to the stderr from before the bars
                     self._streams[handler] = handler.setStream(sys.stderr)
         return bars
 
@@ -237,19 +237,19 @@ class RunProgress(ProgressBar):
 
 
 def in_terminal() -> bool:
-    """Whether what is printed goes to a terminal that can move its cursor."""
+    """Return whether the output goes to a terminal that can move its cursor."""
     console = get_console()
     return console.is_terminal and not console.is_dumb_terminal
 
 
 def say(text: str) -> None:
-    """Print a line, above the bars where there are some; a terminal breaks it between words, a file has it whole."""
+    """Print a line, above any bars; a terminal wraps it between words, a file gets it unwrapped."""
     console = get_console()
     console.print(text, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
 def notes(trainer: Trainer) -> list[str]:
-    """The words on a training: the score of the last validation, the loss of the last step, its learning rate."""
+    """Return notes on a training: the score of the last validation, the loss of the last step and its learning rate."""
     metrics = trainer.callback_metrics
     found = [f"mIoU {metrics['val/miou']:.4f}"] if "val/miou" in metrics else []
     found += [f"loss {metrics['train/loss']:.3f}"] if "train/loss" in metrics else []

@@ -1,4 +1,4 @@
-"""Keep what a CRF needs, on disk, so that the network runs once and the CRF many times."""
+"""Saving the inputs of a CRF on disk, so that the network runs once and the CRF many times."""
 
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ def load_logits(path: Path) -> tuple[NDArray[np.uint8], Tensor, Tensor]:
 
 
 class SaveLogits(EvaluationCallback):
-    """Write each image as `<folder>/<image_id>.npz`: logits (K, H, W), float16, image (H, W, 3), target (H, W).
+    """Writes each image as `<folder>/<image_id>.npz`: logits (K, H, W), float16, image (H, W, 3), target (H, W).
 
     Args:
-        folder: The folder; it is made if it is not there.
+        folder: Folder of the files, which is created if necessary.
     """
 
     splits = ("val",)

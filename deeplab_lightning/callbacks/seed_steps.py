@@ -1,4 +1,4 @@
-"""Random numbers of a network that depend on the step alone."""
+"""Random numbers in a network that depend only on the seed, the step and the rank."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class SeedSteps(Callback):
-    """Seed torch before every step from (seed, step, rank): a resumed training draws what it would have drawn.
+    """Seeds torch before every step from (seed, step, rank), so that a resumed training draws the same numbers.
 
-    The seed is the datamodule's; it is dropout and drop path that draw.
+    The seed is that of the datamodule. The numbers are used by dropout and drop path.
     """
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Seed the batch that comes."""
+        """Seed the next batch."""
         seed: int = trainer.datamodule.seed  # type: ignore[attr-defined]
         key = (seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))

@@ -15,27 +15,27 @@ from deeplab_lightning.scores import ScoreName
 
 
 class TrimapEvaluation(EvaluationCallback):
-    """Log mIoU and pixel accuracy in the bands of width 1 to `max_width`, and draw them as a curve.
+    """Logs mIoU and pixel accuracy in the bands of width 1 to `max_width`, and draws the mIoU as a curve.
 
-    They are logged as `val/trimap_miou/<width>` and `val/trimap_accuracy/<width>`; where a CRF refines, as
-    `val/trimap_miou_crf/<width>` and so on as well. The curve goes to `panels/` of the log folder.
+    The scores are logged as `val/trimap_miou/<width>` and `val/trimap_accuracy/<width>` and, with a CRF, as
+    `val/trimap_miou_crf/<width>` and so on as well. The curve is written to `panels/` of the log folder.
 
     Args:
         max_width: Width of the widest band in pixels; the papers show 40.
-        during_fit: Do so at every validation of a training run too, not only in `validate` and `test`.
+        during_fit: Every validation of a training is scored too, not only `validate` and `test`.
     """
 
     def __init__(self, max_width: int = 40, during_fit: bool = False) -> None:
-        TrimapBands(2, max_width)  # refuses a width that cannot be
+        TrimapBands(2, max_width)  # raises for an invalid width
         self.max_width, self.during_fit = max_width, during_fit
 
     def names(self, split: Split, refined: bool = False) -> list[ScoreName]:
-        """The names of the scores: of every width the mIoU, then of every width the pixel accuracy."""
+        """Return the names of the scores: the mIoU of every width, then the pixel accuracy of every width."""
         kinds, widths = ("trimap_miou", "trimap_accuracy"), range(1, self.max_width + 1)
         return [ScoreName(split, kind, str(width), refined) for kind in kinds for width in widths]
 
     def start(self, module: SegmentationModule, split: Split) -> None:
-        """Start anew."""
+        """Start with empty matrices."""
         num_classes = len(module.scores.class_names)
         self._bands = {refined: TrimapBands(num_classes, self.max_width).to(module.device) for refined in (False, True)}
         self._waiting = RefinementQueue()
@@ -52,13 +52,13 @@ class TrimapEvaluation(EvaluationCallback):
             self._bands[True].update(prediction, target)
 
     def finish(self, module: SegmentationModule, split: Split) -> None:
-        """Log and draw."""
+        """Log the scores and draw the curve."""
         self._count_refined(wait=True)
-        # the same on all processes, those without an image of their own included: computing waits for the others
+        # Computing waits for all processes, so even those without an image must do the same kinds.
         kinds = [False] if module.refiner is None else [False, True]
         curves = {refined: trimap_curves(self._bands[refined].compute()) for refined in kinds}
         for refined, (ious, accuracies) in curves.items():
-            logged_by_module = set(module.scores.names(split, refined))  # one of the bands
+            logged_by_module = set(module.scores.names(split, refined))  # it logs one of the bands itself
             for name, value in zip(self.names(split, refined), [*ious, *accuracies], strict=True):
                 if name not in logged_by_module:
                     module.log(str(name), value, sync_dist=True)
@@ -69,12 +69,12 @@ class TrimapEvaluation(EvaluationCallback):
 
 
 def trimap_curves(matrices: Tensor) -> tuple[list[float], list[float]]:
-    """The mIoU and pixel accuracy in each band, from the matrices (max_width, K, K) of `TrimapBands`."""
+    """Return the mIoU and the pixel accuracy in each band from the matrices (max_width, K, K) of `TrimapBands`."""
     return [mean_iou(matrix) for matrix in matrices], [pixel_accuracy(matrix) for matrix in matrices]
 
 
 def draw_trimap_curves(curves: dict[str, list[float]], path: Path) -> None:
-    """Draw named curves of mIoU over the width of the band, from 1 pixel on, into a PNG."""
+    """Draw named curves of the mIoU over the width of the band, from 1 pixel on, into a PNG file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 3.2), layout="constrained")

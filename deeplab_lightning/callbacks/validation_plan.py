@@ -1,4 +1,4 @@
-"""Checks before a training begins: that it will be validated, and that the score that decides on the best is logged."""
+"""Checks at the start of a training: that there will be a validation, and that the monitored score is logged."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,11 +14,11 @@ from deeplab_lightning.metrics import SegmentationScores
 from deeplab_lightning.scores import ScoreName
 
 SHOWN = 8
-"""Number of names that an error lists."""
+"""The number of names that an error lists."""
 
 
 def validate_at_least_once(trainer: Trainer) -> None:
-    """Validate a training that would end before its first validation at its end: else it has no best checkpoint."""
+    """Schedule a validation at the end of a training that would have none, and therefore no best checkpoint."""
     steps, per_epoch, first = trainer.estimated_stepping_batches, trainer.num_training_batches, trainer.val_check_batch
     if not trainer.enable_validation or first is None or isinf(steps) or isinf(per_epoch):
         return
@@ -30,36 +30,36 @@ def validate_at_least_once(trainer: Trainer) -> None:
     if first > total:
         trainer.check_val_every_n_epoch, trainer.val_check_interval, trainer.val_check_batch = None, total, total
         rank_zero_info(
-            f"the first validation would come after {first:g} batches, but the training ends after {total}: it is "
-            "validated then"
+            f"the first validation would come after {first:g} batches, but the training ends after {total}; the "
+            "validation is moved to its end"
         )
 
 
 def check_monitor(monitor: str, trainer: Trainer, pl_module: LightningModule, logged: Sequence[str]) -> None:
-    """Refuse the name of a score that nothing logs.
+    """Refuse to monitor a score that is never logged.
 
     Args:
-        monitor: The name.
+        monitor: Name of the monitored score.
         trainer: The trainer with all callbacks.
         pl_module: The module that trains.
-        logged: Further names, which the sanity check has logged.
+        logged: Further names of scores, which the sanity check has logged.
 
     Raises:
-        ValueError: Nothing logs it.
+        ValueError: The score is never logged.
     """
     names = {"train/loss", *logged, *map(str, _validation_names(trainer, pl_module))}
     if monitor not in names and trainer.enable_validation:
         nearest = sorted(names, key=lambda name: (-SequenceMatcher(None, monitor, name).ratio(), name))
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         raise ValueError(
-            f"checkpoint.monitor {monitor!r} is not logged; what is, the nearest first: "
-            f"{', '.join(nearest[:SHOWN])}{more}. What a callback of your own logs is known from the sanity check "
+            f"checkpoint.monitor {monitor!r} is not logged; the logged scores with the nearest names are: "
+            f"{', '.join(nearest[:SHOWN])}{more}. Scores of your own callbacks are known only after a sanity check "
             f"(trainer.num_sanity_val_steps is {trainer.num_sanity_val_steps})"
         )
 
 
 def _validation_names(trainer: Trainer, pl_module: LightningModule) -> list[ScoreName]:
-    """The scores that the module and the callbacks of this project log at a validation of a training."""
+    """Return the scores that the module and this project's callbacks log at a validation during training."""
     scores = pl_module.scores
     assert isinstance(scores, SegmentationScores)
     acting = [callback for callback in trainer.callbacks if getattr(callback, "during_fit", False)]  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Predicted label maps as files."""
+"""Writing predicted label maps to files."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from deeplab_lightning.modules.outputs import Outputs
 
 
 class WritePredictions(EvaluationCallback):
-    """Write each predicted label map as a palette PNG (value = class index) into `predictions/` of the log folder.
+    """Writes each predicted label map as a palette PNG (value = class index) into `predictions/` of the log folder.
 
-    Where a CRF refines, it is the refined one.
+    With a CRF, it writes the refined label maps.
     """
 
     splits = ("predict",)
@@ -34,5 +34,5 @@ class WritePredictions(EvaluationCallback):
             mask.save(folder / f"{image_id}.png")
 
     def report(self, module: SegmentationModule, split: Split) -> None:
-        """Say where they are."""
+        """Print the path of the label maps."""
         rank_zero_info(f"predictions are in {self.logs.predictions}")

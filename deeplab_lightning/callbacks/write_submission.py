@@ -1,4 +1,4 @@
-"""The label maps that the evaluation server of PASCAL VOC scores, since the masks of its test split are not public."""
+"""Packing label maps for PASCAL VOC's evaluation server, because the masks of its test split are not public."""
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
@@ -10,11 +10,11 @@ from deeplab_lightning.modules.base import SegmentationModule
 
 
 class WriteSubmission(EvaluationCallback):
-    """Pack the label maps that `WritePredictions` wrote of the split "test" for the server, beside `predictions/`.
+    """Packs the label maps of the split "test", which `WritePredictions` wrote, for the server, beside `predictions/`.
 
     Args:
-        competition: "comp6" where other data than VOC's were used, such as masks of SBD, COCO or ImageNet's weights;
-            else "comp5".
+        competition: Competition of the submission: "comp6" if other data than VOC's were used, such as the masks of SBD
+            or COCO, or ImageNet weights; else "comp5".
     """
 
     splits = ("predict",)
@@ -23,24 +23,24 @@ class WriteSubmission(EvaluationCallback):
         self.competition = competition
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse anything but the whole split, before it is predicted.
+        """Refuse anything but a prediction of the whole split, before it starts.
 
         Raises:
-            ValueError: The command is another one, the split is not "test", or some images are picked.
+            ValueError: The command is not `predict`, the split is not "test", or only some images are predicted.
         """
         super().setup(trainer, pl_module, stage)
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         split, images = datamodule.splits["test"], datamodule.predict_images
         if stage != "predict":
-            raise ValueError("WriteSubmission acts on `deeplab predict` alone; leave it out of other commands")
+            raise ValueError("WriteSubmission works with `deeplab predict` only; remove it from other commands")
         if split != "test" or images is not None:
             raise ValueError(
-                "WriteSubmission packs the whole split test: set data.test_split test and no data.predict_images; "
+                "WriteSubmission packs the whole split test: set data.test_split to test and no data.predict_images; "
                 f"got {split} and {images}"
             )
 
     def report(self, module: SegmentationModule, split: Split) -> None:
-        """Pack them once every rank has written its own."""
+        """Pack the label maps after every rank has written its own."""
         trainer = module.trainer
         trainer.strategy.barrier("predictions")
         if not trainer.is_global_zero:

@@ -1,4 +1,4 @@
-"""Mean field as the layers of a network: CRF as RNN (Zheng et al., ICCV 2015, arXiv:1502.03240)."""
+"""Mean field inference as layers of a network: CRF as RNN (Zheng et al., ICCV 2015, arXiv:1502.03240)."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,22 +11,23 @@ from deeplab_lightning.crf.settings import CRFSettings
 
 
 class CRFRNN(nn.Module):
-    """The dense CRF with learnable kernel weights and label compatibility; put behind any segmentation network.
+    """A dense CRF with learnable kernel weights and label compatibility, to follow any segmentation network.
 
-    It starts as `DenseCRF` with the same settings: each label has the weight of the kernel, and the compatibility is
-    Potts'. The ranges of the kernels are fixed, as in the paper; gradients pass through the lattice to the logits.
+    It is initialised to equal `DenseCRF` with the same settings: each label has the weight of the kernel, and the
+    compatibility is that of Potts. The ranges of the kernels are fixed, as in the paper. Gradients pass through the
+    lattice to the logits.
 
     Args:
         num_classes: Number of labels K.
-        training_iterations: Number of mean field updates in training; the paper takes fewer there than at evaluation,
-            against vanishing gradients.
-        settings: The other settings, by the names of `CRFSettings`; the weights are those at the start.
+        training_iterations: Number of mean field updates in training. The paper takes fewer in training than at
+            evaluation, against vanishing gradients.
+        settings: Further settings, by the names of `CRFSettings`; the weights are initial values.
     """
 
     def __init__(self, num_classes: int, training_iterations: int = 5, **settings: Any) -> None:
         super().__init__()
         crf = CRFSettings(**settings)
-        replace(crf, iterations=training_iterations)  # refuses a number that cannot work
+        replace(crf, iterations=training_iterations)  # raises for an invalid number
         self.bilateral_xy, self.bilateral_rgb, self.gaussian_xy = crf.bilateral_xy, crf.bilateral_rgb, crf.gaussian_xy
         self.iterations, self.training_iterations = crf.iterations, training_iterations
         self.normalization = crf.normalization
@@ -35,11 +36,11 @@ class CRFRNN(nn.Module):
         self.compatibility = nn.Parameter(1 - torch.eye(num_classes))
 
     def forward(self, logits: Tensor, images: Tensor) -> Tensor:
-        """Refined logits (B, K, H, W).
+        """Return refined logits (B, K, H, W).
 
         Args:
-            logits: (B, K, H, W), the negative unary energy.
-            images: uint8 (B, H, W, 3), or (B, 3, H, W) of any type with values of 0 to 255.
+            logits: Negative unary energy (B, K, H, W).
+            images: Images, uint8 (B, H, W, 3) or (B, 3, H, W) of any type with values of 0 to 255.
 
         Raises:
             ValueError: Images and logits differ in size.
@@ -52,7 +53,7 @@ class CRFRNN(nn.Module):
         with torch.no_grad():
             bilateral = appearance_kernel(images, self.bilateral_xy, self.bilateral_rgb, self.normalization)
             gaussian = smoothness_kernel(size, self.gaussian_xy, logits.device, self.normalization)
-        with torch.autocast(logits.device.type, enabled=False):
+        with torch.autocast(logits.device.type, enabled=False):  # float32 at least
             unary = rows(logits if logits.dtype == torch.float64 else logits.float())
             refined = unary
             for _ in range(self.training_iterations if self.training else self.iterations):

@@ -1,6 +1,6 @@
-"""The fully connected CRF behind DeepLab v1 and v2, by either of its engines (v1, 4.2; v2, 3.3).
+"""The fully connected CRF of DeepLab v1 and v2, computed by one of two engines (v1, 4.2; v2, 3.3).
 
-Nothing here imports torch before its engine is called, so that a worker process that runs pydensecrf starts at once.
+This file imports torch only when the torch engine is called, so that worker processes with pydensecrf start fast.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Array = TypeVar("Array", NDArray[Any], "Tensor")
 Engine = Literal["auto", "torch", "pydensecrf"]
 
 SUM_TOLERANCE = 1e-2
-"""The sum of a pixel's probabilities may miss 1 by this much; those of a softmax in half precision do."""
+"""The largest accepted difference between 1 and the sum of a pixel's probabilities; half precision needs it."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,12 @@ class DenseCRF(CRFSettings):
     """Mean field inference with an appearance and a smoothness kernel and Potts compatibility.
 
     Args:
-        engine: "torch" runs on the device of the probabilities (numpy arrays: on the GPU where there is one);
-            "pydensecrf" is the C++ reference, which works on one core and needs that package. "auto" is "torch", which
-            runs on every device and is the faster of the two on the CPU as well (experiments/benchmarks/README.md).
-        min_probability: Labels that reach it nowhere in an image are left out of the iterations and get probability
-            0; with 0 none is left out.
+        engine: Implementation. "torch" runs on the device of the probabilities (numpy arrays: on the GPU if there is
+            one). "pydensecrf" is the C++ reference, which uses one core and needs the package of that name. "auto" is
+            "torch", which runs on every device and is the faster one on the CPU as well
+            (experiments/benchmarks/README.md).
+        min_probability: Labels below this probability in every pixel of an image are left out of the iterations and
+            get probability 0; with 0, no label is left out.
     """
 
     engine: Engine = "auto"
@@ -45,23 +46,24 @@ class DenseCRF(CRFSettings):
 
     @property
     def uses_torch(self) -> bool:
-        """Whether the torch engine does the work."""
+        """Whether the engine is torch."""
         return self.engine != "pydensecrf"
 
     def __call__(self, image: Any, probabilities: Array) -> Array:
         """Refine the probabilities of one image or of a batch of images.
 
         Args:
-            image: (H, W, 3) or (B, H, W, 3), 8-bit RGB, numpy or torch.
-            probabilities: (K, H, W) or (B, K, H, W), summing to 1 over K, numpy or torch. The unary energy is minus
-                their logarithm: for a softmax minus the logits, as in the releases, but for a constant per pixel.
+            image: 8-bit RGB image (H, W, 3) or images (B, H, W, 3), numpy or torch.
+            probabilities: Probabilities (K, H, W) or (B, K, H, W), which sum to 1 over K, numpy or torch. The unary
+                energy is their negative logarithm. For a softmax it equals the negative logits, as in the releases,
+                up to a constant per pixel.
 
         Returns:
-            float32 probabilities of the same kind, shape and device.
+            Refined probabilities in float32, of the same kind, shape and device.
 
         Raises:
-            ModuleNotFoundError: The engine pydensecrf is asked for and not installed.
-            ValueError: Image and probabilities do not fit together, or they are no probabilities.
+            ModuleNotFoundError: The engine is pydensecrf, which is not installed.
+            ValueError: Image and probabilities do not fit together, or the probabilities are invalid.
         """
         check_inputs(image, probabilities)
         if isinstance(probabilities, np.ndarray) and not self.uses_torch:
@@ -83,7 +85,7 @@ class DenseCRF(CRFSettings):
         return refine(self, images, probabilities, self.min_probability)
 
     def alive(self, probabilities: NDArray[Any]) -> NDArray[np.bool_]:
-        """A mask (K,) of the labels of one image's probabilities (K, H, W) that are not left out.
+        """Return a mask (K,) of the labels that are not left out, from one image's probabilities (K, H, W).
 
         Raises:
             ValueError: Every label would be left out.
@@ -100,7 +102,7 @@ class DenseCRF(CRFSettings):
             from pydensecrf.densecrf import NORMALIZE_AFTER, NORMALIZE_SYMMETRIC, DenseCRF2D
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
-                "engine 'pydensecrf' needs that package: pip install pydensecrf2, or choose engine 'torch'"
+                "engine 'pydensecrf' needs its package: pip install pydensecrf2, or choose engine 'torch'"
             ) from error
         alive = self.alive(probabilities)
         _, height, width = probabilities.shape
@@ -131,7 +133,7 @@ class DenseCRF(CRFSettings):
 
 
 def _tensor(values: Any) -> "Tensor":
-    """A tensor as it is; an array copied into one, as torch takes no negative strides and warns of read-only ones."""
+    """Return a tensor unchanged and copy an array: torch refuses negative strides and warns of read-only arrays."""
     import torch
 
     return torch.from_numpy(values.copy()) if isinstance(values, np.ndarray) else values
@@ -157,6 +159,6 @@ def check_inputs(image: Any, probabilities: Any) -> None:
     least, furthest = float(probabilities.min()), float(abs(probabilities.sum(-3) - 1).max())
     if not (least >= 0 and furthest <= SUM_TOLERANCE):
         raise ValueError(
-            "the CRF needs probabilities, at least 0 and summing to 1 over the labels (a softmax, no logits): "
+            "the CRF needs probabilities, at least 0 and summing to 1 over the labels (a softmax, not logits): "
             f"the least is {least:g}, and a sum misses 1 by {furthest:g}"
         )

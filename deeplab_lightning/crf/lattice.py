@@ -1,8 +1,8 @@
 """The permutohedral lattice (Adams, Baek and Davis, Computer Graphics Forum 2010): Gaussian filtering in linear time.
 
-Letters: B images, N points of an image, P = B * N points in all, d features of a point, M lattice points, C channels.
+Letters: B images, N points per image, P = B * N points in total, d features of a point, M lattice points, C channels.
 The lattice, its blur and its normalisation are those of Kraehenbuehl and Koltun's densecrf (NIPS 2011), so that equal
-settings mean equal results.
+settings give equal results.
 """
 
 from dataclasses import dataclass, replace
@@ -16,27 +16,28 @@ from torch import Tensor
 from deeplab_lightning.crf.settings import Normalization
 
 LARGEST_KEY = 2**62
-"""The bound of the numbers of lattice points; it leaves room in 63 bits for steps to their neighbours."""
+"""The largest number that identifies a lattice point; within 63 bits, this leaves room for steps to its neighbours."""
 
 
 @dataclass(frozen=True)
 class PermutohedralLattice:
     """Approximates the sum over j of `exp(-|f_i - f_j|^2 / 2) v_j`, for every point i over the points j of its image.
 
-    Every point lies in a simplex of d + 1 lattice points. Values are splatted onto those, blurred with (1/2, 1, 1/2)
-    along each of the d + 1 axes of the lattice, and sliced back. All three are products with matrices of few entries a
-    row, computed as embedding bags: whole rows of C neighbouring values are read, and each row is summed in an order of
-    its own, so that a batch gives exactly what its images give one by one. `build_lattice` makes one.
+    Every point lies in a simplex of d + 1 lattice points. Values are splatted onto these lattice points, blurred with
+    (1/2, 1, 1/2) along each of the d + 1 axes of the lattice, and sliced back. All three steps are products with sparse
+    matrices, computed as embedding bags: they read whole rows of C neighbouring values, and the order of a sum does not
+    depend on the other rows, so that a batch gives exactly the results of its images one by one. `build_lattice` makes
+    a lattice.
 
     Args:
-        vertices: (P, d + 1) int32, the lattice points around each point.
-        weights: (P, d + 1) float32, its barycentric coordinates, with which values are sliced.
-        points: (P * (d + 1),) int32, the points around each lattice point, those of the first lattice point first.
-        point_weights: (P * (d + 1),) float32, their weights, with which values are splatted.
-        order: (P * (d + 1),) int32, the place of each of `points` in `vertices`.
-        starts: (M + 1,) int32, the place in `points` where each lattice point begins; the last, beyond all, has no
-            point and the value 0, and stands for all lattice points that are not in use.
-        neighbours: (d + 1, M + 1, 3) int32, on each axis a lattice point itself, the next one and the one before.
+        vertices: The lattice points around each point, (P, d + 1) int32.
+        weights: The barycentric coordinates of each point, with which values are sliced, (P, d + 1) float32.
+        points: The points around each lattice point, those of the first lattice point first, (P * (d + 1),) int32.
+        point_weights: The weights of `points`, with which values are splatted, (P * (d + 1),) float32.
+        order: The index of each of `points` in the flattened `vertices`, (P * (d + 1),) int32.
+        starts: The index in `points` at which each lattice point begins, (M + 1,) int32. The last lattice point is
+            a dummy without points and with value 0; it stands for all lattice points that are not in use.
+        neighbours: On each axis, every lattice point itself, the next one and the one before, (d + 1, M + 1, 3) int32.
     """
 
     vertices: Tensor
@@ -48,18 +49,19 @@ class PermutohedralLattice:
     neighbours: Tensor
 
     def filter(self, values: Tensor) -> Tensor:
-        """The sums (P, C) for values (P, C) of any float type; differentiable with respect to the values.
+        """Return the sums (P, C); they are differentiable with respect to the values.
 
         Args:
-            values: (P, C), the points of the first image first.
+            values: Values (P, C) of any float type, the points of the first image first.
         """
         filtered: Tensor = _Filter.apply(values, self)
         return filtered
 
     def normalized(self, normalization: Normalization, weight: float = 1.0) -> "PermutohedralLattice":
-        """The lattice whose filter is `weight D K` ("after") or `weight D^1/2 K D^1/2` with `D = diag(1 / K 1)`."""
-        # D is diagonal over points. On the left of K it scales what is sliced for a point, and so its row of `weights`;
-        # on the right it scales what a point splats, its `point_weights`. So a normalised kernel costs no step more.
+        """Return the lattice with filter `weight D K` ("after") or `weight D^1/2 K D^1/2`, with `D = diag(1 / K 1)`."""
+        # D is diagonal over points. On the left of K it scales the values sliced for a point, that is, its row of
+        # `weights`. On the right it scales the values that a point splats, that is, its `point_weights`. A normalised
+        # kernel therefore needs no additional step.
         scale = weight / (self.sums(self.weights.new_ones(len(self.weights), 1)) + 1e-20)
         if normalization == "after":
             return replace(self, weights=self.weights * scale)
@@ -71,8 +73,8 @@ class PermutohedralLattice:
     def transposed(self) -> "PermutohedralLattice":
         """The lattice whose filter is the transposed linear map, for gradients.
 
-        The filter is slice @ blur_d @ ... @ blur_0 @ splat. Transposed it splats with the weights of slicing and slices
-        with those of splatting, and blurs along the axes in the opposite order; each blur is its own transpose.
+        The filter is slice @ blur_d @ ... @ blur_0 @ splat. Its transpose splats with the weights of slicing, slices
+        with those of splatting, and blurs along the axes in reverse order. Each blur is its own transpose.
         """
         weights = torch.empty_like(self.point_weights).scatter_(0, self.order.long(), self.point_weights)
         return replace(
@@ -83,7 +85,7 @@ class PermutohedralLattice:
         )
 
     def sums(self, values: Tensor) -> Tensor:
-        """Splat, blur and slice, without a record for gradients."""
+        """Splat, blur and slice values (P, C), without support for gradients."""
         table = F.embedding_bag(
             self.points, values, self.starts, mode="sum", per_sample_weights=self.point_weights.to(values.dtype)
         )
@@ -94,7 +96,7 @@ class PermutohedralLattice:
 
 
 class _Filter(torch.autograd.Function):
-    """The filter is linear: the gradient of its values is the transposed filter of the gradient of its sums."""
+    """The filter with a gradient: it is linear, so that its backward pass is the transposed filter."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, lattice: PermutohedralLattice) -> Tensor:
@@ -107,30 +109,32 @@ class _Filter(torch.autograd.Function):
 
 
 def build_lattice(features: Tensor) -> PermutohedralLattice:
-    """The lattice of the points of a batch of images.
+    """Build the lattice for the points of a batch of images.
 
     Args:
-        features: (B, N, d) float32, each divided by the range of its Gaussian.
+        features: Features (B, N, d) float32, each divided by the range of its Gaussian.
 
     Raises:
         ValueError: The features span more lattice points than 62 bits can number.
     """
     batch_size, _, dim = features.shape
     corner, rank, weights = _enclosing_simplices(features.flatten(0, 1).T)
-    # A lattice point is known by one integer, so that a sort finds the lattice points that points share, where densecrf
-    # has a hash table, which torch lacks. `keys` (d + 1, P) are those of the corners of each point's simplex.
+    # densecrf finds the lattice points that several points share by a hash table, which torch lacks. Here one integer
+    # identifies a lattice point, and a sort finds the shared ones. `keys` (d + 1, P) are the integers of the corners of
+    # each point's simplex.
     base, strides = _pack(corner, batch_size)
     steps = torch.zeros_like(base).repeat(dim + 1, 1).scatter_(0, rank, strides[:, None].expand_as(rank))
     keys = base + torch.arange(dim + 1, device=base.device)[:, None]
     keys[1:] -= steps.flip(0)[:-1].cumsum(0)  # the r-th corner is one step back along the r axes of the highest ranks
     ordered, order = torch.sort(keys.T.flatten(), stable=True)
-    del keys, steps, base, corner, rank  # some of the largest tensors, at the moment when memory is needed most
+    del keys, steps, base, corner, rank  # large tensors, freed before the step that needs the most memory
     is_first = torch.cat([ordered.new_ones(1, dtype=torch.bool), ordered[1:] != ordered[:-1]])
     starts = is_first.nonzero().squeeze(1)
     own_vertex = is_first.cumsum(0, dtype=torch.int32) - 1
     vertices = torch.empty_like(own_vertex).scatter_(0, order, own_vertex)
-    # The blur returns 1 + 2^-d of a lattice point's own value: all of it, and, as the steps along all d + 1 axes lead
-    # back, 2^-(d + 1) of it by either way round. A Gaussian is 1 at 0: splatting and slicing each divide by the root.
+    # A Gaussian is 1 at 0, but the blur returns 1 + 2^-d of a lattice point's own value: the value itself, and
+    # 2^-(d + 1) of it in each of two directions, because a step along each of the d + 1 axes leads back to the start.
+    # Splatting and slicing therefore each divide by the square root of 1 + 2^-d.
     weights = weights.T.contiguous() / (1 + 2.0**-dim) ** 0.5
     return PermutohedralLattice(
         vertices=vertices.view(-1, dim + 1),
@@ -144,18 +148,18 @@ def build_lattice(features: Tensor) -> PermutohedralLattice:
 
 
 def _enclosing_simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The simplex around each point.
+    """Find the simplex around each point.
 
-    The lattice lies in the plane of R^(d + 1) where coordinates sum to 0. A point is carried there by a triangular
-    matrix that keeps distances up to a scale, by which the standard deviation of the whole filter becomes 1.
+    The lattice lies in the plane of R^(d + 1) where the coordinates sum to 0. A triangular matrix maps the points into
+    this plane. It keeps distances up to a scale, which is chosen so that the whole filter has standard deviation 1.
 
     Args:
-        features: (d, P).
+        features: Features (d, P).
 
     Returns:
-        Its corner whose coordinates are all multiples of d + 1, divided by d + 1 (d + 1, P); the rank of each
-        coordinate of the point's difference from it, the largest being 0 (d + 1, P); and the point's barycentric
-        coordinates, that corner's first (d + 1, P).
+        The corner of each simplex whose coordinates are all multiples of d + 1, divided by d + 1: (d + 1, P); the rank
+        of each coordinate of the difference between point and corner, 0 for the largest: (d + 1, P); and the point's
+        barycentric coordinates, that of this corner first: (d + 1, P).
     """
     dim, num_points = features.shape
     elevated = features.new_empty(dim + 1, num_points)
@@ -167,8 +171,8 @@ def _enclosing_simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     elevated[0] = total
     corner = (elevated / (dim + 1)).round_()
     offset = elevated - corner * (dim + 1)
-    # Each coordinate was rounded by itself, so their sum may have left the plane by some units. The coordinates that
-    # were rounded furthest the wrong way are moved back by one: those whose rank, with the sum added, leaves 0..d.
+    # Each coordinate was rounded by itself, so that their sum may differ from 0 by some units. The coordinates with the
+    # largest rounding error in the wrong direction are moved back by one: those whose rank plus the sum leaves 0..d.
     rank = corner.sum(0).long().repeat(dim + 1, 1)
     for axis in range(dim):
         behind = offset[axis] < offset[axis + 1 :]
@@ -183,13 +187,13 @@ def _enclosing_simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _pack(corner: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
-    """One integer a point for the image it is in and its corner (d + 1, P), and the stride of each coordinate in it.
+    """Pack the image and the corner (d + 1, P) of each point into one integer; return it and the coordinates' strides.
 
-    The last coordinate follows from the others and has stride 0. The remainder modulo d + 1, which all coordinates of a
-    lattice point share, is the last digit, here 0. There is room for the points around.
+    The last coordinate follows from the others and has stride 0. All coordinates of a lattice point have the same
+    remainder modulo d + 1, which is the last digit; for these corners it is 0. The spans leave room for the neighbours.
 
     Raises:
-        ValueError: The numbers would not fit into 62 bits.
+        ValueError: The integers would need more than 62 bits.
     """
     dim = len(corner) - 1
     lowest, highest = corner[:-1].amin(1), corner[:-1].amax(1)
@@ -208,18 +212,18 @@ def _pack(corner: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
 
 
 def _neighbours(keys: Tensor, strides: Tensor) -> Tensor:
-    """For M ascending keys the places (d + 1, M + 1, 3) of themselves and their neighbours, M where there is none.
+    """Return the indices (d + 1, M + 1, 3) of M ascending keys and of their neighbours; M stands for no neighbour.
 
-    The next lattice point on axis j has all coordinates smaller by 1 but the j-th, which is larger by d. Where it is in
-    use, this one is the one before it, so a single search finds both.
+    The next lattice point on axis j has all coordinates smaller by 1 except for the j-th, which is larger by d. If that
+    point is in use, its previous point is the one from which the step started. A single search therefore finds both.
     """
     num_axes, num_keys = len(strides), len(keys)
     own = torch.arange(num_keys, device=keys.device, dtype=torch.int32)
     neighbours = own.new_full((num_axes, num_keys + 1, 3), num_keys)
     neighbours[:, :-1, 0] = own
-    # In a key the coordinates stand divided by d + 1, and their common remainder is the last digit. To lower them all
-    # by 1 lowers that digit by 1; where it is 0, it becomes d and each coordinate's digit falls by 1. The j-th rises by
-    # d where the others fall by 1, so it is larger by d + 1 than if it fell as well: its own digit by 1.
+    # A key holds the coordinates divided by d + 1, and their common remainder as the last digit. Lowering all
+    # coordinates by 1 lowers this digit by 1; if it is 0, it becomes d and the digit of each coordinate falls by 1. The
+    # j-th coordinate rises by d instead of falling by 1, a difference of d + 1, so that its digit rises by 1.
     step = torch.where(keys % num_axes > 0, -1, num_axes - 1 - strides.sum())
     for axis, stride in enumerate(strides):
         wanted = keys + (step + stride)
@@ -232,14 +236,14 @@ def _neighbours(keys: Tensor, strides: Tensor) -> Tensor:
 
 
 def gaussian_sums(features: Tensor, values: Tensor) -> Tensor:
-    """The exact sums that the lattice approximates, in O(N^2): the reference for small images.
+    """Return the exact sums that the lattice approximates, in O(N^2); a reference for small images.
 
     Args:
-        features: (B, N, d), each divided by the range of its Gaussian.
-        values: (B * N, C).
+        features: Features (B, N, d), each divided by the range of its Gaussian.
+        values: Values (B * N, C).
 
     Returns:
-        (B * N, C).
+        The sums (B * N, C).
     """
     distances = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
     return (torch.exp(-distances.square() / 2) @ values.view(*features.shape[:2], -1)).flatten(0, 1)

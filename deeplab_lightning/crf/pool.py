@@ -1,4 +1,4 @@
-"""Processes that run the CRF while this one does something else. They import no torch, so that they start at once."""
+"""Worker processes that run the CRF in the background. They do not import torch, so that they start fast."""
 
 import os
 import signal
@@ -17,25 +17,25 @@ from numpy.typing import NDArray
 from deeplab_lightning.crf.dense_crf import DenseCRF
 
 Refined = tuple[NDArray[np.uint8], float]
-"""A prediction (H, W) and the seconds that it took."""
+"""A prediction (H, W) and its computing time in seconds."""
 
 
 def predict(crf: DenseCRF, image: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> Refined:
-    """The CRF's prediction for an image (H, W, 3) and its probabilities (K, H, W)."""
+    """Return the CRF's prediction for an image (H, W, 3) and its probabilities (K, H, W)."""
     start = time.perf_counter()
     prediction = crf(image, probabilities).argmax(0).astype(np.uint8)
     return prediction, time.perf_counter() - start
 
 
 class CRFPool:
-    """Worker processes that run pydensecrf on the images handed to them; a context manager.
+    """A context manager with worker processes that run pydensecrf on submitted images.
 
     Args:
         crf: The CRF; its engine must be "pydensecrf".
-        num_workers: Number of processes; twice as many images may be in work before `submit` waits.
+        num_workers: Number of processes; twice as many images may be pending before `submit` waits.
 
     Raises:
-        ValueError: The engine is another one, or there is no process.
+        ValueError: The engine is another one, or the number of processes is below 1.
     """
 
     def __init__(self, crf: DenseCRF, num_workers: int) -> None:
@@ -45,14 +45,14 @@ class CRFPool:
             raise ValueError(f"num_workers must be at least 1, got {num_workers}")
         self.crf, self.num_workers = crf, num_workers
         self._waiting: deque[tuple[Future[Refined], str]] = deque()
-        # spawned, not forked: a fork would copy the threads' locks of a process that trains, and the GPU's context
+        # Spawned, not forked: a fork would copy the locks of a training process's threads, and the GPU's context.
         self._executor = ProcessPoolExecutor(num_workers, get_context("spawn"), start_worker)
 
     def submit(self, image: NDArray[np.uint8], probabilities: NDArray[np.float32], image_id: str) -> Future[Refined]:
-        """Hand over an image (H, W, 3) and its probabilities (K, H, W), waiting while the queue is full.
+        """Submit an image (H, W, 3) and its probabilities (K, H, W), waiting while the queue is full.
 
         Raises:
-            RuntimeError: A worker died; the message names the images in work.
+            RuntimeError: A worker died; the message names the images that were being processed.
         """
         while len(self._waiting) >= 2 * self.num_workers:
             self.result(self._waiting[0][0])
@@ -64,21 +64,21 @@ class CRFPool:
         return future
 
     def result(self, future: Future[Refined]) -> Refined:
-        """Wait for a future of `submit`.
+        """Wait for a future of `submit` and return its result.
 
         Raises:
-            RuntimeError: A worker died; the message names the images in work.
+            RuntimeError: A worker died; the message names the images that were being processed.
         """
         try:
             refined = future.result()
         except BrokenProcessPool as error:
-            raise self._death("in work") from error
+            raise self._death("unknown") from error
         while self._waiting and _succeeded(self._waiting[0][0]):
             self._waiting.popleft()
         return refined
 
     def close(self) -> None:
-        """Let the workers end; images not yet begun are dropped."""
+        """Stop the workers; images whose computation has not begun are dropped."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def __enter__(self) -> "CRFPool":
@@ -90,9 +90,10 @@ class CRFPool:
         self.close()
 
     def _death(self, last: str) -> RuntimeError:
+        # The executor does not tell which worker died. It was at one of the first images, as they are taken in order.
         begun = [image_id for future, image_id in self._waiting if not _succeeded(future)][: self.num_workers]
         return RuntimeError(
-            f"a CRF worker process died at image {' or '.join(begun or [last])}; was the memory enough?"
+            f"a CRF worker process died at image {' or '.join(begun or [last])}; was there enough memory?"
         )
 
 
@@ -101,9 +102,9 @@ def _succeeded(future: Future[Any]) -> bool:
 
 
 def start_worker() -> None:
-    """Leave Ctrl-C, which reaches every process of a terminal, to the parent, and end when the parent ends.
+    """Ignore Ctrl-C, which reaches every process of a terminal but is the parent's to handle; end with the parent.
 
-    Without its parent a worker would wait for images for ever.
+    Without its parent, a worker would wait for images for ever.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()

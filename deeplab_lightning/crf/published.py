@@ -1,6 +1,6 @@
-"""The CRF settings of the released models, for VOC-sized images and for messages normalised after filtering.
+"""The CRF settings of the released models, for images of VOC's size and messages normalised after filtering.
 
-DeepLab, -MSc and -COCO are in DeepLab-Context's SetupEnv.m; the others are third parties' quotations (?).
+Those of DeepLab, -MSc and -COCO are in DeepLab-Context's SetupEnv.m; the others are quoted by third parties (?).
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The CRF's refinement of the predictions of a batch: by torch at once, by pydensecrf while the network goes on."""
+"""The CRF's refinement of a batch of predictions: torch does it at once, pydensecrf while the network goes on."""
 
 import time
 from collections import deque
@@ -15,11 +15,11 @@ from deeplab_lightning.crf.pool import CRFPool, Refined
 
 @dataclass(frozen=True)
 class RefinedImage:
-    """The CRF's prediction of one image, which a worker process may still be at.
+    """The CRF's prediction for one image, which a worker process may still be computing.
 
     Args:
-        future: The prediction to come.
-        pool: The worker processes; None where the prediction is there.
+        future: The future of the prediction.
+        pool: The worker processes; None if the prediction is computed already.
     """
 
     future: Future[Refined]
@@ -27,20 +27,20 @@ class RefinedImage:
 
     @property
     def is_done(self) -> bool:
-        """Whether `result` gives it without waiting."""
+        """Whether `result` returns without waiting."""
         return self.future.done()
 
     def result(self) -> Refined:
-        """The prediction (H, W), uint8, and the seconds that it took; waits for it.
+        """Wait for the prediction (H, W), uint8, and return it with its computing time in seconds.
 
         Raises:
-            RuntimeError: A worker process died; the message names the images in work.
+            RuntimeError: A worker process died; the message names the images that were being processed.
         """
         return self.future.result() if self.pool is None else self.pool.result(self.future)
 
 
 class Refiner:
-    """Refines one batch after another, from its construction until it is closed.
+    """Refines one batch after another until it is closed.
 
     Args:
         crf: The CRF.
@@ -52,12 +52,12 @@ class Refiner:
         self._pool = None if crf.uses_torch else CRFPool(crf, num_workers)
 
     def __call__(self, images: Sequence[Tensor], logits: Tensor, image_ids: Sequence[str]) -> list[RefinedImage]:
-        """Refine a batch, or hand it to the worker processes; waits while their queue is full.
+        """Refine a batch, or submit it to the worker processes, waiting while their queue is full.
 
         Args:
-            images: (H, W, 3) each, uint8, on the CPU.
-            logits: (B, K, H, W).
-            image_ids: The names of the images, for errors.
+            images: Images (H, W, 3), uint8, on the CPU.
+            logits: Logits (B, K, H, W).
+            image_ids: Names of the images, for errors.
         """
         with torch.autocast(logits.device.type, enabled=False):
             probabilities = logits.float().softmax(1)
@@ -67,7 +67,7 @@ class Refiner:
         return [RefinedImage(self._pool.submit(image.numpy(), *rest), self._pool) for image, *rest in triples]
 
     def close(self) -> None:
-        """Let the worker processes end; images not yet begun are dropped."""
+        """Stop the worker processes; images whose computation has not begun are dropped."""
         if self._pool is not None:
             self._pool.close()
 
@@ -85,9 +85,9 @@ def _refine_by_torch(crf: DenseCRF, images: Tensor, probabilities: Tensor) -> li
 
 
 class RefinementQueue:
-    """Refined images in the order of the data, each with its target, until they are counted.
+    """A queue of refined images and their targets, in the order of the data.
 
-    An image that takes long holds up those behind it, so that all are counted in one order, whichever is done first.
+    A slow image holds up the images behind it, so that the order of counting does not depend on which is done first.
     """
 
     def __init__(self) -> None:
@@ -98,10 +98,10 @@ class RefinementQueue:
         self._waiting.extend(zip(refinement, targets, strict=True))
 
     def take(self, wait: bool = False) -> Iterator[tuple[Tensor, Tensor, float]]:
-        """Take the images that are done from the front: prediction and target (1, H, W), and the seconds it took.
+        """Take finished images from the front: prediction and target (1, H, W), and the computing time in seconds.
 
         Args:
-            wait: Take all, waiting for each.
+            wait: All images are taken, waiting for each.
         """
         while self._waiting and (wait or self._waiting[0][0].is_done):
             image, target = self._waiting.popleft()

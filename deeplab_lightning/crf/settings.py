@@ -1,6 +1,6 @@
-"""The settings of the fully connected CRF, said once for its engines, its layers, its evaluation and its search.
+"""The settings of the fully connected CRF, which its engines, layers, evaluation and search share.
 
-Nothing here imports torch, so that a worker process that runs pydensecrf starts at once.
+This file does not import torch, so that worker processes with pydensecrf start fast.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ import numpy as np
 Normalization = Literal["after", "symmetric"]
 
 LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)
-"""A probability of 0 counts as this, whose logarithm is finite; a softmax of logits up to 87 apart is not clipped."""
+"""The value that replaces a probability of 0, whose logarithm is infinite; a softmax of logits up to 87 apart keeps its
+values."""
 
 NORMALIZATION_WORDS: dict[Normalization, str] = {
     "after": "normalised after filtering",
@@ -25,7 +26,7 @@ class CRFSettings:
 
     The pairwise energy of two pixels with different labels is
     `bilateral_weight exp(-|dp|^2 / 2 bilateral_xy^2 - |dI|^2 / 2 bilateral_rgb^2)
-    + gaussian_weight exp(-|dp|^2 / 2 gaussian_xy^2)`, p being places and I colours.
+    + gaussian_weight exp(-|dp|^2 / 2 gaussian_xy^2)`, where p are positions and I colours.
 
     Args:
         bilateral_weight: Weight of the appearance kernel (w1 in the paper).
@@ -34,9 +35,9 @@ class CRFSettings:
         gaussian_weight: Weight of the smoothness kernel (w2).
         gaussian_xy: Range of the smoothness kernel in pixels (sigma gamma).
         iterations: Number of mean field updates.
-        normalization: "after" divides a kernel's message, once it is filtered, by the kernel's sum K 1 at each pixel,
-            as the DenseCRF code of both DeepLab releases does and their settings assume. "symmetric", pydensecrf's
-            default, divides by the square root of K 1 before the filter and after it.
+        normalization: Normalisation of a kernel's message. "after" divides the filtered message by the kernel's sum K 1
+            at each pixel, like the DenseCRF code of both DeepLab releases, for which their settings were chosen.
+            "symmetric", pydensecrf's default, divides by the square root of K 1 before the filter and after it.
     """
 
     bilateral_weight: float = 4.0
@@ -52,6 +53,6 @@ class CRFSettings:
         weights = {name: getattr(self, name) for name in ("bilateral_weight", "gaussian_weight")}
         if min(ranges.values()) <= 0 or min(weights.values()) < 0 or self.iterations < 1:
             settings = f"{ranges}, {weights}, iterations {self.iterations}"
-            raise ValueError(f"a CRF needs positive ranges, weights of at least 0, and an iteration: {settings}")
+            raise ValueError(f"a CRF needs positive ranges, weights of at least 0 and an iteration, got {settings}")
         if self.normalization not in get_args(Normalization):
             raise ValueError(f"normalization must be 'after' or 'symmetric', got {self.normalization!r}")

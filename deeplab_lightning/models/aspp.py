@@ -11,12 +11,12 @@ from deeplab_lightning.models.layers import conv_bn_relu, separable_conv_bn_relu
 
 
 class ImagePooling(nn.Module):
-    """Image-level features: the mean of the whole map through 1x1 convolution, BN and ReLU, spread over the map."""
+    """The image-level branch: global average pooling, 1x1 convolution, BN and ReLU, broadcast back over the map."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        nn.init.xavier_uniform_(self.conv.weight)  # as in `conv_bn_relu`
+        nn.init.xavier_uniform_(self.conv.weight)  # like `conv_bn_relu`
         self.bn = RescuedBatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
 
@@ -27,22 +27,23 @@ class ImagePooling(nn.Module):
 
 
 class ASPP(nn.Module):
-    """A 1x1 branch, one 3x3 branch per rate, image pooling; concatenated and projected.
+    """A 1x1 branch, one 3x3 branch per rate and image pooling, concatenated and projected.
 
     Args:
-        in_channels: C of the backbone's last features.
-        atrous_rates: Rates as used: (6, 12, 18) at output stride 16, (12, 24, 36) at 8, (3, 6, 9) at 32; none leaves
-            the 1x1 branch and image pooling, the head of MobileNetV2 (arXiv:1801.04381, section 6.3).
-        channels: Channels of every branch and of the projection.
-        image_pooling: The image-level branch is there.
+        in_channels: Number of channels of the backbone's last features.
+        atrous_rates: Rates as used: (6, 12, 18) at output stride 16, (12, 24, 36) at 8, (3, 6, 9) at 32. An empty list
+            leaves the 1x1 branch and image pooling, the head of MobileNetV2 (arXiv:1801.04381, section 6.3).
+        channels: Number of channels of every branch and of the projection.
+        image_pooling: The image-level branch is included.
         separable: The 3x3 branches are atrous separable convolutions (v3+, section 3.1).
         depthwise_norm: BN and ReLU follow the depthwise half of the separable convolutions.
         dropout: Probability of dropout after the projection; 0.1 in the TensorFlow release.
-        conv3x3: One more 3x3 follows, separable if the branches are: torchvision and segmentation-models-pytorch have
-            it, the papers do not.
+        conv3x3: One more 3x3 convolution follows the projection, separable if the branches are. torchvision and
+            segmentation-models-pytorch have it, the papers do not.
 
     Raises:
-        ValueError: The rates cannot be, or `depthwise_norm` is false where nothing is separable.
+        ValueError: A rate is below 1, the 1x1 branch would be the only one, or `depthwise_norm` is false without
+            `separable`.
     """
 
     def __init__(
@@ -60,7 +61,8 @@ class ASPP(nn.Module):
         super().__init__()
         if any(rate < 1 for rate in atrous_rates) or not (atrous_rates or image_pooling):
             raise ValueError(
-                f"atrous_rates must hold rates of at least 1, and some without image_pooling, got {tuple(atrous_rates)}"
+                "atrous_rates must hold rates of at least 1, and may be empty only with image_pooling, "
+                f"got {tuple(atrous_rates)}"
             )
         self.out_channels = channels
         conv = atrous_conv(separable, depthwise_norm)
@@ -80,14 +82,14 @@ class ASPP(nn.Module):
 
 
 def atrous_conv(separable: bool, depthwise_norm: bool) -> Callable[..., nn.Sequential]:
-    """Choose the plain or the separable convolution with BN and ReLU; both take channels, kernel size and dilation.
+    """Return the builder of plain or separable convolutions; both take channels, kernel size and dilation.
 
     Args:
-        separable: The convolution is an atrous separable one.
-        depthwise_norm: BN and ReLU follow its depthwise half.
+        separable: The convolutions are atrous separable ones.
+        depthwise_norm: BN and ReLU follow the depthwise half of the separable convolutions.
 
     Raises:
-        ValueError: `depthwise_norm` is false for a plain convolution, which has no such half.
+        ValueError: `depthwise_norm` is false for plain convolutions, which have no depthwise half.
     """
     if separable:
         return partial(separable_conv_bn_relu, depthwise_norm=depthwise_norm)

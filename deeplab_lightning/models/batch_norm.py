@@ -1,4 +1,4 @@
-"""Batch norm: a layer that works where a channel has a single value, and ways to find all and to set their momentum."""
+"""A batch norm for maps with a single value per channel, and helpers for all batch norms of a network."""
 
 from collections.abc import Iterator
 
@@ -10,8 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 class RescuedBatchNorm2d(nn.BatchNorm2d):
     """Batch norm that falls back to its running statistics where a channel has a single value.
 
-    A 1x1 map in a batch of one has no variance, and torch raises. The image pooling branch meets this case whenever a
-    rank trains on one image.
+    A 1x1 map in a batch of one has no variance, and torch raises an error. The image pooling branch meets this case
+    whenever a rank trains on one image.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
@@ -23,11 +23,14 @@ class RescuedBatchNorm2d(nn.BatchNorm2d):
 
 
 def batch_norms(network: nn.Module) -> Iterator[_BatchNorm]:
-    """Find all batch norms of a network, synchronised ones too."""
+    """Find all batch norms of a network, including synchronised ones."""
     return (layer for layer in network.modules() if isinstance(layer, _BatchNorm))
 
 
 def set_momentum(network: nn.Module, momentum: float) -> None:
-    """Set the share of one batch in the running statistics of every batch norm: 1 minus TensorFlow's decay."""
+    """Set the momentum of every batch norm: the weight of one batch in its running statistics.
+
+    The momentum is 1 minus TensorFlow's decay.
+    """
     for layer in batch_norms(network):
         layer.momentum = momentum

@@ -11,15 +11,15 @@ from deeplab_lightning.models.vgg import VGG16, ConvolutionalFC, field_of_view, 
 BRANCH_CHANNELS = 128
 BRANCH_STRIDES = (8, 4, 2, 1, 1)
 DENSE_STRIDES = (8, 1, 2, 4, 8, 8)  # strides of the logits of fc8 and of each branch at test time
-POOL3, POOL4 = 3, 4  # numbers of the branches whose fillers differ; branch 0 is the image's
+POOL3, POOL4 = 3, 4  # indices of the branches that are initialised differently; branch 0 reads the image
 
 
 class MultiScalePrediction(nn.Module):
     """The MSc branches (section 4.3): the image and pool1 to pool4, each through a 3x3 and a 1x1 of 128 channels.
 
-    In training the 3x3 strides down to the grid of the last features, by 8 from the image, then 4, 2, 1, 1. At test
-    time the same convolution runs with stride 1, so that a branch gives a map as fine as its input. Weights start
-    from N(0, 0.001), those of pool4's 1x1 from N(0, 0.005). Strides and fillers are those of the authors'
+    In training, each 3x3 convolution strides down to the grid of the last features: by 8 from the image, by 4, 2, 1 and
+    1 from pool1 to pool4. At test time it runs with stride 1, so that a branch's map is as fine as its input. Weights
+    start from N(0, 0.001), those of pool4's 1x1 from N(0, 0.005). Strides and fillers are those of the authors'
     train.prototxt and test.prototxt, the same for DeepLab-MSc and MSc-LargeFOV.
     """
 
@@ -39,19 +39,19 @@ class MultiScalePrediction(nn.Module):
         )
 
     def forward(self, images: Tensor, pools: list[Tensor], size: tuple[int, int]) -> list[Tensor]:
-        """Map images (B, 3, H, W) and four poolings to five maps (B, 128, *size)."""
-        # Of an even side, ceil-mode pooling makes one position more than a strided 3x3; zeros fill it
+        """Map images (B, 3, H, W) and the features of pool1 to pool4 to five maps (B, 128, *size)."""
+        # For an even side, ceil-mode pooling gives one position more than a strided 3x3 convolution. Zeros fill it.
         maps = [branch(source) for branch, source in zip(self.branches, [images, *pools], strict=True)]
         return [F.pad(features, (0, size[1] - features.shape[3], 0, size[0] - features.shape[2])) for features in maps]
 
     def forward_dense(self, images: Tensor, pools: list[Tensor]) -> list[Tensor]:
-        """Map images (B, 3, H, W) and four poolings to five maps (B, 128, h, w), each of the size of its source."""
+        """Map images (B, 3, H, W) and pool1 to pool4 to five maps (B, 128, h, w), each of its input's size."""
         maps = []
         for branch, features in zip(self.branches, [images, *pools], strict=True):
             assert isinstance(branch, nn.Sequential)
             conv, *layers = branch
             assert isinstance(conv, nn.Conv2d)
-            features = F.conv2d(features, conv.weight, conv.bias, stride=1, padding=1)
+            features = F.conv2d(features, conv.weight, conv.bias, stride=1, padding=1)  # the layer itself would stride
             for layer in layers:
                 features = layer(features)
             maps.append(features)
@@ -62,23 +62,23 @@ class DeepLabV1(SegmentationNetwork):
     """VGG-16, fc6 and fc7 as convolutions, a 1x1 classifier at output stride 8.
 
     The papers' four classifiers are kernel_size and rate 7 and 4, 4 and 4, 4 and 8 (all with 4096 channels), 3 and 12
-    with 1024 channels (LargeFOV). `forward_features` is the release's training net, `forward` its test net; they differ
-    in more than an upsampling for MSc and for poolings of 2x2.
+    with 1024 channels (LargeFOV). `forward_features` is the release's training net and `forward` its test net. With MSc
+    or 2x2 poolings, they differ by more than the upsampling.
 
     Args:
         num_classes: Number of classes K, background included.
         kernel_size: Side of fc6's kernel: 3 (LargeFOV), 4 or 7.
         rate: Atrous rate of fc6: 12 (LargeFOV), 8 or 4.
-        fc_channels: Channels of fc6 and fc7: 1024 (LargeFOV) or 4096.
-        multi_scale: The MSc branches on the image and pool1 to pool4 are added; logits are the sum of all six
+        fc_channels: Number of channels of fc6 and fc7: 1024 (LargeFOV) or 4096.
+        multi_scale: The MSc branches on the image and pool1 to pool4 are added; the logits are the sum of all six
             classifiers.
         pool_size: Side of pool1 to pool4: 3, or 2 as in the release's 4x4 model, which trains on sides of 8k + 2.
         pool5a: The trunk ends in an average pooling, as in the release's LargeFOV and MSc-LargeFOV.
-        pretrained: ImageNet weights are loaded into the trunk, and thinned out into fc6 and fc7.
+        pretrained: ImageNet weights are loaded into the trunk and, subsampled, into fc6 and fc7.
         align_corners: Grid of the upsampling: True is Caffe's, exact for sides of 8k + 1.
 
     Raises:
-        ValueError: A setting cannot work, alone or with another.
+        ValueError: A setting is invalid, alone or together with another.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class DeepLabV1(SegmentationNetwork):
         widths = [fc_channels, *[BRANCH_CHANNELS] * 5] if multi_scale else [fc_channels]
         self.classifier = nn.ModuleList(gaussian(nn.Conv2d(width, num_classes, 1), 0.01) for width in widths)
         if multi_scale:
-            nn.init.zeros_(self.classifier[1 + POOL3].weight)  # type: ignore[arg-type]  # the release gives it no filler
+            nn.init.zeros_(self.classifier[1 + POOL3].weight)  # type: ignore[arg-type]  # no filler in the release
         self.field_of_view = field_of_view(kernel_size, rate)
         if pretrained:
             load_imagenet(self.backbone, [self.head])
@@ -122,7 +122,7 @@ class DeepLabV1(SegmentationNetwork):
     def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Map images (B, 3, H, W) to logits (B, K, *size); the size defaults to the images' own (H, W).
 
-        The MSc branches keep their own resolution: the logits of each are upsampled, then added (test.prototxt).
+        The MSc branches keep their own resolution: their logits are upsampled one by one, then added (test.prototxt).
         """
         size = size or (images.shape[2], images.shape[3])
         padded = self.backbone.pool_size == 2
@@ -141,9 +141,10 @@ class DeepLabV1(SegmentationNetwork):
 
 
 def zoom(features: Tensor, factor: int, first: int, size: Sequence[int]) -> Tensor:
-    """Upsample (B, C, h, w) as Caffe's Interp does with a zoom factor, and cut (B, C, *size) out from pixel `first` on.
+    """Upsample (B, C, h, w) like Caffe's Interp layer with a zoom factor, and crop (B, C, *size) from pixel `first` on.
 
-    Positions stay `factor` pixels apart whatever the size, which ceil-mode pooling may exceed.
+    Positions stay `factor` pixels apart, whatever the size. Because of ceil-mode pooling, the zoomed map may be larger
+    than the crop.
     """
     zoomed = upsample(features, [(side - 1) * factor + 1 for side in features.shape[2:]], align_corners=True)
     return zoomed[..., first : first + size[0], first : first + size[1]]

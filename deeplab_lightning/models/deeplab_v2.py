@@ -13,7 +13,7 @@ FC_CHANNELS = 1024
 
 
 class FCBranches(nn.Module):
-    """One fc6-fc7 per rate (Figure 7 b): 3x3 and 1x1, 1024 channels."""
+    """One pair of fc6 (3x3) and fc7 (1x1) per rate, with 1024 channels (Figure 7 b)."""
 
     def __init__(self, atrous_rates: Sequence[int]) -> None:
         super().__init__()
@@ -35,17 +35,17 @@ class DeepLabV2(SegmentationNetwork):
         num_classes: Number of classes K, background included.
         backbone: One of "vgg16", "resnet50" or "resnet101".
         atrous_rates: Rates of the branches as used: (6, 12, 18, 24) is ASPP-L, (2, 4, 8, 12) ASPP-S, (12,) LargeFOV.
-        classifier_kernel_size: Side of the kernels of a ResNet's classifiers: 3, or 1 as in Table 4 before LargeFOV,
-            with the rate 1.
-        stride_unit: Unit of a ResNet's block that strides: "first_1x1" for weights that came from Caffe, "first" for
+        classifier_kernel_size: Side of the kernels of a ResNet's classifiers: 3, or 1 with the single rate 1, as in
+            Table 4 before LargeFOV.
+        stride_unit: Unit that strides in a ResNet's block: "first_1x1" for weights that came from Caffe, "first" for
             torchvision's (see `ResNet`).
         input_scales: Scales at which the shared network sees the image, in training too. Logits are fused by the
-            maximum, and each scale has its own loss beside the fused one's ("MSC", section 3.2).
-        pretrained: ImageNet weights are loaded into the backbone, and thinned out into every fc6 and fc7.
+            maximum, and each scale has its own loss in addition to that of the fusion ("MSC", section 3.2).
+        pretrained: ImageNet weights are loaded into the backbone and, subsampled, into every fc6 and fc7.
         align_corners: Grid of every bilinear resize: True is Caffe's.
 
     Raises:
-        ValueError: A setting cannot work, or the backbone does not have it.
+        ValueError: A setting is invalid, or the backbone does not have it.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class DeepLabV2(SegmentationNetwork):
         return self.fuse(self.forward_scales(images))
 
     def forward_scales(self, images: Tensor) -> list[Tensor]:
-        """Map images (B, 3, H, W) to logits (B, K, h, w) of each input scale, on its own grid."""
+        """Map images (B, 3, H, W) to logits (B, K, h, w) of each input scale, each on its own grid."""
         return [self._forward_scale(self._scaled(images, scale)) for scale in self.input_scales]
 
     def fuse(self, logits: list[Tensor]) -> Tensor:
@@ -116,5 +116,8 @@ class DeepLabV2(SegmentationNetwork):
 
 
 def scaled_side(side: int, scale: float, align_corners: bool) -> int:
-    """Scale the side of an image. With corners kept, 321 at 0.75 is 241, whose grid of stride 8 has 31 positions."""
+    """Return the side of an image at a scale.
+
+    With aligned corners, a side of 321 becomes 241 at scale 0.75, and its grid of stride 8 has 31 positions.
+    """
     return max(1, round((side - 1) * scale) + 1 if align_corners else int(side * scale))

@@ -11,21 +11,21 @@ from deeplab_lightning.models.layers import SegmentationNetwork, classifier
 
 
 class DeepLabV3Encoder(SegmentationNetwork):
-    """Backbone and ASPP: what DeepLabv3 and v3+ share (v3, section 3.3; v3+, section 3.1).
+    """The backbone and the ASPP, which DeepLabv3 and v3+ share (v3, section 3.3; v3+, section 3.1).
 
     Args:
         num_classes: Number of classes K, background included.
         backbone: One of "resnet18" to "resnet101", "xception41", "xception65", "xception71", "mobilenet_v2",
             "mobilenet_v3_large", an smp encoder name, or "tu-" and a timm name.
         output_stride: Output stride of the backbone: 8, 16 or 32.
-        atrous_rates: Rates of the ASPP as used: (6, 12, 18) at output stride 16, (12, 24, 36) at 8. None leaves the 1x1
-            branch and image pooling, MobileNetV2's light head.
-        aspp_channels: Channels of each ASPP branch and of the projection.
+        atrous_rates: Rates of the ASPP as used: (6, 12, 18) at output stride 16, (12, 24, 36) at 8. An empty list
+            leaves the 1x1 branch and image pooling, MobileNetV2's light head.
+        aspp_channels: Number of channels of each ASPP branch and of the projection.
         image_pooling: The ASPP has the image-level branch.
         dropout: Probability of dropout after the ASPP's projection.
-        aspp_conv3x3: One more 3x3 follows it, as in torchvision and segmentation-models-pytorch.
+        aspp_conv3x3: One more 3x3 convolution follows the ASPP, as in torchvision and segmentation-models-pytorch.
         separable: The 3x3 convolutions are atrous separable ones.
-        depthwise_norm: BN and ReLU follow the depthwise half of those.
+        depthwise_norm: BN and ReLU follow the depthwise half of the separable convolutions.
         align_corners: Grid of every bilinear resize: False as in torchvision, True as in the TensorFlow release.
         backbone_settings: Further arguments of `build_backbone`.
     """
@@ -61,12 +61,12 @@ class DeepLabV3Encoder(SegmentationNetwork):
 
 
 class DeepLabV3(DeepLabV3Encoder):
-    """Backbone, ASPP with image pooling, 1x1 classifier; logits at the output stride (section 3.3).
+    """A backbone, an ASPP with image pooling and a 1x1 classifier; the logits are at the output stride (section 3.3).
 
     Args:
         num_classes: Number of classes K, background included.
         args: Further arguments of `DeepLabV3Encoder`, in its order.
-        kwargs: The same by name.
+        kwargs: Further arguments of `DeepLabV3Encoder`, by name.
     """
 
     def __init__(self, num_classes: int, *args: Any, **kwargs: Any) -> None:

@@ -9,7 +9,7 @@ from deeplab_lightning.models.resnet import RESNETS, ResNet
 
 
 class DeepLabV3Cascade(SegmentationNetwork):
-    """A ResNet of four to seven blocks and a 1x1 classifier on the last (Figure 3, Tables 1 to 4).
+    """A ResNet of four to seven blocks and a 1x1 classifier on the last block (Figure 3, Tables 1 to 4).
 
     Args:
         num_classes: Number of classes K, background included.
@@ -20,7 +20,7 @@ class DeepLabV3Cascade(SegmentationNetwork):
         resnet_settings: Further arguments of `ResNet`.
 
     Raises:
-        ValueError: The backbone is no ResNet, or see `ResNet`.
+        ValueError: The backbone is not a ResNet, or `ResNet` refuses a setting.
     """
 
     def __init__(

@@ -17,18 +17,18 @@ class Decoder(nn.Module):
     """Join upsampled encoder features with reduced low-level features (section 3.1, Figure 2).
 
     Args:
-        encoder_channels: C of the ASPP's output.
-        low_level_channels: C of the backbone's low-level features by their stride.
+        encoder_channels: Number of channels of the ASPP's output.
+        low_level_channels: Number of channels of the backbone's low-level features, by their stride.
         strides: Strides of the low-level features to join, in turn: (4,), or (8, 4) for "Conv2 + Conv3" of Table 2.
-        reduced_channels: Channels that a 1x1 reduces the low-level features to (48, Table 1).
-        channels: Channels of the convolutions that refine (256, Table 2).
-        num_convs: Number of these convolutions after each join (2, Table 2).
-        kernel_size: Side of their kernels (3, Table 2).
-        conv: Builder of one of them from channels in, channels out and kernel size.
+        reduced_channels: Number of channels to which a 1x1 reduces the low-level features (48, Table 1).
+        channels: Number of channels of the refining convolutions (256, Table 2).
+        num_convs: Number of refining convolutions after each join (2, Table 2).
+        kernel_size: Side of the kernels of the refining convolutions (3, Table 2).
+        conv: Builder of a refining convolution from its input channels, output channels and kernel size.
         align_corners: Grid of the upsampling.
 
     Raises:
-        ValueError: A setting cannot work.
+        ValueError: A setting is invalid.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Decoder(nn.Module):
             encoder_channels = channels
 
     def forward(self, low_level_features: Mapping[int, Tensor], features: Tensor) -> Tensor:
-        """Join (B, C1, H/4, W/4), and maybe those of stride 8, with (B, C2, h, w) to (B, channels, H/4, W/4)."""
+        """Map low-level features by stride and encoder features (B, C, h, w) to (B, channels, H/4, W/4)."""
         for stride, reduce, refine in zip(self.strides, self.reduce, self.refine, strict=True):
             reduced = reduce(low_level_features[stride])
             features = refine(torch.cat([upsample(features, reduced.shape[-2:], self.align_corners), reduced], 1))
@@ -68,21 +68,22 @@ class Decoder(nn.Module):
 
 
 class DeepLabV3Plus(DeepLabV3Encoder):
-    """DeepLabv3's backbone and ASPP, a decoder, a 1x1 classifier; logits at stride 4.
+    """DeepLabv3's backbone and ASPP, a decoder and a 1x1 classifier; the logits are at stride 4.
 
     Args:
         num_classes: Number of classes K, background included.
         args: Further arguments of `DeepLabV3Encoder`, in its order.
-        low_level_features: Low-level features of a ResNet: "block", a block's last ones, or "conv3", what the last unit
-            but one adds to its shortcut, as in the TensorFlow release.
-        low_level_channels: Channels that the low-level features are reduced to (Table 1).
-        decoder_channels: Channels of the decoder's convolutions (Table 2).
+        low_level_features: Low-level features of a ResNet: "block", the last features of a block, or "conv3", the
+            residual that the last unit but one adds to its shortcut, as in the TensorFlow release.
+        low_level_channels: Number of channels to which the low-level features are reduced (Table 1).
+        decoder_channels: Number of channels of the decoder's convolutions (Table 2).
         decoder_convs: Number of the decoder's convolutions after each join (Table 2).
-        decoder_kernel_size: Side of the kernels of these convolutions (Table 2).
+        decoder_kernel_size: Side of the kernels of the decoder's convolutions (Table 2).
         decoder_strides: Strides of the low-level features that the decoder joins, in turn: [4], or [8, 4] (Table 2,
             "Conv2 + Conv3").
-        separable: The 3x3 convolutions of ASPP and decoder are atrous separable ones (Table 5, "SC").
-        depthwise_norm: BN and ReLU follow the depthwise half of those; segmentation-models-pytorch has none there.
+        separable: The 3x3 convolutions of the ASPP and the decoder are atrous separable ones (Table 5, "SC").
+        depthwise_norm: BN and ReLU follow the depthwise half of the separable convolutions;
+            segmentation-models-pytorch has neither.
         kwargs: Further arguments of `DeepLabV3Encoder`, by name.
     """
 

@@ -1,4 +1,4 @@
-"""Backbones by name: those of this package, and any encoder of smp or timm that can be dilated."""
+"""Backbones by name: those of this package, and any dilatable encoder of segmentation-models-pytorch (smp) or timm."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -13,22 +13,22 @@ from deeplab_lightning.usage import did_you_mean
 
 Backbone: TypeAlias = "ResNet | Xception | MobileNet | Encoder"
 CLASSIFIER_HEADS = (("_conv_head", "_bn1"), ("conv_head", "bn2"))
-"""Parts of classifiers that smp leaves in its EfficientNets; no feature passes through them."""
+"""Parts of the ImageNet classifiers that smp leaves in its EfficientNets, although the features do not use them."""
 
 
 class Encoder(nn.Module):
-    """An encoder of segmentation-models-pytorch as a backbone: low-level and last features.
+    """An encoder of segmentation-models-pytorch as a backbone that returns low-level and last features.
 
-    Layers that no feature passes through stay, because published checkpoints hold them, but do not train.
+    Layers that the features do not use are kept, because published checkpoints hold them, but they do not train.
 
     Args:
         name: Name in smp ("efficientnet-b0"; with or without "smp-" before it), or "tu-" and a name in timm
             ("tu-mobilenetv3_small_100").
-        output_stride: Output stride, 8, 16 or 32; the encoder's own strides past it become rates.
+        output_stride: Output stride: 8, 16 or 32. The encoder's strides beyond it become atrous rates.
         pretrained: The encoder's ImageNet weights are loaded.
 
     Raises:
-        ValueError: There is no such encoder, it cannot be dilated, or it has no features at stride 4.
+        ValueError: The encoder does not exist, cannot be dilated, or has no features at stride 4.
         ConnectionError: The weights cannot be downloaded.
     """
 
@@ -51,7 +51,7 @@ class Encoder(nn.Module):
         except OSError as error:
             raise ConnectionError(offline_message(name, error)) from error
         for head in CLASSIFIER_HEADS:
-            if hasattr(self.encoder, head[0]):  # with several processes, each would wait for their gradients for ever
+            if hasattr(self.encoder, head[0]):  # several processes would wait for ever for gradients of unused layers
                 for part in head:
                     self.encoder.get_submodule(part).requires_grad_(False)
         channels = self.encoder.out_channels
@@ -77,21 +77,22 @@ def build_backbone(
     relu_after_depthwise: bool = False,
     pretrained: bool = False,
 ) -> Backbone:
-    """Build the backbone of a name.
+    """Build a backbone by its name.
 
     Args:
-        name: One of RESNETS or XCEPTIONS, "mobilenet_v2" or "mobilenet_v3_large"; all others are `Encoder`'s.
+        name: One of RESNETS or XCEPTIONS, "mobilenet_v2" or "mobilenet_v3_large"; any other name is one of `Encoder`.
         output_stride: Output stride: 8, 16 or 32.
         multi_grid: Unit rates of a ResNet's block4.
         stem: Stem of a ResNet: "conv7x7" or "three_conv3x3".
-        stride_unit: Unit of a ResNet's block that strides: "first" as in torchvision, "last" as in TensorFlow,
+        stride_unit: Unit that strides in a ResNet's block: "first" as in torchvision, "last" as in TensorFlow,
             "first_1x1" as in Caffe, "first_dilated" as in segmentation-models-pytorch and torchvision's MobileNetV3.
         low_level_features: Low-level features of a ResNet: "block" or "conv3"; see `ResNet`.
-        relu_after_depthwise: An Xception has a ReLU after every depthwise convolution; the release only at its end.
+        relu_after_depthwise: A ReLU follows every depthwise convolution of an Xception; in the release it follows only
+            those of the last module.
         pretrained: ImageNet weights are loaded into the backbone.
 
     Raises:
-        ValueError: A setting is set that the backbone does not have.
+        ValueError: A setting is invalid, or the backbone does not have it.
     """
     if name not in RESNETS and (tuple(multi_grid) != (1, 1, 1) or stem != "conv7x7" or low_level_features != "block"):
         raise ValueError(f"multi_grid, stem and low_level_features act on ResNets only, not on backbone {name!r}")

@@ -1,4 +1,4 @@
-"""The receptive field of a stack of atrous convolutions: its side, its holes, its weights at the border."""
+"""The receptive field of a stack of atrous convolutions: its side, its holes, and the valid weights at the border."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def receptive_field(rates: Sequence[int], kernel_size: int = 3) -> int:
-    """Return the side of the receptive field of convolutions of these rates: each adds (kernel_size - 1) * rate."""
+    """Return the side of the receptive field of a stack of convolutions; each adds (kernel_size - 1) * rate."""
     return 1 + sum((kernel_size - 1) * rate for rate in rates)
 
 
@@ -21,9 +21,10 @@ def footprint(rates: Sequence[int], kernel_size: int = 3) -> Tensor:
 
 
 def valid_weights(rate: int, side: int, kernel_size: int = 3) -> Tensor:
-    """Count the weights of an atrous convolution that fall on the map and not on its padding, int64 (side, side).
+    """Count, for each position, the weights of an atrous convolution that fall on the map: int64 (side, side).
 
-    Where the rate nears the side of the map, only the middle weight does (v3, section 3.3 and Figure 4).
+    The other weights fall on the padding. If the rate is close to the side of the map, only the middle weight is valid
+    (v3, section 3.3 and Figure 4).
     """
     ones = torch.ones(1, 1, side, side), torch.ones(1, 1, kernel_size, kernel_size)
     return F.conv2d(*ones, padding=rate * (kernel_size - 1) // 2, dilation=rate)[0, 0].round().long()

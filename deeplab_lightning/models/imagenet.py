@@ -1,34 +1,34 @@
-"""ImageNet weights published by torchvision and timm, as state dictionaries for the backbones here."""
+"""ImageNet weights published by torchvision and timm, as state dictionaries for the backbones of this package."""
 
 from torch import Tensor
 
 
 def imagenet_state_dict(name: str) -> dict[str, Tensor]:
-    """Load ImageNet weights, without the last linear layer of ResNets and Xceptions, from a cache or a download.
+    """Load ImageNet weights from the cache or by a download, without the last linear layer of ResNets and Xceptions.
 
     Args:
         name: Name in torchvision ("resnet50", weights IMAGENET1K_V1), or "timm/" and a name in timm: "timm/resnet101s"
-            (three 3x3 stem), "timm/xception65.tf_in1k" (the TensorFlow release's).
+            (with a stem of three 3x3), "timm/xception65.tf_in1k" (from the TensorFlow release).
 
     Raises:
-        ValueError: No such weights are published.
+        ValueError: No weights are published under this name.
         ConnectionError: The weights cannot be downloaded and are not in the cache.
     """
     try:
         state = (
             timm_state_dict(name.removeprefix("timm/")) if name.startswith("timm/") else torchvision_state_dict(name)
         )
-    except (OSError, RuntimeError) as error:  # URLError is an OSError; the hub raises its own kinds of both
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; the Hugging Face hub raises subclasses of both
         raise ConnectionError(offline_message(name, error)) from error
     return {key: value for key, value in state.items() if not key.startswith(("fc.", "head."))}
 
 
 def offline_message(name: str, error: Exception) -> str:
-    """Word the error of weights that cannot be downloaded.
+    """Return the error message for weights that cannot be downloaded.
 
     Args:
-        name: Name of the network that the weights are of.
-        error: Error of the download.
+        name: Name of the network.
+        error: Error that the download raised.
     """
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return (
@@ -38,7 +38,7 @@ def offline_message(name: str, error: Exception) -> str:
 
 
 def torchvision_state_dict(name: str) -> dict[str, Tensor]:
-    """Load all tensors of torchvision's network of a name."""
+    """Load all tensors of a network of torchvision by its name."""
     from torchvision.models import get_model_weights
 
     state: dict[str, Tensor] = get_model_weights(name)["IMAGENET1K_V1"].get_state_dict(progress=True, check_hash=True)
@@ -46,10 +46,10 @@ def torchvision_state_dict(name: str) -> dict[str, Tensor]:
 
 
 def timm_state_dict(name: str) -> dict[str, Tensor]:
-    """Load all tensors of timm's network of a name.
+    """Load all tensors of a network of timm by its name.
 
     Raises:
-        ValueError: timm publishes no weights for it.
+        ValueError: timm publishes no weights for the network.
     """
     import timm
 

@@ -11,23 +11,24 @@ from torch import Tensor, nn
 
 
 class SegmentationNetwork(nn.Module):
-    """Base of all networks: images (B, 3, H, W) in, logits (B, K, H, W) out, any H and W.
+    """The base of all networks, which map images (B, 3, H, W) of any size to logits (B, K, H, W).
 
     A subclass holds at most the parts `backbone`, `aspp` (or `head`), `decoder` and `classifier`, and implements
     `forward_features`, which returns logits (B, K, h, w) on the grid of the features.
 
     Args:
         num_classes: Number of classes K, background included; 255 is never a class.
-        output_stride: Side of the image over side of the backbone's last features.
+        output_stride: Side of the image divided by the side of the backbone's last features.
         align_corners: Grid of every bilinear upsampling. False is PyTorch's and torchvision's; True is that of
             Caffe's Interp layer and of the TensorFlow release (core/utils.py), exact for sides of 16k + 1.
 
     Attributes:
-        logits_stride: Side of the image over side of the features' logits: 4 behind a decoder, else the output stride.
+        logits_stride: Side of the image divided by the side of the logits on the features' grid: 4 with a decoder, else
+            the output stride.
         grid_offset: Pixel under the first position of these logits; position i lies over pixel
             i * `logits_stride` + `grid_offset`.
-        field_of_view: Side in pixels of the field of view of the classifier of v1 and v2, counted as v1's Table 2 does;
-            None for later networks.
+        field_of_view: Side in pixels of the classifier's field of view in v1 and v2, counted as in v1's Table 2; None
+            for later networks.
     """
 
     field_of_view: int | None = None
@@ -53,10 +54,10 @@ class SegmentationNetwork(nn.Module):
 def conv_bn_relu(
     in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, dilation: int = 1
 ) -> nn.Sequential:
-    """Convolution without bias, batch norm, ReLU; padded so that stride 1 keeps the size.
+    """Build a convolution without bias, batch norm and ReLU, padded so that stride 1 keeps the size.
 
     Weights start from Xavier's uniform distribution, the default of `slim.conv2d`, with which the TensorFlow release
-    builds ASPP and decoder (model.py).
+    builds the ASPP and the decoder (model.py).
     """
     padding = dilation * (kernel_size - 1) // 2
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=padding, dilation=dilation, bias=False)
@@ -67,10 +68,11 @@ def conv_bn_relu(
 def separable_conv_bn_relu(
     in_channels: int, out_channels: int, kernel_size: int, *, dilation: int = 1, depthwise_norm: bool = True
 ) -> nn.Sequential:
-    """Atrous separable convolution (v3+ section 3.1): depthwise, BN, ReLU, then pointwise, BN, ReLU.
+    """Build an atrous separable convolution (v3+ section 3.1): depthwise, BN, ReLU, then pointwise, BN, ReLU.
 
     Both normalisations, and weights from truncated normals of 0.33 and 0.06, follow the released code
-    (`_split_separable_conv2d` of the TensorFlow model.py). Without `depthwise_norm` the first BN and ReLU are left out.
+    (`_split_separable_conv2d` of the TensorFlow model.py). Without `depthwise_norm`, the first BN and ReLU are left
+    out.
     """
     padding = dilation * (kernel_size - 1) // 2
     depthwise = nn.Conv2d(
@@ -84,7 +86,7 @@ def separable_conv_bn_relu(
 
 
 def upsample(features: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
-    """Resize (B, C, h, w) to (B, C, *size) bilinearly; the map itself when it has that size."""
+    """Resize (B, C, h, w) to (B, C, *size) bilinearly; a map that already has the size is returned unchanged."""
     if tuple(features.shape[-2:]) == tuple(size):
         return features
     return F.interpolate(features, tuple(size), mode="bilinear", align_corners=align_corners)
@@ -100,15 +102,15 @@ def classifier(in_channels: int, num_classes: int) -> nn.Conv2d:
 
 
 def truncated_normal(weight: Tensor, std: float) -> None:
-    """Fill a weight from N(0, std) cut off at two standard deviations, as TensorFlow's truncated normal is.
+    """Fill a weight from N(0, std), cut off at two standard deviations like TensorFlow's truncated normal.
 
-    The values then have a standard deviation of 0.88 * std.
+    The standard deviation of the values is then 0.88 * std.
     """
     nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
 def gaussian(layer: nn.Conv2d, std: float) -> nn.Conv2d:
-    """Initialise a layer's weights from N(0, std) and its bias with 0, as Caffe starts new layers, and return it."""
+    """Initialise a layer's weights from N(0, std) and its bias with 0, like a new layer in Caffe, and return it."""
     nn.init.normal_(layer.weight, std=std)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -13,12 +13,12 @@ class Block(NamedTuple):
     """The settings of one inverted residual, a row of Table 2 (V2) or Table 1 (V3).
 
     Args:
-        expanded: Channels of its expansion.
-        channels: Channels of its output.
+        expanded: Number of channels of the expansion.
+        channels: Number of channels of the output.
         kernel_size: Side of the depthwise kernel.
         stride: Stride of the depthwise convolution.
         squeeze: Squeeze and excitation follow the depthwise convolution.
-        activation: Class of its nonlinearity.
+        activation: Class of the nonlinearity.
     """
 
     expanded: int
@@ -67,13 +67,13 @@ V3_LARGE_BLOCKS = [
 
 
 class SqueezeExcitation(nn.Module):
-    """Channels scaled by a gate computed from their means; a hard sigmoid gates (V3, section 5.3)."""
+    """Scales each channel by a gate computed from the means of all channels; the gate is a hard sigmoid (V3, 5.3)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         quarter = channels // 4
         squeezed = max(8, (quarter + 4) // 8 * 8)  # the nearest multiple of 8 ...
-        if squeezed < 0.9 * quarter:  # ... unless that takes more than a tenth away
+        if squeezed < 0.9 * quarter:  # ... unless it is more than a tenth smaller
             squeezed += 8
         self.fc1, self.fc2 = nn.Conv2d(channels, squeezed, 1), nn.Conv2d(squeezed, channels, 1)
         self.activation, self.scale_activation = nn.ReLU(inplace=True), nn.Hardsigmoid()
@@ -86,12 +86,12 @@ class SqueezeExcitation(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expansion, depthwise convolution, squeeze and excitation in some, linear 1x1 projection.
+    """A 1x1 expansion, a depthwise convolution, squeeze and excitation in some blocks, and a linear 1x1 projection.
 
     Args:
-        in_channels: C of the input.
+        in_channels: Number of channels of the input.
         block: Settings of the block.
-        stride: Stride that it has here, 1 where the network keeps its resolution.
+        stride: Stride that the block has in this network; 1 where the network keeps its resolution.
         rate: Atrous rate of the depthwise convolution.
         version: Version of MobileNet, 2 or 3.
     """
@@ -118,7 +118,7 @@ class InvertedResidual(nn.Module):
             layers.append(SqueezeExcitation(block.expanded))
         project = _conv_bn(block.expanded, block.channels, 1, eps)
         if version == 2:
-            layers += project  # torchvision's V2 has them side by side, its V3 in a Sequential
+            layers += project  # torchvision's V2 has its two layers side by side, V3 in a Sequential
         else:
             layers.append(project)
         self.name = "conv" if version == 2 else "block"
@@ -126,7 +126,7 @@ class InvertedResidual(nn.Module):
         self.residual = block.stride == 1 and in_channels == block.channels
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (B, C, h, w) to the depthwise convolution's output and the block's, at the stride's size."""
+        """Map (B, C, h, w) to the depthwise output (B, C', h / stride, w / stride) and the block's output."""
         layers = self.get_submodule(self.name)
         assert isinstance(layers, nn.Sequential)
         depthwise = layers[: self.num_to_depthwise](features)
@@ -135,22 +135,22 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNet(nn.Module):
-    """MobileNetV2 up to its 320 channels, or MobileNetV3-Large up to its 960; parameters are named as torchvision's.
+    """MobileNetV2 up to its 320 channels, or MobileNetV3-Large up to its 960; the parameters have torchvision's names.
 
-    Where a block would stride past `output_stride` its stride becomes 1, and the blocks after it use a larger rate. The
-    low-level features are the depthwise convolution's in the last block at a stride, as in the TensorFlow release:
-    144 and 192 channels at stride 4 and 8 in V2 (?), 72 and 120 in V3.
+    Where a block would stride past `output_stride`, its stride becomes 1 and the blocks after it use a larger rate. The
+    low-level features at a stride are the depthwise output of the last block at that stride, as in the TensorFlow
+    release: 144 and 192 channels at stride 4 and 8 in V2 (?), 72 and 120 in V3.
 
     Args:
-        version: Version, 2 or 3.
-        output_stride: Image side over side of the last features: 8, 16 or 32.
+        version: Version of MobileNet, 2 or 3.
+        output_stride: Side of the image divided by the side of the last features: 8, 16 or 32.
         stride_unit: Rate of a convolution that loses its stride. "first": the rate of the block before, so that
-            features at two output strides agree. "first_dilated" (V3 only): the larger rate already, as in
-            torchvision's DeepLabv3.
-        pretrained: ImageNet weights are loaded (torchvision's).
+            features at two output strides agree. "first_dilated" (V3 only): the larger rate of the blocks after it, as
+            in torchvision's DeepLabv3.
+        pretrained: ImageNet weights of torchvision are loaded.
 
     Raises:
-        ValueError: A setting is none of these.
+        ValueError: A setting has none of these values.
     """
 
     def __init__(
@@ -196,6 +196,7 @@ class MobileNet(nn.Module):
         if pretrained:
             name = "mobilenet_v2" if version == 2 else "mobilenet_v3_large"
             state = imagenet_state_dict(name)
+            # V2 ends before the 1x1 convolution to 1280 channels, which is features.18 in torchvision.
             unused = ("classifier.", "features.18.") if version == 2 else ("classifier.",)
             self.load_state_dict({key: value for key, value in state.items() if not key.startswith(unused)})
 

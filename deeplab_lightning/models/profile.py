@@ -1,7 +1,7 @@
-"""The profile of a network, counted without running it: parameters, multiply-adds, receptive field, sizes.
+"""The profile of a network, computed without data: parameters, multiply-adds, receptive field, sizes.
 
-The network runs on meta tensors, and every operation is recorded as torch dispatches it; so the counts hold for any
-network, those of smp and timm included.
+The network runs on meta tensors, and every operation is recorded when torch dispatches it. The counts therefore hold
+for any network, including those of smp and timm.
 """
 
 import math
@@ -30,9 +30,9 @@ class Layer:
         kernel_size: Sides of the kernel, (height, width).
         rate: Atrous rate.
         parameters: Number of weights and biases.
-        multiply_adds: Output positions times the weights that each uses.
-        multiply_adds_padded: The same with the positions that TensorFlow's space_to_batch pads an atrous convolution
-            to, multiples of the rate; the v3 and v3+ papers count so.
+        multiply_adds: Number of output positions times number of weights used at each.
+        multiply_adds_padded: Number of multiply-adds with the output sides rounded up to multiples of the rate, to
+            which TensorFlow's space_to_batch pads an atrous convolution; the v3 and v3+ papers count this way.
     """
 
     name: str
@@ -46,18 +46,18 @@ class Layer:
 
 @dataclass(frozen=True)
 class Profile:
-    """Costs and sizes of a network at one size of image.
+    """The costs and sizes of a network at one image size.
 
     Args:
         parameters: Total number of parameters; buffers do not count.
         parameters_by_part: Number of parameters of each named part.
-        multiply_adds: Multiply-adds of one image up to the logits on the features' grid. For v1's MSc this is the
-            training net, whose branches stride.
-        multiply_adds_published_convention: The same as the v3 and v3+ papers count, see `Layer`.
-        receptive_field: Side in pixels of the region that a logit depends on by convolution and pooling; None where
+        multiply_adds: Number of multiply-adds for one image, up to the logits on the features' grid. For v1's MSc this
+            is the training net, whose branches stride.
+        multiply_adds_published_convention: Number of multiply-adds as the v3 and v3+ papers count them; see `Layer`.
+        receptive_field: Side in pixels of the region on which a logit depends by convolution and pooling; None if
             image-level features make it the whole image.
         feature_size: Size (h, w) of the backbone's last features, at the image's own scale.
-        layers: Every convolution in the order of use.
+        layers: All convolutions in their order of use.
     """
 
     parameters: int
@@ -70,7 +70,7 @@ class Profile:
 
 
 def profile(network: SegmentationNetwork, height: int, width: int) -> Profile:
-    """Profile a network on the meta device at one image of (3, height, width).
+    """Profile a network on the meta device for one image (3, height, width).
 
     Raises:
         ValueError: The network is not on the meta device.
@@ -79,14 +79,14 @@ def profile(network: SegmentationNetwork, height: int, width: int) -> Profile:
         raise ValueError("build the network under torch.device('meta') to profile it")
     network.eval()
     recorder = Recorder()
-    feature_sizes = []  # one for every input scale
+    feature_sizes = []  # one per input scale
 
     def record_size(_: nn.Module, __: Any, out: tuple[Any, Tensor]) -> None:
         feature_sizes.append((out[1].shape[2], out[1].shape[3]))
 
     handle = network.backbone.register_forward_hook(record_size)  # type: ignore[union-attr]
     images = torch.zeros(1, 3, height, width, device="meta")
-    with torch.no_grad(), named(network, recorder), recorder:
+    with torch.no_grad(), record_names(network, recorder), recorder:
         recorder.receptive_fields[images] = ReceptiveField(size=1.0, stride=1.0)
         logits = network.forward_features(images)
     handle.remove()
@@ -116,13 +116,13 @@ class ReceptiveField:
     stride: float
 
     def through(self, kernel_size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> "ReceptiveField":
-        """The receptive field of an output of a convolution or pooling over this map."""
+        """Return the receptive field of an output of a convolution or pooling over this map."""
         size = self.size + (kernel_size[0] - 1) * dilation[0] * self.stride
         return ReceptiveField(size, self.stride * stride[0])
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own hook is untyped
-    """Records every convolution, and the receptive field of each tensor that comes from the image."""
+    """Records every convolution, and the receptive field of each tensor that depends on the image."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -133,7 +133,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's o
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run one operation, and record it and the receptive field of its output."""
+        """Run one operation; record the receptive field of its output, and the operation if it is a convolution."""
         out = func(*args, **(kwargs or {}))
         first = out[0] if isinstance(out, tuple | list) else out
         fields = [self.receptive_fields[value] for value in _tensors(args) if value in self.receptive_fields]
@@ -160,8 +160,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's o
 
 
 @contextmanager
-def named(network: nn.Module, recorder: Recorder) -> Iterator[None]:
-    """Tell a recorder, as long as the context lasts, which convolution of the network runs."""
+def record_names(network: nn.Module, recorder: Recorder) -> Iterator[None]:
+    """Within the context, tell a recorder the name of each convolution of a network before it runs."""
 
     def name_before(name: str) -> Any:
         def hook(*_: Any) -> None:
@@ -182,7 +182,7 @@ def named(network: nn.Module, recorder: Recorder) -> Iterator[None]:
 
 
 def _output_field(operation: Any, args: tuple[Any, ...], out: Tensor, inputs: list[ReceptiveField]) -> ReceptiveField:
-    """The receptive field of an operation's output, from those of its inputs and its arguments as aten has them."""
+    """Return the receptive field of an operation's output from those of its inputs and from its aten arguments."""
     size, stride = max(each.size for each in inputs), max(each.stride for each in inputs)
     joined = ReceptiveField(size, stride)
     if operation is aten.convolution:

@@ -1,6 +1,7 @@
 """ResNet 18/34/50/101 with atrous convolution: any output stride from 8, multi-grid, up to seven blocks, two stems.
 
-He et al., arXiv:1512.03385; atrous use after DeepLabv3 (arXiv:1706.05587), section 3.
+The networks are those of He et al., arXiv:1512.03385; the atrous convolution follows DeepLabv3 (arXiv:1706.05587),
+section 3.
 """
 
 from collections.abc import Sequence
@@ -21,15 +22,15 @@ CASCADE = ("layer5.", "layer6.", "layer7.")
 
 
 class Unit(nn.Module):
-    """One residual unit, basic (two 3x3) or bottleneck (1x1, 3x3, 1x1).
+    """One residual unit, either basic (two 3x3) or a bottleneck (1x1, 3x3, 1x1).
 
     Args:
-        in_channels: C of the input.
-        channels: Channels of the inner convolutions; a bottleneck gives four times as many.
+        in_channels: Number of channels of the input.
+        channels: Number of channels of the inner convolutions; the output of a bottleneck has four times as many.
         bottleneck: The unit is a bottleneck.
         stride: Stride of the first or only 3x3 (of the first 1x1 with `stride_on_1x1`), and of the shortcut.
-        dilation: Rate of that 3x3.
-        next_dilation: Rate of the 3x3 after it; differs from `dilation` where a stride was taken out.
+        dilation: Rate of the first or only 3x3.
+        next_dilation: Rate of a basic unit's second 3x3; it differs from `dilation` where a stride was removed.
         stride_on_1x1: The first 1x1 of a bottleneck strides, as in Caffe.
     """
 
@@ -74,50 +75,51 @@ class Unit(nn.Module):
         return self.join(self.residual(features), features)
 
     def residual(self, features: Tensor) -> Tensor:
-        """Map (B, C, h, w) to what is added to the shortcut, (B, C', h / stride, w / stride)."""
+        """Map (B, C, h, w) to the residual (B, C', h / stride, w / stride), which is added to the shortcut."""
         residual: Tensor = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(features)))))
         if self.bottleneck:
             residual = self.bn3(self.conv3(self.relu(residual)))
         return residual
 
     def join(self, residual: Tensor, features: Tensor) -> Tensor:
-        """Add the residual and the shortcut of the features (B, C, h, w) that went into the unit."""
+        """Add the residual to the shortcut of the unit's input features (B, C, h, w)."""
         shortcut = features if self.downsample is None else self.downsample(features)
         joined: Tensor = self.relu(residual + shortcut)
         return joined
 
 
 class ResNet(nn.Module):
-    """ResNet trunk that returns low-level and last features.
+    """A ResNet trunk that returns low-level and last features.
 
     Where a block would stride past `output_stride`, its stride becomes 1 and the convolutions after it use a larger
-    rate, so that the features at a smaller output stride, subsampled, equal those at a larger one with the same
-    weights. The names of the parameters are torchvision's (and, for the three 3x3 stem, timm's), so ImageNet weights
-    load as they are.
+    rate. With the same weights, the features at a smaller output stride, subsampled, therefore equal those at a larger
+    one. The names of the parameters are torchvision's (and, for the stem of three 3x3, timm's), so that ImageNet
+    weights load without changes.
 
     Args:
         depth: Number of layers: 18, 34, 50 or 101.
-        output_stride: Image side over side of the last features: 8, 16, 32, and on to 2 ** (num_blocks + 1).
+        output_stride: Side of the image divided by the side of the last features: 8, 16, 32, and so on up to
+            2 ** (num_blocks + 1).
         multi_grid: Unit rates of block4 and the blocks after it, in turn; each multiplies the block's rate (v3, section
             3.2.1).
         stem: First convolutions: "conv7x7" (the paper's text), or "three_conv3x3" of 64, 64, 128 channels (the
             released "beta" ResNets).
-        stride_unit: Unit of a block that strides. "first": the first unit of block2 and up, where torchvision and timm
-            have it; when such a unit loses its stride, its own 3x3 keeps the rate of the block before, as in training
-            on ImageNet. "last": the last unit of every block but the last, as in the released TensorFlow models; the
-            rates of block4 are then (2, 4, 8) at output stride 16 with multi_grid (1, 2, 4). "first_1x1": the first
-            unit, on its 1x1, and pooling with ceil sizes, as in Caffe and v2. "first_dilated": as "first", but the 3x3
-            that loses its stride uses the larger rate already, as in segmentation-models-pytorch; features at two
-            output strides do not agree then.
+        stride_unit: Unit that strides in a block. "first": the first unit of block2 and up, as in torchvision and timm.
+            If such a unit loses its stride, its own 3x3 keeps the rate of the block before, as in training on ImageNet.
+            "last": the last unit of every block but the last, as in the released TensorFlow models. The rates of block4
+            are then (2, 4, 8) at output stride 16 with multi_grid (1, 2, 4). "first_1x1": the first unit, on its 1x1,
+            and pooling with ceil sizes, as in Caffe and v2. "first_dilated": the same unit as "first", but the 3x3 that
+            loses its stride already uses the larger rate, as in segmentation-models-pytorch. Features at two output
+            strides then do not agree.
         num_blocks: Number of blocks, 4 to 7; block5 to block7 are copies of block4 in cascade (v3, section 3.2).
-        low_level_features: Low-level features. "block": the last ones of block1 at stride 4 and of block2 at stride 8.
-            "conv3": in the last unit but one of these blocks, what conv3 adds to the shortcut, as in the TensorFlow
-            release (feature_extractor.py: block1/unit_2 and block2/unit_3); bottlenecks only.
-        pretrained: ImageNet weights are loaded (torchvision's, or timm's resnet101s and its like for the three 3x3
-            stem); blocks after block4 start at random. These weights stride in the 3x3 of a block's first unit.
+        low_level_features: Low-level features. "block": the last features of block1 at stride 4 and of block2 at stride
+            8. "conv3": the residual that conv3 adds to the shortcut in the last unit but one of these blocks, as in the
+            TensorFlow release (feature_extractor.py: block1/unit_2 and block2/unit_3); bottlenecks only.
+        pretrained: ImageNet weights are loaded: torchvision's, or timm's (such as resnet101s) for the stem of three
+            3x3. Blocks after block4 start at random. These weights stride in the 3x3 of a block's first unit.
 
     Raises:
-        ValueError: A setting cannot work, or the ImageNet weights were trained with other strides.
+        ValueError: A setting is invalid, or the ImageNet weights were trained with other strides.
     """
 
     def __init__(
@@ -157,6 +159,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         if pretrained:
             state = imagenet_state_dict(f"resnet{depth}" if stem == "conv7x7" else f"timm/resnet{depth}s")
+            # ImageNet networks end with block4, so the blocks of the cascade keep their random weights.
             new = {key: value for key, value in self.state_dict().items() if key.startswith(CASCADE)}
             self.load_state_dict(state | new)
 
@@ -219,7 +222,7 @@ class ResNet(nn.Module):
                     stride = 2
                     self.stride *= 2
                 else:
-                    self.rate *= 2  # after the convolution that lost its stride, in this unit and the following ones
+                    self.rate *= 2  # for the convolutions after the one that lost its stride
                     if self.stride_unit in ("first_1x1", "first_dilated"):
                         rate = self.rate
             grid = multi_grid[unit % len(multi_grid)]

@@ -1,6 +1,7 @@
 """VGG-16 as DeepLab v1 and v2 use it: convolutional, output stride 8, atrous convolution in conv5.
 
-Simonyan and Zisserman, arXiv:1409.1556; as a trunk, arXiv:1412.7062, section 3.1.
+The network is that of Simonyan and Zisserman, arXiv:1409.1556; its use as a trunk is that of arXiv:1412.7062, section
+3.1.
 """
 
 from collections.abc import Iterable
@@ -18,14 +19,14 @@ SLICE = 512  # output channels of one convolution on the CPU
 
 
 class VGG16(nn.Module):
-    """VGG-16 trunk, conv1_1 to pool5, that returns its poolings; the parameters are named as torchvision's `features`.
+    """A VGG-16 trunk from conv1_1 to pool5 that also returns pool1 to pool4; parameters have torchvision's names.
 
-    All poolings have Caffe's ceil sizes; pool4 and pool5 do not stride, and conv5 has rate 2 instead of the stride that
-    pool4 lost. With poolings of 3x3 a side of 321 becomes 161, 81, 41, and position i of the last map lies over pixel
-    8i. With poolings of 2x2 a side of 306 becomes 154, 78, 40 and, by pool4, 39; position i lies over pixel 8i + 1.
+    All poolings have Caffe's ceil sizes. pool4 and pool5 do not stride; conv5 has rate 2 in place of the stride that
+    pool4 lost. With poolings of 3x3, a side of 321 becomes 161, 81, 41, and position i of the last map lies over pixel
+    8i. With poolings of 2x2, a side of 306 becomes 154, 78, 40 and, by pool4, 39; position i lies over pixel 8i + 1.
 
     Args:
-        pool5a: The trunk ends in a 3x3 average pooling, as in the release's LargeFOV models only.
+        pool5a: The trunk ends in a 3x3 average pooling, as only in the release's LargeFOV models.
         pool_size: Side of pool1 to pool4, 3 or 2. The release's 4x4 model has 2, its other models have 3; pool5 is 3x3
             in all of them.
     """
@@ -54,15 +55,16 @@ class VGG16(nn.Module):
         initialize(self)
 
     def forward(self, images: Tensor, pad_pool4: bool = False) -> tuple[list[Tensor], Tensor]:
-        """Map images (B, 3, H, W) to pool1 to pool4, of strides 2, 4, 8, 8, and the last features (B, 512, h, w).
+        """Map images (B, 3, H, W) to pool1 to pool4 at strides 2, 4, 8 and 8, and the last features (B, 512, h, w).
 
-        With `pad_pool4` a row of zeros surrounds the input of pool4, as in the release's 4x4 model at test time.
+        With `pad_pool4`, the input of pool4 is padded by one zero on all sides, as in the release's 4x4 model at test
+        time.
         """
         pools: list[Tensor] = []
         features = images
         for layer in self.features:
             if isinstance(layer, nn.MaxPool2d) and len(pools) == 3 and pad_pool4:
-                features = F.pad(features, (1, 1, 1, 1))  # after a ReLU, zeros never win over a value
+                features = F.pad(features, (1, 1, 1, 1))  # max pooling after a ReLU ignores zeros
             features = layer(features)
             if isinstance(layer, nn.MaxPool2d):
                 pools.append(features)
@@ -70,9 +72,10 @@ class VGG16(nn.Module):
 
 
 class SlicedConv2d(nn.Conv2d):
-    """A convolution that the CPU computes in slices of its output channels; with a bias, without groups.
+    """A convolution with a bias and without groups that the CPU computes in slices of its output channels.
 
-    On the CPU, oneDNN takes minutes for the gradient of a weight as large as the 7x7 fc6's; in slices it takes seconds.
+    On the CPU, oneDNN takes minutes for the gradient of a weight as large as that of a 7x7 fc6; in slices it takes
+    seconds.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -90,10 +93,10 @@ class ConvolutionalFC(nn.Sequential):
     Args:
         kernel_size: Side of fc6's kernel.
         rate: Atrous rate of fc6.
-        channels: Channels of both: 4096 as on ImageNet, 1024 in LargeFOV.
+        channels: Number of channels of fc6 and fc7: 4096 as on ImageNet, 1024 in LargeFOV.
 
     Raises:
-        ValueError: The channels do not divide 4096, or fc6 cannot be with this kernel and rate.
+        ValueError: The number of channels does not divide 4096, or fc6 is not possible with this kernel and rate.
     """
 
     def __init__(self, kernel_size: int, rate: int, channels: int) -> None:
@@ -110,7 +113,7 @@ class ConvolutionalFC(nn.Sequential):
         initialize(self)
 
     def load_imagenet(self, state: dict[str, Tensor]) -> None:
-        """Load fc6 and fc7 from torchvision's VGG-16, thinned out in space and channels (v1, section 3.2)."""
+        """Load fc6 and fc7 from torchvision's VGG-16, subsampled in space and channels (v1, section 3.2)."""
         fc6, fc7 = self[0], self[3]
         assert isinstance(fc6, nn.Conv2d)
         assert isinstance(fc7, nn.Conv2d)
@@ -127,15 +130,16 @@ class ConvolutionalFC(nn.Sequential):
 def decimate_kernels(kernels: Tensor, channels: int, side: int) -> Tensor:
     """Keep evenly spaced filters and positions of kernels (C, C', 7, 7), to (channels, C', side, side).
 
-    The papers keep a random quarter of the filters; hidden units have no order, so evenly spaced ones are as random.
-    A side of 7 keeps every position, 4 every second and 3 every third; other sides keep the nearest ones.
+    The papers keep a random quarter of the filters. Hidden units have no order, so that evenly spaced ones are as good
+    as random ones. A side of 7 keeps every position, 4 every second and 3 every third; other sides keep the positions
+    nearest to an even spacing.
     """
     positions = [round(index * (kernels.shape[-1] - 1) / (side - 1)) for index in range(side)]
     return kernels[:: len(kernels) // channels][:, :, positions][..., positions]
 
 
 def decimate_fc7(weight: Tensor, channels: int) -> Tensor:
-    """Keep the rows and columns of a linear layer (C, C) for the channels that stay, to (channels, channels, 1, 1)."""
+    """Keep the rows and columns of a linear layer (C, C) for the kept channels, to (channels, channels, 1, 1)."""
     step = len(weight) // channels
     return weight[::step, ::step, None, None]
 
@@ -150,7 +154,7 @@ def initialize(layer: nn.Module) -> None:
 
 
 def load_imagenet(trunk: VGG16, heads: Iterable[nn.Module]) -> None:
-    """Load torchvision's ImageNet weights into a trunk and every fc6-fc7 that stands on it."""
+    """Load torchvision's ImageNet weights into a trunk and into every pair of fc6 and fc7 on top of it."""
     state = imagenet_state_dict("vgg16")
     trunk.load_state_dict({key: value for key, value in state.items() if key.startswith("features.")})
     for head in heads:

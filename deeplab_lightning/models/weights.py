@@ -1,7 +1,7 @@
-"""Segmentation checkpoints published elsewhere, as networks of this package that give the same logits.
+"""Conversion of published segmentation checkpoints to networks of this package that give the same logits.
 
-Each function takes the source's state dictionary, renames its tensors and returns the network in evaluation mode. It
-raises an error that lists the tensors left over on either side.
+Each function takes the source's state dictionary, renames its tensors and returns the network in evaluation mode. If
+tensors are left over on either side, the error lists them.
 """
 
 import re
@@ -19,7 +19,7 @@ from deeplab_lightning.models.resnet import RESNETS
 StateDict = Mapping[str, Tensor]
 Network = TypeVar("Network", bound=SegmentationNetwork)
 
-# The ASPP of torchvision and segmentation-models-pytorch: (pattern, replacement); the first that fits is applied.
+# The ASPP of torchvision and segmentation-models-pytorch: (pattern, replacement); the first matching one is applied.
 ASPP = [
     (r"\.convs\.4\.1\.", ".branches.4.conv."),
     (r"\.convs\.4\.2\.", ".branches.4.bn."),
@@ -64,7 +64,7 @@ def from_torchvision(
         state_dict: Tensors of that model, for example `DeepLabV3_ResNet50_Weights.DEFAULT.get_state_dict()`.
 
     Raises:
-        ValueError: No such model is known, or tensors are left over or missing.
+        ValueError: The model is unknown, or tensors are left over or missing.
     """
     if name not in ("deeplabv3_resnet50", "deeplabv3_resnet101", "deeplabv3_mobilenet_v3_large"):
         raise ValueError(f"torchvision has no DeepLabv3 named {name!r}")
@@ -98,14 +98,15 @@ def from_smp(
     """Convert a network of segmentation-models-pytorch.
 
     Args:
-        architecture: Name of its class there.
-        encoder: Its `encoder_name`.
-        state_dict: Its tensors.
-        output_stride: Its `encoder_output_stride`; smp's default (8 for DeepLabV3, 16 for DeepLabV3Plus) if not given.
-        atrous_rates: Its `decoder_atrous_rates`.
+        architecture: Name of the network's class in segmentation-models-pytorch.
+        encoder: The network's `encoder_name`.
+        state_dict: The network's tensors.
+        output_stride: The network's `encoder_output_stride`; if not given, the default of segmentation-models-pytorch
+            (8 for DeepLabV3, 16 for DeepLabV3Plus).
+        atrous_rates: The network's `decoder_atrous_rates`.
 
     Raises:
-        ValueError: No such class is known, or tensors are left over or missing.
+        ValueError: The class is unknown, or tensors are left over or missing.
     """
     own = encoder in RESNETS
     num_classes = _num_classes(state_dict, "segmentation_head.0.weight")
@@ -135,14 +136,14 @@ def from_kazuto1011(
 ) -> DeepLabV2:
     """Convert the ResNet-101 DeepLab v2 of kazuto1011/deeplab-pytorch.
 
-    Its inputs are BGR in 0..255 minus the mean (the "caffe" normalization).
+    The network takes BGR images in 0..255 minus the mean (the "caffe" normalisation).
 
     Args:
-        name: Name of the model with or without multi-scale inputs.
-        state_dict: Its tensors; the multi-scale one has "base." before every name.
+        name: Name of the model; "_msc" has multi-scale inputs.
+        state_dict: Tensors of the model; every name begins with "base." if the model has multi-scale inputs.
 
     Raises:
-        ValueError: No such model is known, or tensors are left over or missing.
+        ValueError: The model is unknown, or tensors are left over or missing.
     """
     if name not in ("deeplabv2_resnet101", "deeplabv2_resnet101_msc"):
         raise ValueError(f"kazuto1011/deeplab-pytorch has no model named {name!r}")
@@ -166,12 +167,12 @@ def _kazuto1011_unit(match: re.Match[str]) -> str:
 
 def _num_classes(state_dict: StateDict, key: str) -> int:
     if key not in state_dict:
-        raise ValueError(f"the state dictionary has no tensor {key}, which would tell the number of classes")
+        raise ValueError(f"the state dictionary has no tensor {key}, which gives the number of classes")
     return len(state_dict[key])
 
 
 def _rename(state_dict: StateDict, rules: Sequence[tuple[str, object]]) -> StateDict:
-    """Apply to each key the first rule that fits it."""
+    """Rename each key by the first rule that matches it."""
     return {_renamed(key, rules): value for key, value in state_dict.items()}
 
 

@@ -18,11 +18,11 @@ LAST_CHANNELS = (1536, 1536, 2048)
 
 
 class SeparableConv(nn.Module):
-    """Depthwise 3x3, BN, then pointwise 1x1, BN; a ReLU follows either of them if asked.
+    """A depthwise 3x3 and a pointwise 1x1 convolution, each with BN and, on request, a ReLU.
 
     Args:
-        in_channels: C of the input.
-        out_channels: C of the output.
+        in_channels: Number of channels of the input.
+        out_channels: Number of channels of the output.
         stride: Stride of the depthwise convolution.
         rate: Atrous rate of the depthwise convolution.
         relu_after_depthwise: A ReLU follows the depthwise convolution's BN.
@@ -65,14 +65,15 @@ class ConvNorm(nn.Module):
 
 
 class XceptionModule(nn.Module):
-    """Three separable convolutions, the stride on the third, and a shortcut, projected in some (Figure 4).
+    """Three separable convolutions, the third with the stride, and a shortcut, which some modules project (Figure 4).
 
-    Entry, middle and the first exit module have a ReLU before each separable convolution and none inside, as the
-    release has them. The last module ("exit2") has no shortcut, and its ReLUs after each convolution instead.
+    The modules of the entry flow, of the middle flow and the first of the exit flow have a ReLU before each separable
+    convolution and none inside it, as in the release. The last module ("exit2") has no shortcut, and its ReLUs follow
+    each convolution instead.
 
     Args:
-        in_channels: C of the input.
-        channels: Channels of the three convolutions.
+        in_channels: Number of channels of the input.
+        channels: Numbers of channels of the three convolutions.
         stride: Stride of the third convolution and of the shortcut.
         rate: Atrous rate of the three convolutions.
         project: The shortcut is a 1x1 convolution.
@@ -96,8 +97,8 @@ class XceptionModule(nn.Module):
         self.stack = nn.Sequential()
         for number in range(1, 4):
             if not last:
-                # In place only the second: the first one's input is the shortcut's too, the third one's the low-level
-                # features
+                # Only the second ReLU may work in place: the first one's input is also that of the shortcut, and the
+                # third one's input is returned as the low-level features.
                 self.stack.add_module(f"act{number}", nn.ReLU(inplace=number == 2))
             conv = SeparableConv(
                 in_channels if number == 1 else channels[number - 2],
@@ -121,21 +122,22 @@ class XceptionModule(nn.Module):
 
 
 class Xception(nn.Module):
-    """Aligned Xception that returns low-level and last features; parameters are named as timm's.
+    """An aligned Xception that returns low-level and last features; the parameters have timm's names.
 
-    Where a module would stride past `output_stride` it runs with stride 1 at the current rate, and what follows at a
-    larger one. The low-level features are the second separable convolution's, normalised, before ReLU and stride, of
-    the module that strides away from them: 256 channels at stride 4, 728 at stride 8.
+    Where a module would stride past `output_stride`, it runs with stride 1 at the current rate, and the modules after
+    it use a larger rate. The low-level features at a stride come from the module that strides on from there: the output
+    of its second separable convolution, normalised, before ReLU and stride. They have 256 channels at stride 4 and 728
+    at stride 8.
 
     Args:
         depth: Number of layers: 41, 65 or 71.
-        output_stride: Image side over side of the last features: 8, 16 or 32.
-        relu_after_depthwise: A ReLU follows every depthwise convolution, as the paper's text says; the release, and
-            with it the ImageNet weights, has it in the last module only.
-        pretrained: ImageNet weights are loaded (timm's, which are the release's).
+        output_stride: Side of the image divided by the side of the last features: 8, 16 or 32.
+        relu_after_depthwise: A ReLU follows every depthwise convolution, as the paper's text says. In the release, and
+            therefore in the ImageNet weights, only the last module has it.
+        pretrained: ImageNet weights are loaded from timm, which has those of the release.
 
     Raises:
-        ValueError: The depth or the output stride is none of these.
+        ValueError: The depth or the output stride has none of these values.
     """
 
     def __init__(
@@ -149,7 +151,7 @@ class Xception(nn.Module):
         self.output_stride, self.relu_after_depthwise = output_stride, relu_after_depthwise
         self.stem = nn.Sequential(ConvNorm(3, 32, 3, 2, relu=True), ConvNorm(32, 64, 3, 1, relu=True))
         entry, strides, num_middle = FLOWS[depth]
-        # The modules that stride away from stride 4 and from stride 8, whether or not they keep that stride
+        # The modules that stride on from stride 4 and from stride 8, whether or not they keep their own stride here.
         self.low_level = {4: strides.index(2, 1), 8: len(strides) - 1}
         self.low_level_channels = {stride: entry[index] for stride, index in self.low_level.items()}
         plan = [((width,) * 3, stride) for width, stride in zip(entry, strides, strict=True)]

@@ -1,4 +1,4 @@
-"""The training, evaluation and prediction steps, written once for every DeepLab."""
+"""The training, evaluation and prediction steps that all DeepLab modules share."""
 
 import time
 from collections.abc import Sequence
@@ -29,46 +29,46 @@ from deeplab_lightning.scores import ScoreName
 
 
 class SegmentationModule(ReloadableModule):
-    """Base of the DeepLab modules: a subclass implements `configure_network` and has no `__init__` of its own.
+    """The base of the DeepLab modules; a subclass implements `configure_network` and has no `__init__` of its own.
 
     Args:
-        num_classes: Number of classes K, background included; from the command line it follows from the data.
-        class_names: Names by which IoUs are logged; from the command line they follow from the data.
+        num_classes: Number of classes K, background included; on the command line it follows from the data.
+        class_names: Names under which IoUs are logged; on the command line they follow from the data.
         optimizer: Either "sgd" with momentum, or "adamw", which takes the momentum as its beta1.
         lr: Learning rate at the start.
         momentum: Momentum of the optimizer.
-        weight_decay: Decay of the weights of convolutions; depthwise ones, biases and batch norms have none.
+        weight_decay: Weight decay of convolutions; depthwise convolutions, biases and batch norms have none.
         bias_lr_multiplier: Factor on the learning rate of the biases of convolutions.
         lr_multipliers: Factor on the learning rate by part (backbone, aspp, decoder, classifier); 1 for the others.
-        poly_power: The rate falls as (1 - step / max_steps) ** poly_power; null with a step_size.
-        step_size: The rate falls to a tenth every so many steps instead (v1).
-        upsample_logits: The logits are compared at the labels' size (v3, section 4.1); if not, the labels are decimated
-            to the logits' grid (v1, v2).
+        poly_power: Power of the poly schedule, lr * (1 - step / max_steps) ** poly_power; null if step_size is set.
+        step_size: Number of steps after which the learning rate falls to a tenth, again and again (v1); null for poly.
+        upsample_logits: The loss is computed on logits upsampled to the labels' size (v3, section 4.1); if false, the
+            labels are decimated to the logits' grid (v1, v2).
         frozen: Names of the parts that do not train ("backbone", "classifier.0"), batch norm statistics included.
-        freeze_batch_norm: Every batch norm stays as it is: statistics, scale and shift (v2; v3's second stage).
-        batch_norm_momentum: Share of one batch in the running statistics: 1 minus TensorFlow's decay.
-        crf_rnn: A dense CRF refines the logits as layers, trained on the refined logits' loss (CRF as RNN).
+        freeze_batch_norm: Every batch norm keeps its statistics, scale and shift (v2; v3's second stage).
+        batch_norm_momentum: Weight of one batch in the running statistics: 1 minus TensorFlow's decay.
+        crf_rnn: A dense CRF follows the network as layers, trained by the loss of the refined logits (CRF as RNN).
         crf_normalization: Normalisation of the CRF's messages: "after" filtering, or "symmetric". A checkpoint keeps
-            the one that it was trained with.
-        start_from: Checkpoint of a run whose weights are the start; a classifier of other classes starts anew.
-        normalization: What the pretrained backbone was trained on: "imagenet" (RGB in 0..1, less the mean, over the
-            deviation: torchvision, timm's ResNets), "caffe" (BGR in 0..255 less the mean: the papers' v1 and v2) or
-            "inception" (RGB in -1..1: Xception, MobileNet and "beta" ResNets of the TensorFlow release). The data
-            follow it.
-        class_weights: Weight of each class's pixels in the loss; equal when not given.
+            the normalisation with which it was trained.
+        start_from: Checkpoint from whose weights training starts; a classifier of other classes is initialised anew.
+        normalization: Normalisation of the images that the pretrained backbone expects: "imagenet" (RGB in 0..1, minus
+            the mean, divided by the standard deviation: torchvision, timm's ResNets), "caffe" (BGR in 0..255 minus the
+            mean: the papers' v1 and v2) or "inception" (RGB in -1..1: Xception, MobileNet and "beta" ResNets of the
+            TensorFlow release). On the command line the data take it over.
+        class_weights: Weight of each class's pixels in the loss; all are equal if not given.
         scales: Scales of the images at evaluation, over which probabilities are averaged.
-        flip: Every scale runs mirrored as well at evaluation.
+        flip: Evaluation runs every scale on the mirrored image as well.
         trimap_width: Width in pixels of the band along void borders in which mIoU is logged as well.
         network: Arguments of the network; see the class that `configure_network` returns.
 
     Raises:
-        ValueError: A setting cannot work, alone or with another.
+        ValueError: A setting is invalid, alone or together with another.
     """
 
     network: SegmentationNetwork
     class_weights: Tensor | None
     refiner: Refiner | None = None
-    """The CRF that evaluation steps refine their predictions by; `CRFEvaluation` sets it for each evaluation."""
+    """The CRF with which evaluation steps refine their predictions; `CRFEvaluation` sets it for each evaluation."""
 
     def __init__(
         self,
@@ -119,34 +119,34 @@ class SegmentationModule(ReloadableModule):
         self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
         self.scores = SegmentationScores(self.class_names, trimap_width)
         self.image_loss, self.image_seconds = ImageMean(), ImageMean()
-        self._take(self.configure_network(num_classes, **network), batch_norm_momentum)
+        self._set_network(self.configure_network(num_classes, **network), batch_norm_momentum)
 
     def configure_network(self, num_classes: int, **kwargs: Any) -> SegmentationNetwork:
-        """Build the network; the keywords are its own arguments, whose defaults and descriptions are said there."""
+        """Build the network from its own arguments, whose defaults and descriptions stand in the network's class."""
         raise NotImplementedError
 
-    def _take(self, network: SegmentationNetwork, batch_norm_momentum: float) -> None:
+    def _set_network(self, network: SegmentationNetwork, batch_norm_momentum: float) -> None:
         self.network = network
         set_momentum(network, batch_norm_momentum)
         freeze(network, self.frozen, self.freeze_batch_norm)
-        self.train()  # once more, for the frozen batch norms: Lightning keeps the mode that it finds
+        self.train()  # puts frozen batch norms into evaluation mode; Lightning keeps the mode that it finds
         self.weights_origin = UNTRAINED
         if self.start_from is not None:
             self.weights_origin = load_start(network, self.start_from, self.hparams)
 
     def train(self, mode: bool = True) -> Self:
-        """Enter training mode, frozen batch norms excepted."""
+        """Enter training mode, except for frozen batch norms."""
         super().train(mode)
         for layer in frozen_norms(self.network, self.frozen, self.freeze_batch_norm):
             layer.eval()
         return self
 
     def setup(self, stage: str) -> None:
-        """Lay the weights out channels last, which convolutions in bfloat16 and float16 are fastest with."""
+        """Store the weights channels last, with which convolutions in bfloat16 and float16 are fastest."""
         self.network.to(memory_format=torch.channels_last)
 
     def on_train_start(self) -> None:
-        """Warn where batch norm trains on too few images or for too few steps; many failed trainings begin so."""
+        """Warn if batch norm trains on too few images or for too few steps, a frequent cause of failed trainings."""
         warn_of_batch_norm(self.network, self.trainer, starts_anew=self.start_from is None)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ class SegmentationModule(ReloadableModule):
         return logits
 
     def training_loss(self, images: Tensor, target: Tensor) -> Tensor:
-        """Return the cross entropy of crops (B, 3, H, W) and masks (B, H, W), a mean over all processes' pixels."""
+        """Return the cross entropy of crops (B, 3, H, W) and masks (B, H, W), averaged over all processes' pixels."""
         if self.upsample_logits:
             return cross_entropy(self(images), target, self.class_weights, mean_over_ranks)
         logits = self.network.forward_features(images)
@@ -163,7 +163,7 @@ class SegmentationModule(ReloadableModule):
         return cross_entropy(logits, grid, self.class_weights, mean_over_ranks)
 
     def refine(self, logits: Tensor, images: Tensor) -> Tensor:
-        """Refine logits (B, K, H, W) by `crf_rnn`, which sees the pixels of the normalised images (B, 3, H, W)."""
+        """Refine logits (B, K, H, W) by `crf_rnn`, which reads the colours of the normalised images (B, 3, H, W)."""
         if self.crf is None:
             return logits
         transform = self.trainer.datamodule.eval_transform  # type: ignore[attr-defined]
@@ -172,7 +172,7 @@ class SegmentationModule(ReloadableModule):
         return refined
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Return the loss of one batch of crops; that of the batch over all processes is logged."""
+        """Return the loss of one batch of crops, and log its mean over all processes."""
         images, target = batch["image"], batch["mask"]
         if self.crf is None:
             loss = self.training_loss(images, target)
@@ -182,7 +182,7 @@ class SegmentationModule(ReloadableModule):
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Outputs:
-        """Score one batch of whole images; a split's loss is the mean over its images of the loss of each."""
+        """Score one batch of whole images; the loss of a split is the mean of the losses of its images."""
         start = self._clock()
         logits = self.evaluation_logits(batch["image"], batch["mask"].shape[-2:])
         self.image_seconds.update((self._clock() - start) / len(logits), len(logits))
@@ -197,7 +197,7 @@ class SegmentationModule(ReloadableModule):
         return self.validation_step(batch, batch_idx)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Prediction:
-        """The logits (B, K, H, W) of one batch of whole images, refined where a CRF refines."""
+        """Return the logits (B, K, H, W) of one batch of whole images, and their refinement if there is a refiner."""
         return self.prediction(self.evaluation_logits(batch["image"], batch["mask"].shape[-2:]), batch)
 
     def prediction(self, logits: Tensor, batch: dict[str, Any]) -> Prediction:
@@ -209,11 +209,11 @@ class SegmentationModule(ReloadableModule):
         return {"logits": logits, "refinement": self.refiner(images, logits, batch["image_id"])}
 
     def evaluation_logits(self, images: Tensor, size: Sequence[int] | None = None) -> Tensor:
-        """Logits (B, K, *size) of whole images with this module's evaluation scales and flip.
+        """Return the logits (B, K, *size) of whole images at this module's evaluation scales and flip.
 
         Args:
-            images: (B, 3, H, W), normalised, maybe padded at the right and the bottom.
-            size: Size of the images without the data's padding, which `crf_rnn` does not see; their own by default.
+            images: Normalised images (B, 3, H, W), which may be padded at the right and the bottom.
+            size: Size of the images without the padding, which `crf_rnn` must not see; their own size if not given.
         """
         logits = multi_scale_logits(
             self.network, images, self.scales, flip=self.flip, align_corners=self.network.align_corners
@@ -227,7 +227,7 @@ class SegmentationModule(ReloadableModule):
         return time.perf_counter()
 
     def on_validation_epoch_start(self) -> None:
-        """Start the scores anew."""
+        """Reset the scores."""
         for metric in (self.scores, self.image_loss, self.image_seconds):
             metric.reset()
 
@@ -249,7 +249,7 @@ class SegmentationModule(ReloadableModule):
             self.log(str(name), value, sync_dist=True)
 
     def evaluation_identity(self, split: str) -> EvaluationIdentity:
-        """How the scores last logged for "val" or "test" were measured."""
+        """Return how the scores last logged for "val" or "test" were measured."""
         return EvaluationIdentity(
             **self.trainer.datamodule.identity(split),  # type: ignore[attr-defined]
             num_images=self.scores.num_images,
@@ -263,24 +263,24 @@ class SegmentationModule(ReloadableModule):
         )
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Group every parameter that trains, each once, by part and kind; see `Optimization.parameter_groups`."""
+        """Group the parameters that train by part and kind; see `Optimization.parameter_groups`."""
         return self.optimization.parameter_groups(self._parts())
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimizer, and the schedule to step after every step of it."""
+        """Build the optimizer, and the schedule that follows each of its steps."""
         return self.optimization.configure(self._parts(), self.trainer.estimated_stepping_batches)
 
     def _parts(self) -> dict[str, nn.Module]:
         return dict(self.network.named_children()) | ({} if self.crf is None else {"crf": self.crf})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember where the weights come from.
+        """Check that the checkpoint fits, and remember where the weights come from.
 
         Raises:
             ValueError: The checkpoint holds other classes or another network.
         """
         check_fits(checkpoint, self)
         self.weights_origin = f"of step {checkpoint['global_step']}"
-        if self.crf is not None:  # checkpoints from before this setting were trained with the symmetric one
+        if self.crf is not None:  # checkpoints that lack the setting were trained with the symmetric normalisation
             trained_with = checkpoint["hyper_parameters"].get("crf_normalization", "symmetric")
             self.crf.normalization = self.hparams["crf_normalization"] = trained_with

@@ -1,4 +1,4 @@
-"""Warnings of batch norm on too few images, and of running statistics that cannot settle."""
+"""Warnings about batch norm on too few images, and about running statistics that cannot settle."""
 
 from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
@@ -6,17 +6,17 @@ from torch import nn
 
 from deeplab_lightning.models.batch_norm import batch_norms
 
-MIN_IMAGES = 12  # the least that the TensorFlow release's train.py recommends
-MAX_START = 0.05  # share of the starting statistics that may be left at the end
+MIN_IMAGES = 12  # the smallest batch that the TensorFlow release's train.py recommends
+MAX_START = 0.05  # largest acceptable share of the initial statistics at the end of the training
 
 
 def warn_of_batch_norm(network: nn.Module, trainer: Trainer, starts_anew: bool) -> None:
-    """Give both warnings as a training starts.
+    """Give both warnings at the start of a training.
 
     Args:
         network: The network in training mode.
         trainer: The trainer, with the batch size and the number of steps.
-        starts_anew: No weights of another run are the start; theirs come with statistics that have settled.
+        starts_anew: The training does not start from the weights of another run, whose statistics have settled.
     """
     if starts_anew:
         warn_of_slow_statistics(network, trainer.estimated_stepping_batches * trainer.accumulate_grad_batches)
@@ -30,11 +30,11 @@ def training_batch_norms(network: nn.Module) -> list[nn.Module]:
 
 
 def warn_of_small_batches(network: nn.Module, batch_size: int, world_size: int) -> None:
-    """Warn where a batch norm that trains sees fewer than 12 images at a time.
+    """Warn if a batch norm that trains sees fewer than 12 images at a time.
 
     Args:
         network: The network in training mode; frozen batch norms are in evaluation mode.
-        batch_size: Number of images of a step, over all processes.
+        batch_size: Number of images per step over all processes.
         world_size: Number of processes; each normalises over its own images unless batch norm is synchronised.
     """
     training = training_batch_norms(network)
@@ -50,7 +50,7 @@ def warn_of_small_batches(network: nn.Module, batch_size: int, world_size: int) 
 
 
 def warn_of_slow_statistics(network: nn.Module, batches: float) -> None:
-    """Warn where the running statistics of a batch norm that trains will still hold much of their start at the end.
+    """Warn if a batch norm's running statistics will still depend on their initial values at the end of the training.
 
     Args:
         network: The network in training mode; frozen batch norms are in evaluation mode.
@@ -61,6 +61,6 @@ def warn_of_slow_statistics(network: nn.Module, batches: float) -> None:
     if start > MAX_START:
         rank_zero_warn(
             f"after {batches:.0f} batches with batch_norm_momentum {momentum:g}, {start:.0%} of batch norm's running "
-            "statistics are still those of its start, and scores suffer; raise model.batch_norm_momentum "
-            "(0.1 suits short trainings) or train for longer"
+            "statistics still come from their initial values, which lowers the scores; raise "
+            "model.batch_norm_momentum (0.1 suits short trainings) or train for longer"
         )

@@ -1,4 +1,4 @@
-"""Checks of a module's settings against each other, as the module is built."""
+"""Checks of a module's settings against each other when the module is built."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,14 @@ from deeplab_lightning.crf.settings import Normalization
 
 
 def check_lengths(num_classes: int, **settings: Sequence[object] | None) -> None:
-    """Refuse settings that hold one value a class where their number is another.
+    """Refuse settings that should hold one value per class and hold another number.
 
     Args:
         num_classes: Number of classes.
-        settings: The values by the name of the setting; None where it is not set.
+        settings: Values of each setting by its name; None if it is not set.
 
     Raises:
-        ValueError: The numbers differ.
+        ValueError: A setting has another number of values than there are classes.
     """
     for name, values in settings.items():
         if values is not None and len(values) != num_classes:
@@ -23,16 +23,16 @@ def check_lengths(num_classes: int, **settings: Sequence[object] | None) -> None
 def check_evaluation(
     scales: Sequence[float], crf_rnn: bool, crf_normalization: Normalization, upsample_logits: bool
 ) -> None:
-    """Refuse scales that cannot be, and a CRF as layers that cannot run or a setting of it that would do nothing.
+    """Refuse invalid scales, a CRF-RNN that cannot run, and a setting of the CRF-RNN without one.
 
     The arguments are those of `SegmentationModule`.
 
     Raises:
-        ValueError: A setting cannot work.
+        ValueError: A setting is invalid or has no effect.
     """
     if not scales or min(scales) <= 0:
         raise ValueError(f"scales must hold at least one scale, all above 0, got {tuple(scales)}")
     if crf_rnn and not upsample_logits:
         raise ValueError("crf_rnn refines logits at the images' size; set upsample_logits to true")
     if not crf_rnn and crf_normalization != "after":
-        raise ValueError(f"crf_normalization {crf_normalization!r} does nothing without crf_rnn; set that to true")
+        raise ValueError(f"crf_normalization {crf_normalization!r} has no effect without crf_rnn; set crf_rnn to true")

@@ -1,4 +1,4 @@
-"""DeepLabv3's cascade under Lightning."""
+"""DeepLabv3's cascade of blocks under Lightning."""
 
 from typing import Any
 

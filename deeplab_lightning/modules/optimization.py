@@ -1,4 +1,4 @@
-"""The optimizer, the learning rate and weight decay of each parameter, and the schedule of the rates."""
+"""The optimizer, the learning rate and weight decay of each parameter, and the schedule of the learning rates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from deeplab_lightning.schedules import poly, step_decay
 
 @dataclass(frozen=True)
 class Optimization:
-    """The settings of an optimizer and its schedule; `SegmentationModule` describes each.
+    """The settings of an optimizer and its schedule, which `SegmentationModule` describes.
 
     Raises:
         ValueError: The optimizer is unknown, or the schedule is not one of the two.
@@ -36,17 +36,17 @@ class Optimization:
             raise ValueError(f"optimizer must be 'sgd' or 'adamw', got {self.optimizer!r}")
         if (self.poly_power is None) == (self.step_size is None):
             given = f"got {self.poly_power} and {self.step_size}"
-            raise ValueError(f"set poly_power or step_size, the other null; {given}")
+            raise ValueError(f"set one of poly_power and step_size, and the other to null; {given}")
 
     def configure(self, parts: Mapping[str, nn.Module], max_steps: float) -> OptimizerLRScheduler:
-        """Build the optimizer, and the schedule to step after every step of it.
+        """Build the optimizer, and the schedule that follows each of its steps.
 
         Args:
             parts: The network's parts by name.
-            max_steps: The number of steps of the whole training, at whose end the poly schedule reaches 0.
+            max_steps: Number of steps of the whole training, after which the poly schedule reaches 0.
 
         Raises:
-            ValueError: See `parameter_groups`; or the poly schedule has no end.
+            ValueError: `parameter_groups` refuses the parts, or the poly schedule has no end.
         """
         groups = self.parameter_groups(parts)
         optimizer: Optimizer
@@ -64,7 +64,7 @@ class Optimization:
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def parameter_groups(self, parts: Mapping[str, nn.Module]) -> list[dict[str, Any]]:
-        """Group every parameter that trains, each once, by part and kind: weights, depthwise weights, biases, others.
+        """Group the parameters that train by part and kind: weights, depthwise weights, biases, others.
 
         Args:
             parts: The network's parts by name.
@@ -92,7 +92,7 @@ class Optimization:
 
 
 WEIGHTS, DEPTHWISE, BIASES, NORMS, CRF = "weights", "depthwise", "biases", "norms", "crf"
-"""The kinds of parameters. Only weights decay: the TensorFlow release leaves depthwise ones out (model.py)."""
+"""The kinds of parameters. Only weights decay; the TensorFlow release excludes depthwise ones (model.py)."""
 
 
 def _by_kind(part: nn.Module) -> dict[str, list[nn.Parameter]]:

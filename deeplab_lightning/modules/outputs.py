@@ -8,14 +8,14 @@ from deeplab_lightning.crf.refinement import RefinedImage
 
 
 class Prediction(TypedDict):
-    """The result of a prediction step: logits (B, K, H, W) at the images' size; where a CRF refines, what it makes."""
+    """The result of a prediction step: logits (B, K, H, W) at the images' size and, with a CRF, their refinement."""
 
     logits: Tensor
     refinement: NotRequired[list[RefinedImage]]
 
 
 class Outputs(Prediction):
-    """The result of an evaluation step: that of a prediction step, and the loss.
+    """The result of an evaluation step: that of a prediction step and the loss.
 
     A module with a step of its own returns `{"loss": loss, **self.prediction(logits, batch)}`.
     """

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def mean_over_ranks(value: Tensor) -> Tensor:
-    """Average a tensor over all processes, without gradient; with one process it is returned as it is."""
+    """Average a tensor over all processes, without gradient; a single process gets it back unchanged."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return value
     total = value.detach().clone()

@@ -1,4 +1,4 @@
-"""Weights of another run, as the start of a training or to go on with."""
+"""Loading the weights of another run to start a training, and checking those of a checkpoint to resume one."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -13,18 +13,19 @@ from deeplab_lightning.checkpoint_file import read_checkpoint
 
 PREFIX = "network."
 UNTRAINED = "random, not trained"
-"""The evaluation identity's word for weights of which at least a part was not trained."""
+"""The evaluation identity's description of weights that were not trained, or not all of them."""
 WIRING = {"stride_unit": "first_1x1", "low_level_features": "block", "pool_size": 3, "pool5a": True}
-"""Settings that change what weights mean but not their shapes, each with the value that older checkpoints, which lack
-the setting, were trained with."""
+"""Settings that change the meaning of weights but not their shapes, each with the value of older checkpoints, which
+lack the setting."""
 
 
 def load_start(network: nn.Module, path: str, hparams: Mapping[str, Any]) -> str:
-    """Load the weights of a run's checkpoint into a network that may have parts which that run did not have.
+    """Load the weights of a run's checkpoint into a network, which may have additional parts.
 
-    Every tensor of the checkpoint must fit, except a classifier of another number of classes, which starts anew; every
-    tensor of the backbone must be there. The names of what starts anew are logged. The poolings may differ, as those of
-    MSc differ from the model that it starts from; the unit of a ResNet that strides may not.
+    Every tensor of the checkpoint must fit, except those of a classifier with another number of classes, which keeps
+    its initial weights. The checkpoint must hold the whole backbone. The names of layers that keep their initial
+    weights are logged. The poolings may differ, because MSc's differ from those of the model from which it starts; the
+    unit that strides in a ResNet may not.
 
     Args:
         network: The network, whose weights are replaced.
@@ -32,17 +33,17 @@ def load_start(network: nn.Module, path: str, hparams: Mapping[str, Any]) -> str
         hparams: Hyperparameters of the network's module.
 
     Returns:
-        The origin of the weights in the words of the evaluation identity; UNTRAINED where a part starts anew.
+        The origin of the weights in the words of the evaluation identity; UNTRAINED if a part keeps initial weights.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file holds another network, or is damaged or no checkpoint.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file holds another network, or is damaged or not a checkpoint.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"start_from: {path}: no such checkpoint")
     checkpoint = read_checkpoint(path)
     if differing := _rewired(checkpoint.get("hyper_parameters"), hparams, ("stride_unit", "low_level_features")):
-        raise ValueError(f"start_from: {path} is of another network: {differing}")
+        raise ValueError(f"start_from: {path} holds another network: {differing}")
     tensors = {
         key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items() if key.startswith(PREFIX)
     }
@@ -52,12 +53,12 @@ def load_start(network: nn.Module, path: str, hparams: Mapping[str, Any]) -> str
     missing = [key for key in own if key not in fitting and key.startswith("backbone.")]
     if left or missing:
         raise ValueError(
-            f"start_from: {path} is of another network: {len(left)} of its tensors do not fit, "
+            f"start_from: {path} holds another network: {len(left)} of its tensors do not fit, "
             f"{len(missing)} of the backbone's are missing; the first is {(left + missing)[0]}"
         )
     network.load_state_dict(fitting, strict=False)
     new = sorted({key.rpartition(".")[0] for key in own if key not in fitting})
-    rank_zero_info(f"Started from {path}: {len(fitting)} tensors; anew: {', '.join(new) or 'nothing'}")
+    rank_zero_info(f"Started from {path}: {len(fitting)} tensors; newly initialised: {', '.join(new) or 'nothing'}")
     return UNTRAINED if new else f"of step {checkpoint['global_step']}"
 
 
@@ -78,7 +79,7 @@ def check_fits(checkpoint: Mapping[str, Any], module: LightningModule) -> None:
     if num_classes != own["num_classes"]:
         raise ValueError(f"{path} was trained for {num_classes} classes, but the data has {own['num_classes']}")
     if differing := _rewired(theirs, own, WIRING):
-        raise ValueError(f"{path} is of another network: {differing}; set them as it was trained")
+        raise ValueError(f"{path} holds another network: {differing}; set them as in its training")
     if shapes != own_shapes:
         wrong = [key for key in own_shapes | shapes if shapes.get(key) != own_shapes.get(key)]
         settings = [
@@ -87,20 +88,20 @@ def check_fits(checkpoint: Mapping[str, Any], module: LightningModule) -> None:
             if own.get(key) != theirs.get(key) and key not in ("pretrained", "start_from")
         ]
         raise ValueError(
-            f"{path} is of another network: {len(wrong)} tensors differ, the first is {wrong[0]}; "
+            f"{path} holds another network: {len(wrong)} tensors differ, the first is {wrong[0]}; "
             f"settings that differ: {'; '.join(settings) or 'none'}"
         )
 
 
 def _path_of_checkpoint(module: LightningModule) -> str:
-    """Name the file that the module's trainer loads, where it has one."""
-    with suppress(RuntimeError):  # a module that is not attached has no trainer
+    """Name the file that the module's trainer loads, if there is one."""
+    with suppress(RuntimeError):  # a module without a trainer raises
         return str(module.trainer.ckpt_path or "the checkpoint")
     return "the checkpoint"
 
 
 def _rewired(theirs: Mapping[str, Any] | None, own: Mapping[str, Any], names: Iterable[str]) -> str:
-    """Describe the settings of these names that differ between a checkpoint's hyperparameters and the module's own."""
+    """Describe those of the named settings that differ between a checkpoint's hyperparameters and the module's own."""
     if not theirs:
         return ""
     pairs = [(name, theirs.get(name, WIRING[name]), own[name]) for name in names if name in own]

@@ -1,1 +1,1 @@
-"""Weights that others have published, as networks of this package."""
+"""Import of weights that others have published."""

@@ -1,7 +1,7 @@
-"""Networks of the authors' Caffe releases of v1 and v2, from the layers of a caffemodel.
+"""Networks of the authors' Caffe releases of v1 and v2, built from the layers of a caffemodel.
 
-The networks take BGR images in 0..255 less the mean: the "caffe" normalisation. Names are those of the releases'
-prototxt files: fc8_voc12 and fc1_voc12_c0 end in the name of the data set.
+The networks take BGR images in 0..255 minus the mean (the "caffe" normalisation). The names of layers are those of the
+releases' prototxt files; fc8_voc12 and fc1_voc12_c0 contain the name of the data set.
 """
 
 import re
@@ -19,27 +19,27 @@ from deeplab_lightning.published.formats.caffe import Layer
 from deeplab_lightning.published.importing import Imported, fill
 
 VGG_INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
-"""Places of conv1_1 to conv5_3 in torchvision's VGG-16, whose names the trunk has."""
+"""The indices of conv1_1 to conv5_3 in torchvision's VGG-16, whose names the trunk has."""
 VGG_NAMES = tuple(
     f"conv{block}_{unit}" for block, units in enumerate((2, 2, 3, 3, 3), 1) for unit in range(1, units + 1)
 )
 MSC_SOURCES = ("data", "pool1", "pool2", "pool3", "pool4")
 INPUT_SCALES = (1.0, 0.75, 0.5)
 COPY = re.compile(r".*_res0?\d+(_.*)?")
-"""Layers of the v2 ResNet that repeat others for its two smaller input scales, with the same arrays."""
+"""The names of layers of the v2 ResNet that repeat others, with the same arrays, for its two smaller input scales."""
 
 Place = tuple[str, str]
 """A layer and the name of the module that takes its arrays."""
 
 
 def from_caffe(layers: Sequence[Layer]) -> Imported[SegmentationNetwork]:
-    """The segmentation network that has these layers, as released: logits as of its test.prototxt.
+    """Build the released segmentation network that has these layers; its logits are those of test.prototxt.
 
     Args:
-        layers: The layers, those without arrays included: the branches of MSc are found by what they read.
+        layers: All layers, including those without arrays, because the inputs of layers identify the branches of MSc.
 
     Raises:
-        ValueError: The layers are of another network; the message says which.
+        ValueError: The layers belong to another network; the message says which.
     """
     named = {layer.name: layer for layer in layers if layer.blobs}
     copies = [name for name in named if COPY.fullmatch(name)]
@@ -49,7 +49,7 @@ def from_caffe(layers: Sequence[Layer]) -> Imported[SegmentationNetwork]:
     elif "bn_conv1" in own:
         network, places = _resnet(own, len(copies) > 0)
     else:
-        raise ValueError(f"no network of the releases that is known here; its layers are {', '.join([*own][:8])}")
+        raise ValueError(f"not a known network of the releases; its first layers are {', '.join([*own][:8])}")
     tensors: dict[str, tuple[str, Tensor]] = {}
     for name, target in places:
         if name not in own:
@@ -62,9 +62,9 @@ def from_caffe(layers: Sequence[Layer]) -> Imported[SegmentationNetwork]:
 
 
 def _tensors(layer: Layer) -> dict[str, Tensor]:
-    """The arrays of a layer by their names in torch.
+    """Return the arrays of a layer by their names in torch.
 
-    A BatchNorm has its statistics multiplied by its third array; the scale behind it holds the weights.
+    Caffe's BatchNorm stores its statistics multiplied by its third array. The weights are in the Scale layer after it.
     """
     arrays = [torch.from_numpy(np.array(blob, np.float32)) for blob in layer.blobs]
     if layer.kind == "BatchNorm":
@@ -79,7 +79,7 @@ def _tensors(layer: Layer) -> dict[str, Tensor]:
 
 
 def _vgg(layers: Mapping[str, Layer]) -> tuple[SegmentationNetwork, list[Place]]:
-    """A network on VGG-16: those of v1, or v2's with a branch a rate."""
+    """Build a network on VGG-16: one of v1, or that of v2 with a branch per rate."""
     places = [(name, f"backbone.features.{index}") for name, index in zip(VGG_NAMES, VGG_INDICES, strict=True)]
     branches = sorted(name for name in layers if re.fullmatch(r"fc6_\d", name))
     classifiers = [name for name in layers if re.fullmatch(r"fc8_(?!.*_\d$).+", name)]
@@ -92,7 +92,7 @@ def _vgg(layers: Mapping[str, Layer]) -> tuple[SegmentationNetwork, list[Place]]
         return DeepLabV2(len(layers[scores[0]].blobs[0]), "vgg16", rates), places
     if len(classifiers) != 1 or "fc6" not in layers:
         raise ValueError(
-            f"a VGG-16 without the classifier of a segmentation network; its layers end in {[*layers][-1]}"
+            f"a VGG-16 without the classifier of a segmentation network; its last layer is {[*layers][-1]}"
         )
     first, score = layers["fc6"], classifiers[0]
     places += [("fc6", "head.0"), ("fc7", "head.3"), (score, "classifier.0")]
@@ -112,7 +112,7 @@ def _vgg(layers: Mapping[str, Layer]) -> tuple[SegmentationNetwork, list[Place]]
 
 
 def _branch(layers: Mapping[str, Layer], source: str) -> tuple[str, str, str] | None:
-    """The three convolutions of the MSc branch that reads `source`; None where there is none."""
+    """Return the three convolutions of the MSc branch that reads `source`; None if there is none."""
     trunk = {*VGG_NAMES, "fc6"}
     first = next((name for name, layer in layers.items() if source in layer.bottoms and name not in trunk), None)
     if first is None:
@@ -128,12 +128,12 @@ def _branch(layers: Mapping[str, Layer], source: str) -> tuple[str, str, str] | 
 
 
 def _resnet(layers: Mapping[str, Layer], has_copies: bool) -> tuple[SegmentationNetwork, list[Place]]:
-    """v2's network on a ResNet, with one classifier a rate."""
+    """Build v2's network on a ResNet, with one classifier per rate."""
     depth = 101 if "res4b1_branch2a" in layers else 50
     scores = sorted(name for name in layers if re.fullmatch(r"fc1_.+_c\d", name))
     if not scores:
         raise ValueError(
-            "a ResNet without the classifiers of DeepLab v2 (fc1_voc12_c0 and so on); only its trunk is of use"
+            "a ResNet without the classifiers of DeepLab v2 (fc1_voc12_c0 and so on); only its trunk can be used"
         )
     places = [*_resnet_places(depth), *((name, f"classifier.{index}") for index, name in enumerate(scores))]
     rates = [layers[name].dilation for name in scores]
@@ -145,6 +145,7 @@ def _resnet_places(depth: int) -> Iterator[Place]:
     yield from _conv_bn("", "conv1", "backbone.conv1", "backbone.bn1")
     for stage, num_units in enumerate(UNITS[depth], 2):
         for unit in range(num_units):
+            # Caffe's ResNet-101 names the units of these stages a, b1, b2, ...; all other units are a, b, c, ...
             numbered = depth == 101 and stage in (3, 4)
             letter = "a" if unit == 0 else f"b{unit}" if numbered else "abcdef"[unit]
             name = f"backbone.layer{stage - 1}.{unit}"
@@ -157,7 +158,7 @@ def _resnet_places(depth: int) -> Iterator[Place]:
 
 
 def _conv_bn(prefix: str, layer: str, conv: str, norm: str) -> Iterator[Place]:
-    """A convolution, and the two layers that are one batch norm: conv1 has bn_conv1, res2a_branch1 bn2a_branch1."""
+    """Yield a convolution and the two layers of its batch norm: bn_conv1 of conv1, bn2a_branch1 of res2a_branch1."""
     behind = layer if prefix else f"_{layer}"
     yield f"{prefix}{layer}", conv
     yield f"bn{behind}", norm
@@ -167,5 +168,5 @@ def _conv_bn(prefix: str, layer: str, conv: str, norm: str) -> Iterator[Place]:
 def _only(layers: Mapping[str, Layer], pattern: str) -> str:
     found = [name for name in layers if re.fullmatch(pattern, name)]
     if len(found) != 1:
-        raise ValueError(f"the file has {len(found)} layers whose name is like {pattern}, and one is needed")
+        raise ValueError(f"the file has {len(found)} layers with a name like {pattern}, but one is needed")
     return found[0]

@@ -1,4 +1,4 @@
-"""Filling a network of this package with the tensors of another source, every one of them or none."""
+"""Filling a network of this package with exactly the tensors of another source."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,8 +18,8 @@ class Imported(Generic[Network]):
 
     Args:
         network: The network, in evaluation mode.
-        used: The names of the source's tensors that it took.
-        ignored: The names of those that only training needs, or another task.
+        used: Names of the source's tensors that the network holds.
+        ignored: Names of the source's tensors that only training or another task needs.
     """
 
     network: Network
@@ -32,8 +32,8 @@ def fill(network: Network, tensors: Mapping[str, tuple[str, Tensor]], ignored: I
 
     Args:
         network: The network.
-        tensors: The source's name and the tensor, by the network's name for it.
-        ignored: The source's names of tensors that are left out on purpose.
+        tensors: Name of a tensor in the source and the tensor itself, by its name in the network.
+        ignored: Names in the source of tensors that are left out on purpose.
 
     Raises:
         ValueError: A tensor is missing, left over, of another shape, or not finite.

@@ -1,7 +1,7 @@
-"""Networks of the TensorFlow release (tensorflow/models, research/deeplab), from the variables of a checkpoint.
+"""Networks of the TensorFlow release (tensorflow/models, research/deeplab), built from the variables of a checkpoint.
 
-The architecture is read off the names of the variables. A convolution is a scope with `weights` (H, W, I, O) or
-`depthwise_weights` (H, W, C, 1), and with `BatchNorm/...` or `biases` below it.
+The names of the variables give the architecture. A convolution is a scope with `weights` (H, W, I, O) or
+`depthwise_weights` (H, W, C, 1), and with `BatchNorm/...` or `biases` in it.
 """
 
 import re
@@ -22,7 +22,7 @@ from deeplab_lightning.published.importing import Imported, fill
 
 Variables = Mapping[str, NDArray[Any]]
 Place = tuple[str, str]
-"""Where a scope goes: the names of the convolution and of its batch norm, "" where it has none."""
+"""The target of a scope: the names of a convolution and of its batch norm; "" stands for no batch norm."""
 
 TRAINING_ONLY = re.compile(r"global_step|.*/(Momentum|RMSProp(_1)?|ExponentialMovingAverage)")
 AVERAGE = "/ExponentialMovingAverage"
@@ -36,17 +36,17 @@ RATES = (6, 12, 18)
 def from_tensorflow(
     variables: Variables, output_stride: int = 16, multi_grid: Sequence[int] = (1, 2, 4)
 ) -> Imported[SegmentationNetwork]:
-    """The segmentation network whose variables these are; one checkpoint serves every output stride.
+    """Build the segmentation network with these variables; one checkpoint serves every output stride.
 
-    Where a variable has an exponential moving average, as slim's ImageNet MobileNetV2 does, the average is taken.
+    If a variable has an exponential moving average, as in slim's ImageNet MobileNetV2, the average is taken.
 
     Args:
-        variables: The variables by name, of a checkpoint or a frozen graph.
-        output_stride: The output stride of the network: 8, 16 or 32.
-        multi_grid: The unit rates of a ResNet's block4; the release's advice for its ResNets is (1, 2, 4) (common.py).
+        variables: Variables of a checkpoint or a frozen graph, by name.
+        output_stride: Output stride of the network: 8, 16 or 32.
+        multi_grid: Unit rates of a ResNet's block4; the release recommends (1, 2, 4) for its ResNets (common.py).
 
     Raises:
-        ValueError: The variables are of another network, or one that is not imported; the message says which.
+        ValueError: The variables belong to another network or one that is not supported; the message says which.
     """
     if any(QUANTISED.match(name) for name in variables):
         raise ValueError("the network is quantised to 8 bits; take the checkpoint in floating point")
@@ -71,14 +71,14 @@ def _is_ignored(name: str) -> bool:
 
 
 def _tensor(kind: str, array: NDArray[Any]) -> Tensor:
-    """A variable in torch's order of axes, as float32."""
+    """Return a variable in torch's order of axes, as float32."""
     axes = {"weights": (3, 2, 0, 1), "depthwise_weights": (2, 3, 0, 1)}.get(kind)
     turned = array.transpose(axes) if axes and array.ndim == 4 else array
     return torch.from_numpy(np.array(turned, np.float32))
 
 
 def _rotate_projection(tensors: dict[str, tuple[str, Tensor]]) -> None:
-    """Image pooling is the first branch of the release's ASPP and the last one here: so are their channels."""
+    """Reorder the input channels of the projection: image pooling is the release's first branch, and here the last."""
     name = "aspp.project.0.weight"
     if name in tensors:
         source, weight = tensors[name]
@@ -89,16 +89,16 @@ def _rotate_projection(tensors: dict[str, tuple[str, Tensor]]) -> None:
 def _network(
     variables: Variables, output_stride: int, multi_grid: Sequence[int]
 ) -> tuple[SegmentationNetwork, dict[str, Place]]:
-    """The network that the names tell of, and the places of its scopes."""
+    """Build the network that the names describe, and return it with the places of its scopes."""
     root = next((name.partition("/")[0] for name in variables if name.startswith(("xception", "resnet"))), "")
     semantic = variables.get("logits/semantic/weights")
     if not root or semantic is None:
         found = sorted({name.partition("/")[0] for name in variables})
         raise ValueError(
-            f"no segmentation network of the release that is known here; its scopes are {', '.join(found[:8])}"
+            f"not a known segmentation network of the release; its first scopes are {', '.join(found[:8])}"
         )
     if any(name.startswith("meta_architecture/") for name in variables):
-        raise ValueError("the network has a dense prediction cell (arXiv:1809.04184), which is not built here")
+        raise ValueError("the network has a dense prediction cell (arXiv:1809.04184), which is not supported")
     num_branches = sum(f"aspp{branch}_pointwise/weights" in variables for branch in (1, 2, 3))
     has_decoder = "decoder/feature_projection0/weights" in variables
     settings: dict[str, Any] = {
@@ -111,7 +111,7 @@ def _network(
     if match := re.fullmatch(r"xception_(\d+)", root):
         depth = int(match[1])
         if depth not in FLOWS:
-            raise ValueError(f"there is no Xception of depth {depth} here, only {sorted(FLOWS)}")
+            raise ValueError(f"an Xception of depth {depth} is not supported; the depths are {sorted(FLOWS)}")
         settings |= {"backbone": f"xception{depth}"}
         places |= dict(_xception_places(depth))
     elif (match := re.fullmatch(r"resnet_v1_(\d+)", root)) and f"{root}/conv1_1/weights" in variables:
@@ -120,13 +120,13 @@ def _network(
         settings |= {"stem": "three_conv3x3", "stride_unit": "last"}
         places |= dict(_resnet_places(depth))
     else:
-        raise ValueError(f"{root} is not imported: of the release's ResNets only the beta ones (three 3x3 in the stem)")
+        raise ValueError(f"{root} is not supported: of the release's ResNets, only beta ones (stem of three 3x3) are")
     if has_decoder:
         if root.startswith("resnet"):
             settings |= {"low_level_features": "conv3"}
         return DeepLabV3Plus(**settings, separable=num_branches > 0), places
     if num_branches:
-        raise ValueError("a DeepLabv3 without decoder, but with separable ASPP is not built here; the release has none")
+        raise ValueError("a DeepLabv3 with a separable ASPP and no decoder is not supported; the release has none")
     return DeepLabV3(**settings), places
 
 

@@ -88,7 +88,7 @@ def test_a_prediction_of_the_test_split_is_packed_as_the_server_takes_it(
     [
         ("predict", "--data.test_split=val", "got val and None"),
         ("predict", "--data.predict_images=images", "got test and images"),
-        ("validate", "--data.test_split=test", "acts on `deeplab predict` alone"),
+        ("validate", "--data.test_split=test", "`deeplab predict`"),
     ],
 )
 def test_what_is_not_the_whole_test_split_is_refused_before_it_is_predicted(

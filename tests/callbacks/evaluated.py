@@ -19,7 +19,7 @@ Step = tuple[Tensor, dict[str, Any]]
 
 
 def trainer_in(folder: Path, fn: str = "validate", stage: str = "validate") -> Any:
-    """Stands for a trainer that logs into a folder."""
+    """A stand-in for a trainer that logs into a folder."""
     return SimpleNamespace(
         log_dir=str(folder),
         state=SimpleNamespace(fn=fn, stage=stage),
@@ -33,7 +33,7 @@ def trainer_in(folder: Path, fn: str = "validate", stage: str = "validate") -> A
 
 
 class EvaluatedModule(nn.Module):
-    """As much of a module as callbacks use; its step gives the logits that it is handed."""
+    """The parts of a module that callbacks use; its step returns the given logits."""
 
     device = torch.device("cpu")
 
@@ -60,7 +60,7 @@ class EvaluatedModule(nn.Module):
 
 
 def evaluate(callbacks: Sequence[EvaluationCallback], module: Any, steps: Iterable[Step]) -> list[dict[str, Any]]:
-    """Call the hooks of callbacks as Lightning does, and give the outputs of the steps."""
+    """Call the hooks of callbacks like Lightning, and return the outputs of the steps."""
     trainer, kept = module.trainer, []
     for callback in callbacks:
         callback.setup(trainer, module, "validate")

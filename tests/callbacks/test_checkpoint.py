@@ -10,12 +10,12 @@ from deeplab_lightning.callbacks.checkpoint import Checkpoint
 
 
 @pytest.mark.parametrize("setting", [{"every_n_steps": 0}, {"every_n_minutes": 0.0}])
-def test_intervals_that_cannot_be(setting: dict[str, Any]) -> None:
+def test_invalid_intervals_are_refused(setting: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="got .*0"):
         Checkpoint("runs", **setting)
 
 
-def test_the_last_checkpoint_but_one_goes_when_the_training_is_through(tmp_path: Path) -> None:
+def test_the_previous_checkpoint_is_removed_after_the_training(tmp_path: Path) -> None:
     for name in ("last.ckpt", "previous.ckpt"):
         (tmp_path / name).touch()
     trainer: Any = SimpleNamespace(global_step=4, fast_dev_run=True, is_global_zero=True)

@@ -1,4 +1,4 @@
-"""Checkpoints on the disk: whole after a kill, and another in the place of a damaged one."""
+"""Checkpoints on the disk: complete after a kill, and replaced by another if damaged."""
 
 import os
 import re
@@ -46,14 +46,14 @@ for prepare in (in_the_write, before_it_is_on_the_disk, before_it_is_in_place):
 
 
 def run_checkpoint(step: int) -> dict[str, Any]:
-    """As much of a training's checkpoint as one that goes on asks for."""
+    """Return the parts of a checkpoint that a resumed training needs."""
     weights = {"network.weight": torch.full((2000,), float(step))}
     parts = dict.fromkeys(("callbacks", "loops", "lr_schedulers", "optimizer_states", "hyper_parameters"), ())
     return {"state_dict": weights, "global_step": step, "epoch": 0, "pytorch-lightning_version": "2.6.6", **parts}
 
 
 def flip(path: Path) -> None:
-    """Flip a bit in the middle of a file, as a disk may; of this name alone, where the file has others."""
+    """Flip a bit in the middle of a file, like a failing disk, without changing its other hard links."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.unlink()
@@ -72,7 +72,7 @@ def test_kills_during_the_write_leave_a_whole_checkpoint(tmp_path: Path) -> None
     assert all(re.fullmatch(r"\..*\.ckpt\..*\.draft", name) for name in left)  # which `LockRun` knows and removes
 
 
-def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_old_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "run" / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"number": 1}, path)
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -87,7 +87,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
     assert os.listdir(path.parent) == ["last.ckpt"]
 
 
-def test_a_read_only_folder_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_folder_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "run" / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"number": 1}, path)
 
@@ -101,8 +101,8 @@ def test_a_read_only_folder_keeps_the_checkpoint_before(tmp_path: Path, monkeypa
     assert torch.load(path, weights_only=True) == {"number": 1}
 
 
-def test_the_last_checkpoint_but_one_stays(tmp_path: Path) -> None:
-    """Also when a kill strikes between its second name and the new file."""
+def test_the_previous_checkpoint_is_kept(tmp_path: Path) -> None:
+    """Also if the process is killed between linking the old file and renaming the new one."""
     last, previous = tmp_path / "last.ckpt", tmp_path / "previous.ckpt"
     for step in (1, 2, 3):
         AtomicCheckpointIO().save_checkpoint({"step": step}, last)
@@ -113,7 +113,7 @@ def test_the_last_checkpoint_but_one_stays(tmp_path: Path) -> None:
     assert (torch.load(previous)["step"], torch.load(last)["step"]) == (3, 4)
 
 
-def test_what_the_disk_does_not_give_back_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_corrupted_write_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"number": 1}, path)
 
@@ -122,7 +122,7 @@ def test_what_the_disk_does_not_give_back_replaces_nothing(tmp_path: Path, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", lose)
-        with pytest.raises(OSError, match="what the disk gives back"):
+        with pytest.raises(OSError, match=r"last\.ckpt.*the disk"):
             AtomicCheckpointIO().save_checkpoint({"number": 2, "weights": torch.ones(1000)}, path)
     assert torch.load(path) == {"number": 1}
     assert os.listdir(tmp_path) == ["last.ckpt"]

@@ -1,4 +1,4 @@
-"""The callback in a hand-made evaluation loop: what it scores, and that it cleans up."""
+"""The callback in a minimal evaluation loop: its scores and its cleanup."""
 
 import multiprocessing
 import os

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers", "
 
 
 class Module(LightningModule):
-    """One layer and a batch norm, whose loss is no number for batches that hold one."""
+    """A layer and a batch norm, whose loss is NaN for batches that hold a NaN."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Recorder(Callback):
 
 
 def states(folder: Path, poisoned: int, max_skipped: int) -> list[dict[str, Any]]:
-    """The states of six batches, two to a step; one of the batches holds a value that is no number."""
+    """Return the states after six batches, two per step; one of the batches holds a NaN."""
     batches = [{"image": torch.randn(4, 2), "image_id": [f"{index}"]} for index in range(6)]
     batches[poisoned]["image"][0, 0] = float("nan")  # type: ignore[index]
     recorder = Recorder()
@@ -64,7 +64,7 @@ def states(folder: Path, poisoned: int, max_skipped: int) -> list[dict[str, Any]
 @pytest.mark.filterwarnings("ignore:the loss of step 1 is not finite")
 @pytest.mark.parametrize("poisoned", [2, 3])
 def test_a_skipped_step_leaves_nothing_behind(tmp_path: Path, poisoned: int) -> None:
-    """Whichever of its batches it is, and in the running statistics not for one batch."""
+    """This holds for each batch of the step, and for the running statistics after every single batch."""
     found = states(tmp_path, poisoned, max_skipped=1)
     assert all(value.isfinite().all() for state in found for value in state.values())
     before, after = found[1], found[3]

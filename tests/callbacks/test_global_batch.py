@@ -54,7 +54,7 @@ def test_batch_norm_sees_the_whole_batch(processes: int, device: str, asked: boo
     ("device", "asked", "reason"),
     [("cpu", True, "only CUDA devices"), ("cuda", False, "trainer.sync_batchnorm is off")],
 )
-def test_where_it_does_not_that_is_said(device: str, asked: bool, reason: str) -> None:
+def test_statistics_that_are_not_shared_give_a_warning(device: str, asked: bool, reason: str) -> None:
     callback, module = GlobalBatch(asked), Module()
     with pytest.warns(UserWarning, match=f"12 .* 3 .* 4 .*{reason}"):
         callback.setup(trainer_of(4, device), module, "fit")
@@ -77,8 +77,8 @@ def test_an_evaluation_has_no_batch_to_share() -> None:
 @pytest.mark.parametrize(
     ("state", "warning"),
     [
-        (None, "a version where it was of each process"),
-        ({"images": 16}, "had batches of 16 images, and goes on with 12"),
+        (None, "batch_size 12 .* 4 processes"),
+        ({"images": 16}, "16 images.* 12"),
     ],
 )
 def test_a_checkpoint_of_another_batch(state: dict[str, int] | None, warning: str) -> None:

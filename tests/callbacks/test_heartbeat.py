@@ -15,13 +15,13 @@ def test_a_rank_that_beats_now_and_then_is_alive() -> None:
     assert all(silence.check({0: check, 1: check // 4}) is None for check in range(1, 50))
 
 
-def test_where_nothing_is_heard_it_is_the_rank_that_keeps_the_beats() -> None:
+def test_without_any_beats_the_rank_of_the_store_is_silent() -> None:
     silence = Silence(range(3), patience=2)
     assert silence.check({0: 1, 1: 1, 2: 1}) is None
     assert silence.check({}) is None
     assert silence.check({}) == 0
 
 
-def test_a_time_that_cannot_be() -> None:
+def test_an_invalid_time_is_refused() -> None:
     with pytest.raises(ValueError, match="heartbeat.minutes .*got 0"):
         Heartbeat(0)

@@ -9,7 +9,7 @@ from deeplab_lightning.callbacks.lock_run import LockRun, refuse_to_replace
 
 
 def trainer_in(folder: Path, world_size: int = 1, is_global_zero: bool = True) -> Any:
-    """Stands for a trainer whose processes were started elsewhere, and hear what rank zero says."""
+    """A stand-in for a trainer whose processes were started elsewhere and receive broadcasts of rank zero."""
     return SimpleNamespace(
         checkpoint_callback=SimpleNamespace(dirpath=str(folder)),
         is_global_zero=is_global_zero,

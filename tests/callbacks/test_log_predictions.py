@@ -15,6 +15,6 @@ def test_a_panel_shows_each_map_beside_the_last() -> None:
     assert (strip[:CAPTION_HEIGHT] < 128).any()  # the names above the tiles
 
 
-def test_a_number_of_images_that_cannot_be() -> None:
+def test_an_invalid_number_of_images_is_refused() -> None:
     with pytest.raises(ValueError, match="num_images.*got 0"):
         LogPredictions(0)

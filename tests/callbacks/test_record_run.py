@@ -9,7 +9,7 @@ from deeplab_lightning.callbacks.record_run import git_state
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that the code seems to be in."""
+    """Return a folder that stands in for that of the code."""
     monkeypatch.setattr(deeplab_lightning, "__file__", str(tmp_path / "deeplab_lightning" / "__init__.py"))
     return tmp_path
 
@@ -25,7 +25,7 @@ def test_the_commit_and_whether_files_differ_from_it(checkout: Path) -> None:
     assert git_state() == {"commit": head, "dirty": True}
 
 
-def test_code_that_is_no_checkout_has_no_commit(checkout: Path) -> None:
+def test_code_outside_a_checkout_has_no_commit(checkout: Path) -> None:
     assert git_state() is None
     (checkout / ".git").mkdir()  # an empty one
     assert git_state() is None

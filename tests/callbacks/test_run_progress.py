@@ -22,7 +22,7 @@ def test_the_time_left_is_at_the_pace_of_this_process() -> None:
     assert stage(done=10, total=None).seconds_left(120.0) is None
 
 
-def test_all_that_is_said_of_a_long_training_fits_into_80_columns() -> None:
+def test_the_progress_of_a_long_training_fits_into_80_columns() -> None:
     long, now = stage(), 100.0 + 3661 * 12000 / 18000
     assert long.head() == "training 12000/30000"
     room = 80 - len(long.head()) - SHORTEST_BAR - 2
@@ -39,7 +39,7 @@ def test_all_that_is_said_of_a_long_training_fits_into_80_columns() -> None:
         (-5, ""),
     ],
 )
-def test_where_there_is_little_room_the_most_important_stays(room: int, words: str) -> None:
+def test_little_room_keeps_the_most_important_notes(room: int, words: str) -> None:
     assert stage(done=0).tail(0.0, room) == words
 
 
@@ -50,7 +50,7 @@ def test_without_an_end_steps_are_counted() -> None:
 
 
 def trainer(**settings: Any) -> Any:
-    """What the bars look at of a training of 1000 steps on two processes."""
+    """The parts of a training of 1000 steps on two processes that the bars read."""
     rate = {"lr": 0.00681}
     known = {
         "sanity_checking": False,
@@ -69,7 +69,7 @@ def trainer(**settings: Any) -> Any:
 
 
 @pytest.mark.parametrize("is_global_zero", [True, False])
-def test_what_is_no_terminal_gets_a_line_a_minute(
+def test_output_without_a_terminal_gets_a_line_per_minute(
     is_global_zero: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = SimpleNamespace(now=0.0)

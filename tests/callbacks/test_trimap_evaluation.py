@@ -89,6 +89,6 @@ def test_it_stays_out_of_a_training_run_unless_asked(tmp_path: Path) -> None:
     assert scored(TrimapEvaluation(during_fit=True), tmp_path, fn="fit").logged
 
 
-def test_a_width_that_cannot_be_is_refused() -> None:
+def test_an_invalid_width_is_refused() -> None:
     with pytest.raises(ValueError, match="got 300"):
         TrimapEvaluation(max_width=300)

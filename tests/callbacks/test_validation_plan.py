@@ -62,6 +62,6 @@ def test_a_monitor_that_nothing_logs_is_refused_with_the_nearest_names() -> None
 @pytest.mark.parametrize(
     "monitor", ["val/miou", "val/loss", "train/loss", "val/iou/cat", "val/miou_crf", "val/trimap_miou_crf/40"]
 )
-def test_what_is_logged_may_decide_on_the_best(monitor: str) -> None:
+def test_any_logged_score_can_be_monitored(monitor: str) -> None:
     acting = [CRFEvaluation(during_fit=True), TrimapEvaluation(during_fit=True)]
     check_monitor(monitor, trainer(*acting), MODULE, [])

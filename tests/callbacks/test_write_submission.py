@@ -1,4 +1,4 @@
-"""What the callback refuses; what it packs is tested with the tables, in tests/ablation/test_submission.py."""
+"""The settings that the callback refuses; tests/ablation/test_submission.py tests its packages."""
 
 from pathlib import Path
 from types import SimpleNamespace

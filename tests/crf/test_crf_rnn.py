@@ -113,7 +113,7 @@ def test_the_identity_of_a_score_names_its_normalisation() -> None:
         assert module.evaluation_identity("val").crf == f"as layers, trained, {words[normalization]}"
 
 
-def test_what_cannot_work_is_refused() -> None:
+def test_invalid_settings_are_refused() -> None:
     logits, images, _ = scene()
     with pytest.raises(ValueError, match="11, 15.*12, 15"):
         CRFRNN(3)(logits, images[:, 1:])

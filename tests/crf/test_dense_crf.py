@@ -231,14 +231,14 @@ def test_inputs_that_do_not_fit(engine: Any) -> None:
             DenseCRF(engine=engine)(wrong_image, wrong_probabilities)
 
 
-def test_its_own_settings_that_cannot_work() -> None:
+def test_invalid_settings_of_its_own_are_refused() -> None:
     with pytest.raises(ValueError, match="engine.*'cuda'"):
         DenseCRF(engine="cuda")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="min_probability.*1"):
         DenseCRF(min_probability=1)
 
 
-def test_a_machine_without_pydensecrf_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pydensecrf_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
     image, probabilities, _ = two_halves(noise=0.1)
     with pytest.raises(ModuleNotFoundError, match="pip install pydensecrf2"):

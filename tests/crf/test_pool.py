@@ -68,7 +68,7 @@ def test_an_error_of_one_image_is_raised_as_it_is() -> None:
     wait_until(lambda: not multiprocessing.active_children())
 
 
-def test_what_cannot_work_is_refused() -> None:
+def test_invalid_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="'auto'"):
         CRFPool(DenseCRF(), 1)
     with pytest.raises(ValueError, match="num_workers .*0"):

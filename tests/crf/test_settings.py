@@ -1,4 +1,4 @@
-"""Settings that cannot work are refused, wherever they are given."""
+"""Invalid settings are refused, wherever they are given."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,5 +1,6 @@
 """A run folder keeps what it holds: it can be moved and copied, and nothing in it is replaced or used by mistake."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def test_flipped_bits_are_gone_past_by_a_training_and_never_scored(run: Path, fa
     assert f"{run / 'last.ckpt'}: it is damaged, the checksum of its part " in message
     message = failure("fit", *config(run), "--trainer.default_root_dir", "new", "--model.start_from", run / "last.ckpt")
     assert f"{run / 'last.ckpt'}: it is damaged" in message
-    with pytest.warns(UserWarning, match="it is damaged.* the training goes on from .*best.ckpt of step 3"):
+    with pytest.warns(UserWarning, match=r"last\.ckpt.* damaged.*best\.ckpt of step 3"):
         assert main(["fit", *config(run), "--ckpt_path", "last", "--trainer.max_steps", "4"]) == 0
 
 
@@ -150,7 +151,7 @@ def test_a_training_that_ends_before_its_first_validation_is_validated_at_its_en
 ) -> None:
     options = [*experiment_in(tmp_path, shapes_root), *THIN, "--trainer.max_steps", "2"]
     message = failure("fit", *options, "--checkpoint.monitor", "val/mIoU")
-    assert "checkpoint.monitor 'val/mIoU' is not logged; what is, the nearest first: val/miou, " in message
+    assert re.search("checkpoint.monitor 'val/mIoU'.*: val/miou, ", message)
     assert not list((tmp_path / "run").glob("*.ckpt"))
     assert main(["fit", *options]) == 0
     assert torch.load(tmp_path / "run" / "best.ckpt", weights_only=True)["global_step"] == 2

@@ -79,6 +79,6 @@ def test_a_classifier_of_1x1() -> None:
         ({"pretrained": True}, "pretrained.*stride_unit"),
     ],
 )
-def test_settings_that_cannot_work(arguments: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DeepLabV2(21, **{"backbone": "resnet50"} | arguments)

@@ -41,7 +41,7 @@ def test_atrous_consistency(version: Literal[2, 3]) -> None:
     assert_features_agree(networks, images, {4: 144, 8: 192} if version == 2 else {4: 72, 8: 120})
 
 
-def test_settings_that_cannot_work() -> None:
+def test_invalid_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="version.*1"):
         MobileNet(1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="stride_unit.*last"):

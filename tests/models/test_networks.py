@@ -130,6 +130,6 @@ def test_parts_have_the_agreed_names(network: SegmentationNetwork) -> None:
         (lambda: DeepLabV3Plus(5, "vgg16", 16), "backbone 'vgg16'"),
     ],
 )
-def test_settings_that_cannot_work(build: Builder, message: str) -> None:
+def test_invalid_settings_are_refused(build: Builder, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()

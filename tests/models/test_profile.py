@@ -1,4 +1,4 @@
-"""Costs and fields counted without running, against the papers and against networks that are run."""
+"""Costs and receptive fields, compared with the papers and with networks that are run."""
 
 from collections.abc import Callable
 from typing import Any

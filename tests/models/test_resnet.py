@@ -175,7 +175,7 @@ def test_three_conv_stem_has_the_names_of_timm() -> None:
         ({"depth": 50, "low_level_features": "conv2"}, "low_level_features.*'conv2'"),
     ],
 )
-def test_settings_that_cannot_work(arguments: dict[str, object], message: str) -> None:
+def test_invalid_settings_are_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ResNet(**{"depth": 18, **arguments})  # type: ignore[arg-type]
 

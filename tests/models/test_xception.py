@@ -71,6 +71,6 @@ def test_imagenet_weights_are_the_release_s(monkeypatch: pytest.MonkeyPatch) -> 
     torch.testing.assert_close(network.get_parameter(name), reference.get_parameter(name))
 
 
-def test_settings_that_cannot_work() -> None:
+def test_invalid_settings_are_refused() -> None:
     with pytest.raises(ValueError, match=r"depth.*\[41, 65, 71\].*42"):
         Xception(42)

@@ -56,7 +56,7 @@ def test_rates_and_decay_by_part_and_kind() -> None:
     assert len(groups["backbone/norms"]["params"]) == 2 * norms
 
 
-def test_settings_that_cannot_work() -> None:
+def test_invalid_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="lr_multipliers.*'fc8'.*'aspp', 'backbone'"):
         DeepLabV3Module(4, backbone="resnet18", lr_multipliers={"fc8": 10.0}).parameter_groups()
     with pytest.raises(ValueError, match="num_classes is 4.* 2 class_names"):
@@ -127,7 +127,7 @@ def warned(
     world_size: int = 1,
     steps: int = 500,
 ) -> list[warnings.WarningMessage]:
-    """The warnings as a training of so many steps, each on two batches, starts."""
+    """Return the warnings at the start of a training of some steps, each on two batches."""
     data = SimpleNamespace(batch_size=batch_size)
     trainer = SimpleNamespace(
         datamodule=data, world_size=world_size, estimated_stepping_batches=steps, accumulate_grad_batches=2
@@ -163,7 +163,7 @@ def test_batch_norm_counts_the_images_that_share_statistics(
         ({"batch_norm_momentum": 0.0003, "freeze_batch_norm": True}, 10, None),
     ],
 )
-def test_statistics_that_cannot_settle_are_told(
+def test_statistics_that_cannot_settle_give_a_warning(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], steps: int, share: str | None
 ) -> None:
     caught = warned(DeepLabV3Module(4, backbone="resnet18", **settings), monkeypatch, steps=steps)
@@ -189,7 +189,7 @@ def test_weights_trained_with_other_poolings_are_refused() -> None:
     before.on_load_checkpoint(checkpoint_of(before, "pool_size", "pool5a"))
 
 
-def test_weights_trained_with_other_strides_are_no_start(tmp_path: Path) -> None:
+def test_weights_trained_with_other_strides_are_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "last.ckpt")
     torch.save(checkpoint_of(DeepLabV2Module(4, backbone="resnet50"), "stride_unit"), path)
     with pytest.raises(ValueError, match="stride_unit first_1x1 there, first here"):

@@ -1,4 +1,4 @@
-"""What the papers' protocols do: schedules, freezing, label grids, several losses, a start from elsewhere."""
+"""The papers' protocols: schedules, freezing, label grids, several losses, starting from other weights."""
 
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,7 @@ def saved(module: SegmentationModule, path: Path) -> str:
 
 
 def test_start_from_another_run(tmp_path: Path) -> None:
-    """MSc starts from LargeFOV; a classifier of another number of classes starts anew."""
+    """MSc starts from LargeFOV; a classifier with another number of classes keeps its initial weights."""
     first = DeepLabV1Module(4, fc_channels=32)
     path = saved(first, tmp_path / "first.ckpt")
     second = DeepLabV1Module(4, fc_channels=32, multi_scale=True, start_from=path)
@@ -165,7 +165,7 @@ def test_starts_that_do_not_fit(tmp_path: Path) -> None:
     path = saved(DeepLabV1Module(4, fc_channels=32), tmp_path / "v1.ckpt")
     with pytest.raises(ValueError, match="v1.ckpt.* 4 of its tensors"):
         DeepLabV1Module(4, fc_channels=64, start_from=path)
-    with pytest.raises(ValueError, match="v1.ckpt is of another network"):
+    with pytest.raises(ValueError, match="v1.ckpt .*another network"):
         DeepLabV3Module(4, backbone="resnet18", start_from=path)
     with pytest.raises(FileNotFoundError, match="start_from.*/nowhere.ckpt"):
         DeepLabV1Module(4, fc_channels=32, start_from="/nowhere.ckpt")

@@ -71,9 +71,9 @@ SEMANTIC = {"logits/semantic/weights": variable(1, 1, 256, 21), "logits/semantic
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"global_step": variable()}, "no segmentation network"),
+        ({"global_step": variable()}, "scopes"),
         ({"vgg_16/conv1/weights": variable(3, 3, 3, 64), **SEMANTIC}, "vgg_16"),
-        ({"xception_65/entry_flow/conv1_1/weights": variable(3, 3, 3, 32)}, "no segmentation network"),
+        ({"xception_65/entry_flow/conv1_1/weights": variable(3, 3, 3, 32)}, "xception_65"),
         ({"xception_50/entry_flow/conv1_1/weights": variable(3, 3, 3, 32), **SEMANTIC}, "50"),
         ({"resnet_v1_50/conv1/weights": variable(7, 7, 3, 64), **SEMANTIC}, "beta"),
         (

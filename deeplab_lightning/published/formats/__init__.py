@@ -1,1 +1,1 @@
-"""Readers of the files in which TensorFlow and Caffe keep weights; neither is needed, and nothing is executed."""
+"""Readers of TensorFlow's and Caffe's weight files, which need neither framework and execute nothing."""

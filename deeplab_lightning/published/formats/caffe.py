@@ -1,6 +1,6 @@
-"""Caffe's trained networks, as layers with numpy arrays; both generations of layers.
+"""Caffe's trained networks as layers with numpy arrays, for both generations of layers.
 
-Field numbers are those of caffe.proto of DeepLab v1 (BVLC Caffe of 2014, `layers`) and v2 (`layer`).
+Field numbers are those in caffe.proto of DeepLab v1 (BVLC Caffe of 2014, `layers`) and v2 (`layer`).
 """
 
 import math
@@ -25,7 +25,7 @@ V1_TYPES = {
     25: "Eltwise",
     41: "Interp",
 }
-"""The types of the first generation that DeepLab's networks have; others are given by their number."""
+"""The types of first-generation layers in DeepLab's networks; other types are given by their number."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Layer:
     """One layer of a network.
 
     Args:
-        name: The name of the layer.
-        kind: The type of the layer, in the words of the second generation ("Convolution").
-        bottoms: The names of what it reads.
-        tops: The names of what it writes.
-        blobs: Its arrays; those of a convolution are weights (O, I, H, W) and biases (O,).
-        dilation: The rate of a convolution.
-        stride: The stride of a convolution.
+        name: Name of the layer.
+        kind: Type of the layer, as the second generation names it ("Convolution").
+        bottoms: Names of the layer's inputs.
+        tops: Names of the layer's outputs.
+        blobs: Arrays of the layer; those of a convolution are weights (O, I, H, W) and biases (O,).
+        dilation: Rate of a convolution.
+        stride: Stride of a convolution.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class _Fields:
-    """The numbers of the fields that the two generations of layers number differently."""
+    """The numbers of those fields that differ between the two generations of layers."""
 
     layers: int
     name: int
@@ -70,21 +70,21 @@ GENERATIONS = (
 
 
 def read_caffemodel(path: Path) -> list[Layer]:
-    """The layers of a network in their order, those without arrays included.
+    """Return the layers of a network in their order, including those without arrays.
 
-    Arrays are parts of the mapped file: memory is taken by what is looked at.
+    Arrays are views of the memory-mapped file, so that only the parts in use take memory.
 
     Raises:
-        FormatError: The file is damaged or no network.
-        OSError: It cannot be opened.
+        FormatError: The file is damaged or not a network.
+        OSError: The file cannot be opened.
     """
     with reading(path, "caffemodel"):
         network = Message(open_bytes(path))
         layers = [_layer(Message(each), kind) for kind in GENERATIONS for each in network.contents(kind.layers)]
         if not any(layer.blobs for layer in layers):
-            raise FormatError("it is no caffemodel: it has no layers with weights")
+            raise FormatError("it is not a caffemodel: it has no layers with weights")
         if len({layer.name for layer in layers if layer.blobs}) < sum(bool(layer.blobs) for layer in layers):
-            raise FormatError("it is damaged: two of its layers with weights have one name")
+            raise FormatError("it is damaged: two of its layers with weights have the same name")
         return layers
 
 
@@ -110,9 +110,9 @@ def _blob(name: str, message: Message) -> NDArray[Any]:
     shape = (
         tuple(message.message(7).integers(1)) if 7 in message else tuple(message.integer(axis) for axis in (1, 2, 3, 4))
     )
-    if 7 not in message and shape[:3] == (1, 1, 1):  # biases of the first generation
+    if 7 not in message and shape[:3] == (1, 1, 1):  # first-generation biases have four axes
         shape = shape[3:]
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, which no importer takes
+    with np.errstate(over="ignore"):  # overflow gives infinity, which importers refuse
         data = message.numbers(8, "<f8").astype(np.float32) if 8 in message else message.numbers(5, "<f4")
     if math.prod(shape) != len(data):
         raise FormatError(f"it is damaged: layer {name} has {len(data)} numbers for a shape of {list(shape)}")

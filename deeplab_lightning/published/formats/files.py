@@ -1,4 +1,4 @@
-"""Files that are read where they lie, and the one error for what is damaged or foreign in them."""
+"""Memory-mapped files, and the one error for damaged or foreign ones."""
 
 import mmap
 import struct
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 Bytes = memoryview
-"""A part of a file, which stays on disk until it is looked at."""
+"""A part of a file, which is read from disk when it is used."""
 
 DAMAGE = (struct.error, IndexError, OverflowError, UnicodeDecodeError, ValueError)
-"""The errors that arise when the bytes of a damaged file are taken for what they are not."""
+"""The errors that arise when the bytes of a damaged file are misinterpreted."""
 
 
 class FormatError(ValueError):
@@ -19,11 +19,11 @@ class FormatError(ValueError):
 
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
-    """Make every fault that the reading of a file meets a `FormatError` with its path.
+    """Turn every error in reading a file into a `FormatError` that names the file.
 
     Args:
         path: The file.
-        kind: The kind of file that it should be, "a TensorFlow checkpoint" for example.
+        kind: The expected kind of file, for example "TensorFlow checkpoint".
 
     Raises:
         FormatError: The file is damaged or of another kind.
@@ -38,7 +38,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 
 
 def open_bytes(path: Path) -> Bytes:
-    """The content of a file, mapped into memory: pages are read when they are looked at, and given back.
+    """Map the content of a file into memory; the system reads pages when they are used, and may drop them again.
 
     Raises:
         FormatError: The file is empty.
@@ -51,11 +51,11 @@ def open_bytes(path: Path) -> Bytes:
 
 
 def part(content: Bytes, offset: int, size: int) -> Bytes:
-    """Bytes of a content.
+    """Return a part of a content.
 
     Raises:
-        FormatError: The content ends before them.
+        FormatError: The content ends before the end of the part.
     """
     if offset < 0 or size < 0 or offset + size > len(content):
-        raise FormatError(f"it is cut short: {size} bytes at {offset} are named, and it has {len(content)}")
+        raise FormatError(f"it is cut short: it should have {size} bytes at {offset}, but has {len(content)} in all")
     return content[offset : offset + size]

@@ -16,10 +16,10 @@ WIDTHS = {FIXED64: 8, FIXED32: 4}
 
 
 def varint(content: Bytes, offset: int) -> tuple[int, int]:
-    """The number that starts at an offset, of seven bits a byte, and the offset behind it.
+    """Return the number that starts at an offset, with seven bits per byte, and the offset after it.
 
     Raises:
-        FormatError: It does not end.
+        FormatError: The number does not end.
     """
     number = 0
     for position, byte in enumerate(content[offset : offset + LONGEST_VARINT]):
@@ -30,12 +30,12 @@ def varint(content: Bytes, offset: int) -> tuple[int, int]:
 
 
 def fields(content: Bytes) -> Iterator[tuple[int, int | Bytes]]:
-    """The fields of a message in their order: each one's number and its value.
+    """Yield the number and the value of each field of a message, in their order.
 
     A value is an integer, or the bytes of a text, of a message, of packed numbers, or of one number of fixed width.
 
     Raises:
-        FormatError: The bytes are no message.
+        FormatError: The bytes are not a message.
     """
     offset = 0
     while offset < len(content):
@@ -55,7 +55,7 @@ def fields(content: Bytes) -> Iterator[tuple[int, int | Bytes]]:
 
 
 class Message:
-    """A message whose fields are asked for by number and type.
+    """A message whose fields are read by number and type.
 
     Args:
         content: The bytes of the message.
@@ -70,12 +70,12 @@ class Message:
         return number in self._fields
 
     def integer(self, number: int) -> int:
-        """The last value of a field as an integer; 0 where it is absent, as in proto3."""
+        """Return the last value of a field as an integer; 0 if it is absent, as in proto3."""
         values = self._fields.get(number, [0])
         return _integer(values[-1])
 
     def integers(self, number: int) -> list[int]:
-        """All values of a repeated field of integers, packed or not."""
+        """Return all values of a repeated field of integers, packed or not."""
         found: list[int] = []
         for value in self._fields.get(number, []):
             if isinstance(value, int):
@@ -88,38 +88,38 @@ class Message:
         return found
 
     def fixed32(self, number: int) -> int:
-        """The last value of a field of fixed width as an integer; 0 where it is absent."""
+        """Return the last value of a field of fixed width as an integer; 0 if it is absent."""
         values = self._fields.get(number)
         return int(struct.unpack("<I", _bytes(values[-1]))[0]) if values else 0
 
     def text(self, number: int) -> str:
-        """The last value of a field as text; empty where it is absent."""
+        """Return the last value of a field as text; empty if it is absent."""
         values = self._fields.get(number)
         return bytes(_bytes(values[-1])).decode() if values else ""
 
     def texts(self, number: int) -> list[str]:
-        """All values of a repeated field as texts."""
+        """Return all values of a repeated field as texts."""
         return [bytes(_bytes(value)).decode() for value in self._fields.get(number, [])]
 
     def content(self, number: int) -> Bytes:
-        """The last value of a field as bytes; none where it is absent."""
+        """Return the last value of a field as bytes; empty if it is absent."""
         values = self._fields.get(number)
         return _bytes(values[-1]) if values else memoryview(b"")
 
     def message(self, number: int) -> "Message":
-        """The last value of a field as a message; an empty one where it is absent."""
+        """Return the last value of a field as a message; an empty one if it is absent."""
         return Message(self.content(number))
 
     def contents(self, number: int) -> list[Bytes]:
-        """All values of a repeated field as bytes."""
+        """Return all values of a repeated field as bytes."""
         return [_bytes(value) for value in self._fields.get(number, [])]
 
     def numbers(self, number: int, dtype: str) -> NDArray[Any]:
-        """All values of a repeated field of numbers of fixed width, packed or not, without a copy where it is packed.
+        """Return all values of a repeated field of fixed-width numbers, packed or not; packed ones are not copied.
 
         Args:
-            number: The field.
-            dtype: Their type in numpy's words, such as "<f4".
+            number: Number of the field.
+            dtype: Type of the values in numpy's notation, such as "<f4".
         """
         parts = [np.frombuffer(_bytes(value), dtype) for value in self._fields.get(number, [])]
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts])
@@ -128,10 +128,10 @@ class Message:
 def _integer(value: int | Bytes) -> int:
     if isinstance(value, int):
         return value
-    raise FormatError("it is damaged: a number was expected where a text or a message stands")
+    raise FormatError("it is damaged: a field holds a text or a message instead of a number")
 
 
 def _bytes(value: int | Bytes) -> Bytes:
     if isinstance(value, int):
-        raise FormatError("it is damaged: a text or a message was expected where a number stands")
+        raise FormatError("it is damaged: a field holds a number instead of a text or a message")
     return value

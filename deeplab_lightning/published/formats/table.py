@@ -1,4 +1,4 @@
-"""LevelDB's table, in which TensorFlow keeps a checkpoint's index and, in its first version, a whole checkpoint."""
+"""LevelDB's table, in which TensorFlow stores the index of a checkpoint or, in version 1, a whole checkpoint."""
 
 import struct
 from collections.abc import Iterator
@@ -9,21 +9,21 @@ from deeplab_lightning.published.formats.protobuf import varint
 
 FOOTER = 48
 MAGIC = 0xDB4775248B80FB57
-TRAILER = 5  # bytes behind a block: its compression, and a checksum of both
+TRAILER = 5  # bytes after a block: its compression, and a checksum of both
 PLAIN, SNAPPY = 0, 1
-LARGEST_BLOCK = 1 << 28  # bytes that a compressed block may come to
+LARGEST_BLOCK = 1 << 28  # bytes of a block after decompression
 
 
 def read_table(content: Bytes) -> Iterator[tuple[bytes, Bytes]]:
-    """The keys and values of a table in their order, once the checksum of their block is verified.
+    """Yield the keys and values of a table in their order, after verifying the checksum of their block.
 
     Raises:
-        FormatError: The bytes are no table, or damaged.
+        FormatError: The bytes are not a table, or damaged.
     """
     if len(content) < FOOTER or struct.unpack("<Q", content[-8:])[0] != MAGIC:
-        raise FormatError("it does not end as a table of TensorFlow's does: it is another file, or cut short")
+        raise FormatError("it does not end like a table of TensorFlow: it is another file, or cut short")
     footer, offset = content[-FOOTER:], 0
-    for _ in range(2):  # the place of the metaindex, which is empty, and then
+    for _ in range(2):  # skips the offset and size of the metaindex, which is empty
         _, offset = varint(footer, offset)
     index_offset, offset = varint(footer, offset)
     index_size, _ = varint(footer, offset)
@@ -33,7 +33,7 @@ def read_table(content: Bytes) -> Iterator[tuple[bytes, Bytes]]:
 
 
 def _block(content: Bytes, offset: int, size: int) -> Bytes:
-    """The entries of a block, without its restarts."""
+    """Return the entries of a block, without its restart points."""
     whole = part(content, offset, size + TRAILER)
     if masked(crc32c(whole[: size + 1])) != struct.unpack("<I", whole[size + 1 :])[0]:
         raise FormatError(f"it is damaged: the checksum of the block at {offset} is wrong")
@@ -45,7 +45,7 @@ def _block(content: Bytes, offset: int, size: int) -> Bytes:
 
 
 def _entries(block: Bytes) -> Iterator[tuple[bytes, Bytes]]:
-    """The entries of a block; a key begins with as many bytes of the one before it as the entry says."""
+    """Yield the entries of a block; each key shares a prefix with the key before it."""
     offset, key = 0, b""
     while offset < len(block):
         shared, offset = varint(block, offset)
@@ -58,7 +58,7 @@ def _entries(block: Bytes) -> Iterator[tuple[bytes, Bytes]]:
 
 
 def _unsnap(content: Bytes) -> Bytes:
-    """Bytes that snappy compressed, in its raw format (google/snappy, format_description.txt)."""
+    """Decompress bytes in snappy's raw format (google/snappy, format_description.txt)."""
     size, offset = varint(content, 0)
     if size > LARGEST_BLOCK:
         raise FormatError(f"it is damaged: a block claims {size} bytes")
@@ -68,13 +68,13 @@ def _unsnap(content: Bytes) -> Bytes:
         offset += 1
         if tag & 3 == 0:  # a literal
             length = tag >> 2
-            if length >= 60:  # whose length stands in the next one to four bytes
+            if length >= 60:  # the next one to four bytes hold the length
                 width = length - 59
                 length = int.from_bytes(part(content, offset, width), "little")
                 offset += width
             found += part(content, offset, length + 1)
             offset += length + 1
-        else:  # a copy of what is there, which may run into itself
+        else:  # a copy of earlier output, which may overlap with its own
             if tag & 3 == 1:
                 length, width = (tag >> 2 & 7) + 4, 1
                 distance = (tag >> 5) << 8 | int.from_bytes(part(content, offset, width), "little")

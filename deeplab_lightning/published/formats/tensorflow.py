@@ -1,4 +1,4 @@
-"""TensorFlow's checkpoints, of both versions, and frozen graphs, as numpy arrays.
+"""TensorFlow's checkpoints of both versions and its frozen graphs, as numpy arrays.
 
 Field numbers are those of tensor_bundle.proto, saved_tensor_slice.proto, tensor.proto, tensor_shape.proto and
 graph.proto.
@@ -31,11 +31,12 @@ DTYPES = {
     BFLOAT16: "<u2",
     19: "<f2",
 }
-"""The types of tensors that are read, by their number in types.proto."""
+"""The supported types of tensors, by their number in types.proto."""
 VALUES = {1: (5, "<f4"), 2: (6, "<f8"), 3: (7, "int"), 9: (10, "int"), 10: (11, "int")}
-"""Where a tensor without `tensor_content` has its numbers, by its type, and how they are stored there."""
+"""The field that holds the numbers of a tensor without `tensor_content`, and how it stores them, by type."""
 LARGEST_TENSOR = 1 << 26
-"""Numbers of a tensor that does not hold all of them, for one of them can stand for all."""
+"""The largest size of a tensor without `tensor_content`: one number can stand for all, so a damaged file could claim
+any size."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -45,8 +46,8 @@ class Graph:
     """A frozen graph.
 
     Args:
-        constants: Its constants by name; the variables that were frozen are among them.
-        operations: The kinds of its operations.
+        constants: Constants by name, including the frozen variables.
+        operations: Kinds of operations in the graph.
     """
 
     constants: Arrays
@@ -54,18 +55,18 @@ class Graph:
 
 
 def read_checkpoint(prefix: Path, verify: bool = True) -> Arrays:
-    """The variables of a checkpoint by name, those of text left out.
+    """Return the variables of a checkpoint by name, without those that hold text.
 
-    Arrays are parts of the mapped files: memory is taken by what is looked at. A checkpoint of the second version is
-    `prefix.index` and its shards; one of the first version is one file.
+    Arrays are views of the memory-mapped files, so that only the parts in use take memory. A checkpoint of version 2 is
+    `prefix.index` and its shards; one of version 1 is a single file.
 
     Args:
-        prefix: The path without `.index` and `.data-...`, the path of one of these, or a file of the first version.
-        verify: Compare every tensor with its checksum; the index is always compared with its own.
+        prefix: Path without `.index` and `.data-...`, or of one of these files, or of a file of version 1.
+        verify: Every tensor is compared with its checksum; the index always is.
 
     Raises:
-        FormatError: A file is damaged, missing, or no checkpoint.
-        OSError: It cannot be opened.
+        FormatError: A file is damaged, missing, or not a checkpoint.
+        OSError: A file cannot be opened.
     """
     prefix = bundle_prefix(prefix)
     index = prefix.with_name(f"{prefix.name}.index")
@@ -77,7 +78,7 @@ def read_checkpoint(prefix: Path, verify: bool = True) -> Arrays:
 
 
 def bundle_prefix(path: Path) -> Path:
-    """The prefix of a checkpoint whose index or shard a path may be."""
+    """Return the prefix of a checkpoint from itself or from the path of the index or a shard."""
     if path.suffix == ".index":
         return path.with_suffix("")
     stem, separator, _ = path.name.rpartition(".data-")
@@ -90,13 +91,13 @@ def _read_bundle(prefix: Path, table: dict[bytes, Bytes], verify: bool) -> Array
     header = Message(table.pop(b""))
     num_shards = header.integer(1)
     if header.integer(2):
-        raise FormatError("its tensors are big-endian, which is not read")
+        raise FormatError("its tensors are big-endian, which is not supported")
     shards: dict[int, Bytes] = {}
     arrays = {}
     for key, value in table.items():
         name, entry = key.decode(), Message(value)
         if 7 in entry:
-            raise FormatError(f"{name} is stored in slices (a partitioned variable), which is not read")
+            raise FormatError(f"{name} is stored in slices (a partitioned variable), which is not supported")
         if entry.integer(1) == STRING:
             continue
         shard = entry.integer(3)
@@ -105,9 +106,7 @@ def _read_bundle(prefix: Path, table: dict[bytes, Bytes], verify: bool) -> Array
         content = part(shards[shard], entry.integer(4), entry.integer(5))
         arrays[name] = _array(name, entry.integer(1), _shape(entry.message(2)), content)
         if verify and masked(crc32c(content)) != entry.fixed32(6):
-            raise FormatError(
-                f"it and its data do not belong together, or these are damaged: the checksum of {name} is wrong"
-            )
+            raise FormatError(f"its data are damaged or belong to another checkpoint: the checksum of {name} is wrong")
     return arrays
 
 
@@ -116,12 +115,12 @@ def _open_shard(prefix: Path, shard: int, num_shards: int) -> Bytes:
         raise FormatError(f"it names shard {shard} of {num_shards}")
     path = prefix.with_name(f"{prefix.name}.data-{shard:05}-of-{num_shards:05}")
     if not path.is_file():
-        raise FormatError(f"its data {path.name} are missing beside it")
+        raise FormatError(f"its data file {path.name} is missing beside it")
     return open_bytes(path)
 
 
 def _read_slices(table: dict[bytes, Bytes]) -> Arrays:
-    """The variables of a checkpoint of the first version."""
+    """Return the variables of a checkpoint of version 1."""
     if b"" not in table:
         raise FormatError("it has no header of a checkpoint")
     known = {}
@@ -133,23 +132,23 @@ def _read_slices(table: dict[bytes, Bytes]) -> Arrays:
         data = Message(value).message(2)
         name = data.text(1)
         if name not in known:
-            raise FormatError(f"it holds {name}, which its header does not know")
+            raise FormatError(f"it holds {name}, which its header does not list")
         dtype, shape = known[name]
         if dtype == STRING:
             continue
         if name in arrays or any(len(extent) for extent in data.message(2).contents(1)):
-            raise FormatError(f"{name} is stored in slices (a partitioned variable), which is not read")
+            raise FormatError(f"{name} is stored in slices (a partitioned variable), which is not supported")
         arrays[name] = _tensor(name, data.message(3), dtype, shape)
     if missing := sorted(name for name, (dtype, _) in known.items() if name not in arrays and dtype != STRING):
-        raise FormatError(f"its header knows {missing[0]}, which it does not hold")
+        raise FormatError(f"its header lists {missing[0]}, which it does not hold")
     return arrays
 
 
 def read_graph(path: Path) -> Graph:
-    """A frozen graph: its constants, those of text left out, and its operations.
+    """Return a frozen graph: its constants, without those that hold text, and its operations.
 
     Raises:
-        FormatError: The file is damaged or no graph.
+        FormatError: The file is damaged or not a graph.
         OSError: It cannot be opened.
     """
     with reading(path, "TensorFlow graph"):
@@ -158,7 +157,7 @@ def read_graph(path: Path) -> Graph:
             node = Message(content)
             name, operation = node.text(1), node.text(2)
             if not name or not operation:
-                raise FormatError("it is no TensorFlow graph, or a damaged one: a node has no name or no operation")
+                raise FormatError("it is not a TensorFlow graph, or a damaged one: a node has no name or no operation")
             operations.add(operation)
             if operation != "Const":
                 continue
@@ -168,7 +167,7 @@ def read_graph(path: Path) -> Graph:
             if dtype in DTYPES:
                 constants[name] = _tensor(name, tensor, dtype, _shape(tensor.message(2)))
         if not operations:
-            raise FormatError("it is no TensorFlow graph: it has no nodes")
+            raise FormatError("it is not a TensorFlow graph: it has no nodes")
         return Graph(constants, frozenset(operations))
 
 
@@ -177,12 +176,12 @@ def _shape(message: Message) -> tuple[int, ...]:
 
 
 def _tensor(name: str, tensor: Message, dtype: int, shape: tuple[int, ...]) -> NDArray[Any]:
-    """The array of a TensorProto; of numbers one by one, the last stands for all that follow."""
+    """Return the array of a TensorProto; if it lists fewer numbers than the shape has, the last one is repeated."""
     if 4 in tensor:
         return _array(name, dtype, shape, tensor.content(4))
     field, stored = VALUES.get(dtype, (0, ""))
     if not field:
-        raise FormatError(f"{name} is of a type that is not read here, {dtype}")
+        raise FormatError(f"{name} has type {dtype}, which is not supported")
     if stored == "int":
         numbers = np.array(tensor.integers(field), np.uint64).view(np.int64)
     else:
@@ -198,7 +197,7 @@ def _tensor(name: str, tensor: Message, dtype: int, shape: tuple[int, ...]) -> N
 
 def _array(name: str, dtype: int, shape: tuple[int, ...], content: Bytes) -> NDArray[Any]:
     if dtype not in DTYPES:
-        raise FormatError(f"{name} is of a type that is not read here, {dtype}")
+        raise FormatError(f"{name} has type {dtype}, which is not supported")
     kind = np.dtype(DTYPES[dtype])
     if min(shape, default=0) < 0 or math.prod(shape) * kind.itemsize != len(content):
         raise FormatError(f"it is damaged: {name} has {len(content)} bytes for a shape of {list(shape)}")

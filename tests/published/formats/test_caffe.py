@@ -50,7 +50,7 @@ def test_numbers_one_by_one_are_read(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (message({100: LAYER | {7: {7: {1: b"\x03"}, 5: 1.0}}}), r"conv1.*1 numbers.*\[3\]"),
-        (message({100: [LAYER, LAYER]}), "one name"),
+        (message({100: [LAYER, LAYER]}), "same name"),
         (message({100: {1: "data", 2: "Data"}}), "no layers with weights"),
         (message({100: LAYER})[:-3], "cut short"),
         (message({100: LAYER | {7: 5}}), "damaged"),
