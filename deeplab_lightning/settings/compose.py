@@ -8,11 +8,11 @@ from typing import Any
 Settings = dict[str, Any]
 """Nested settings, as a YAML file holds them: parts such as model and trainer, and in them what is set."""
 
-NONE: Mapping[str, Any] = MappingProxyType({})
+NO_OVERRIDES: Mapping[str, Any] = MappingProxyType({})
 OBJECT_KEYS = {"class_path", "init_args"}
 
 
-def compose(layers: Iterable[Mapping[str, Any]], overrides: Mapping[str, Any] = NONE) -> Settings:
+def compose(layers: Iterable[Mapping[str, Any]], overrides: Mapping[str, Any] = NO_OVERRIDES) -> Settings:
     """The settings of several files with further ones over them.
 
     Args:

@@ -14,7 +14,7 @@ from deeplab_lightning.usage import UsageError, did_you_mean
 Resolved = dict[str, Any]
 """Dotted settings and their values, of those that can change a result."""
 
-PLACES = {
+IRRELEVANT = {
     "trainer": {
         *("accelerator", "barebones", "benchmark", "default_root_dir", "detect_anomaly", "deterministic", "devices"),
         *("enable_autolog_hparams", "enable_checkpointing", "enable_model_summary", "enable_progress_bar"),
@@ -26,7 +26,7 @@ PLACES = {
     "callbacks": {"num_workers"},
 }
 """Settings that say where and how fast a result comes about, or that follow from others: they cannot change it."""
-SPECTATORS = {"LogPredictions"}
+OBSERVERS = {"LogPredictions"}
 """Callbacks that cannot change a result."""
 
 
@@ -64,15 +64,15 @@ def flatten(config: Mapping[str, Any]) -> Resolved:
         config: Complete settings, as `resolve` makes them or as a run has left them in its config.yaml.
     """
     trainer = config["trainer"]
-    callbacks = [each for each in listed(trainer.get("callbacks")) if _class_name(each) not in SPECTATORS]
+    callbacks = [each for each in listed(trainer.get("callbacks")) if _class_name(each) not in OBSERVERS]
     objects = {"model": config["model"], "data": config["data"]}
     objects |= {f"trainer.callbacks.{number}": each for number, each in enumerate(callbacks)}
-    resolved = {f"trainer.{key}": _plain(value) for key, value in trainer.items() if key not in PLACES["trainer"]}
+    resolved = {f"trainer.{key}": _plain(value) for key, value in trainer.items() if key not in IRRELEVANT["trainer"]}
     resolved |= {f"finite_loss.{key}": _plain(value) for key, value in (config.get("finite_loss") or {}).items()}
     for name, content in objects.items():
         resolved[f"{name}.class_path"] = _class_name(content)
         for key, value in (content.get("init_args") or {}).items():
-            if key not in PLACES.get(name, PLACES["callbacks"]):
+            if key not in IRRELEVANT.get(name, PLACES["callbacks"]):
                 resolved[f"{name}.init_args.{key}"] = _plain(value)
     return resolved
 
