@@ -166,7 +166,7 @@ def plan_table(
     names: Iterable[str] | None = None,
     wandb: Mapping[str, str] | None = None,
 ) -> Plan:
-    """Plan the rows with the given names, or all rows, for each seed. Rows with equal training settings share a training.
+    """Plan the rows with the given names, or all rows, for each seed. Rows with equal training settings share one.
 
     Raises:
         TableError: There is no row of a given name, or the settings of a row are wrong.

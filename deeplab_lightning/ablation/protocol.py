@@ -1,4 +1,4 @@
-"""The protocol of the results, the hash that identifies a result, and the checks of the numbers that make up its cost."""
+"""The protocol of the results, the hash that identifies a result, and the check of the numbers behind its cost."""
 
 import json
 import math

@@ -29,7 +29,7 @@ from deeplab_lightning.settings.compose import override
 
 RUNS = Path("runs/ablations")
 TAIL_LINES = 12
-PATIENCE, PAUSE = 15.0, 0.1  # seconds to wait for a lock, which a killed process may hold a little longer; poll interval
+PATIENCE, PAUSE = 15.0, 0.1  # seconds to wait for the lock, which a dying process still holds, and between attempts
 AGENT_VARIABLES = ("WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")  # set by a W&B agent for one run; here each job is a run
 ENDINGS = {
     State.FAILED: "failed",

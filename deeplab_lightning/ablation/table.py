@@ -46,7 +46,7 @@ class Remarks:
 
     Args:
         note: A note on the row. It is required where the paper prints no number.
-        uncertain: The details that the paper leaves open and the choices made here, including those for the whole table.
+        uncertain: The details that the paper leaves open and the choices made here, with those of the whole table.
         not_reproducible: The reason why nobody else can repeat the row.
     """
 
@@ -264,7 +264,7 @@ def _check_row(above: Table, row: Row) -> None:
     """Check a row against the rows above it."""
     where = f"{above.path}, row {row.name!r}"
     if not row.name.strip() or "," in row.name:
-        raise TableError(f"{where}: a name must not be empty or contain a comma, because --rows separates names by commas")
+        raise TableError(f"{where}: a name must not be empty or contain a comma, which separates names in --rows")
     if row.name in {other.name for other in above.rows}:
         raise TableError(f"{where}: there are two rows with this name")
     if row.paper is not None and not 0 <= row.paper <= 100:

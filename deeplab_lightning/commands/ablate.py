@@ -34,7 +34,7 @@ RESERVED_WANDB = {"asked", "group", "name", "paper", "protocol", "tags", "work"}
 
 
 def run(command: str, options: list[str]) -> int:
-    """Plan the tables, then print the plan, submit it, or run it and print the scores; status 1 if a job is not done."""
+    """Plan the tables, and print, submit or run the plan; the exit status is 1 if a job is not done after a run."""
     arguments = _parse(command, options)
     root = arguments.runs / arguments.scale
     plans = _plan(arguments)
@@ -101,7 +101,7 @@ def _parse(command: str, options: list[str]) -> Namespace:
         "results, or rerun them; default: describe them, and skip them and the jobs that need them",
     )
     parser.add_argument("--dry-run", action="store_true", help="print the trainings, their rows and costs; run nothing")
-    parser.add_argument("--json", action="store_true", help="with --dry-run: print one JSON object per table, each on a line")
+    parser.add_argument("--json", action="store_true", help="with --dry-run: print a line of JSON for each table")
     _add_launchers(parser)
     arguments = parser.parse_args(options)
     if arguments.json and not arguments.dry_run:

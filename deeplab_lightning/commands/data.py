@@ -39,10 +39,10 @@ def run(command: str, options: list[str]) -> int:
     )
     check.add_argument("--num-workers", type=int, default=os.cpu_count() or 1, help="processes; default: one per core")
     show = actions.add_parser("show", help="write samples before and after augmentation as a PNG")
-    show.add_argument("--image-id", nargs="+", metavar="ID", help="IDs of images in the training split; default: the first four")
+    show.add_argument("--image-id", nargs="+", metavar="ID", help="IDs in the training split; default: the first four")
     show.add_argument("--out", type=Path, default=Path("samples.png"), help="path of the PNG; default: samples.png")
     for action in (check, show):
-        action.add_argument("-c", "--config", action="append", required=True, help="YAML file with data; later ones win")
+        action.add_argument("-c", "--config", action="append", required=True, help="YAML file with data; last wins")
         action.add_argument("--root", help="folder of the data set, in place of the config's data.root")
         action.usage = f"{action.format_usage().removeprefix('usage: ').rstrip()} [--data.KEY VALUE ...]"
         action.epilog = "--data.KEY VALUE: any other setting of the data, as in `deeplab fit`"

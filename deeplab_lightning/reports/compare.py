@@ -100,7 +100,8 @@ class Comparison:
             return ""
         return (
             f"Scale {self.scale}: our scores come from other data and a shorter training, with the settings of that "
-            "scale in place of the paper's. They are not comparable with the paper's numbers, and no difference is given."
+            "scale in place of the paper's. They are not comparable with the paper's numbers, so no difference is "
+            "given."
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import pytest
 
-from deeplab_lightning.settings.values import LONGEST, check_value, item_type, shown
+from deeplab_lightning.settings.values import MAX_LENGTH, check_value, item_type, shown
 from deeplab_lightning.usage import UsageError
 
 FITTING: list[tuple[Any, Any]] = [
@@ -54,4 +54,4 @@ def test_the_type_of_a_mappings_values() -> None:
 
 def test_a_long_value_is_cut() -> None:
     assert shown("a") == "'a'"
-    assert len(shown("a" * 1000)) == LONGEST + 3
+    assert len(shown("a" * 1000)) == MAX_LENGTH + 3
