@@ -35,7 +35,7 @@ def chosen_keys(training: Training, outcomes: Outcomes) -> dict[int, JobKey]:
 
 
 def chosen_evaluation(training: JobKey, evaluation: Evaluation, outcomes: Outcomes) -> JobKey:
-    """The key of an evaluation of a training; where it is not done, the key of an older-protocol counterpart, if any."""
+    """The key of an evaluation of a training; where it is not done, that of an older-protocol counterpart, if any."""
     own = JobKey(training.training, evaluation.digest)
     if _is_done(own, outcomes):
         return own

@@ -42,7 +42,9 @@ def run(command: str, options: list[str]) -> int:
     show.add_argument("--image-id", nargs="+", metavar="ID", help="IDs in the training split; default: the first four")
     show.add_argument("--out", type=Path, default=Path("samples.png"), help="path of the PNG; default: samples.png")
     for action in (check, show):
-        action.add_argument("-c", "--config", action="append", required=True, help="YAML file with data; last wins")
+        action.add_argument(
+            "-c", "--config", action="append", required=True, help="YAML file with data; later ones win"
+        )
         action.add_argument("--root", help="folder of the data set, in place of the config's data.root")
         action.usage = f"{action.format_usage().removeprefix('usage: ').rstrip()} [--data.KEY VALUE ...]"
         action.epilog = "--data.KEY VALUE: any other setting of the data, as in `deeplab fit`"

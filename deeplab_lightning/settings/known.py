@@ -136,7 +136,7 @@ class Known:
                 for own in signature(slot.chosen).parameters.values():
                     needed = own.default is Parameter.empty and own.kind is Parameter.POSITIONAL_OR_KEYWORD
                     if needed and own.name not in slot.linked and f"{name}.{own.name}" not in self.seen:
-                        raise UsageError(f"{slot.chosen.__name__} needs a value for --{name}.{own.name}")
+                        raise UsageError(f"{slot.chosen.__name__} needs --{name}.{own.name}, which is missing")
 
     def names(self) -> list[str]:
         """The names of all settings, including those of the chosen classes."""

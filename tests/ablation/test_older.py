@@ -118,7 +118,7 @@ def test_folders_of_the_first_protocol_are_found(done: Done) -> None:
         newest.write_text("model: [")  # a damaged record hides nothing
     ours, status = done.states()["plain"]
     assert ours == 20.0
-    assert "older protocol (protocol 1 -> 2: data.batch_size is of all processes together" in status
+    assert "older protocol (protocol 1 -> 2: data.batch_size is the total over all processes" in status
     assert done.ablate() == (1, [])
     assert done.ablate("--older", "accept") == (0, [])
 

@@ -216,5 +216,5 @@ def test_another_scale_submits_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_dry_run_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     print_plan(Console(width=200), plan(tmp_path), tmp_path)
     printed = capsys.readouterr().out
-    assert "label maps for the VOC server, in a tarball each: test\n" in printed
+    assert "VOC server: test\n" in printed
     assert "deeplab predict -c" in printed

@@ -55,7 +55,7 @@ def test_a_rows_file_takes_the_place_of_the_one_from_its_folder(tmp_path: Path) 
         ("{name: a, paper: high}", ["paper", "'high'"]),
         ("{name: a, paper: 1, train: }", ["train", "None"]),
         ("{name: a, paper: 1, train: [1]}", ["train", "[1]"]),
-        ("{name: a, paper: 1, train: {1: 2}}", ["1 is no setting"]),
+        ("{name: a, paper: 1, train: {1: 2}}", [": 1 is", "model.init_args.output_stride"]),
         ("{name: a, paper: 1, evaluate: [x]}", ["evaluate", "['x']"]),
         ("{name: a, paper: 1, evaluate: {configs: crf/crf.yaml}}", ["configs", "a list", "'crf/crf.yaml'"]),
         ("{name: a, paper: 1, columns: 5}", ["columns", "5"]),

@@ -36,7 +36,7 @@ def test_dry_run_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_dry_run_in_words(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     text = printed(capsys, TABLES / "deeplab_v3_table9.yaml", "--dry-run", "--scale", "smoke", "--runs", tmp_path)
-    assert "scale smoke sets aside data.init_args.batch_size of batch8\n" in text
+    assert "scale smoke overrides data.init_args.batch_size of batch8\n" in text
     assert text.count("deeplab fit ") == text.count("deeplab validate ") == 1
     assert list(tmp_path.iterdir()) == []
 

@@ -124,7 +124,7 @@ def test_foreign_code_is_named_and_does_not_run(
 @pytest.mark.parametrize("text", NO_PLAIN_YAML, ids=range(len(NO_PLAIN_YAML)))
 def test_only_plain_yaml_is_read(text: str, tmp_path: Path, sentinel: Path) -> None:
     config = brought(tmp_path, text.replace("SENTINEL", str(sentinel)))
-    with pytest.raises(ValueError, match=f"^{config}: it is no plain YAML"):
+    with pytest.raises(ValueError, match=f"^{config}: .*plain YAML"):
         read_brought_settings(config)
     assert not sentinel.exists()
 

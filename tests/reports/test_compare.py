@@ -65,7 +65,7 @@ def test_a_training_on_several_devices_says_so(path: Path, tmp_path: Path) -> No
     ("batch_norm", "status"),
     [
         ("of the batch, synchronised", ""),
-        ("of each process", "trained on 8 devices, batch norm on each one's images alone"),
+        ("of each process", "trained on 8 devices, without sharing batch norm statistics"),
     ],
 )
 def test_batch_norm_on_a_part_of_the_batch_is_said(path: Path, tmp_path: Path, batch_norm: str, status: str) -> None:
@@ -77,7 +77,7 @@ def test_batch_norm_on_a_part_of_the_batch_is_said(path: Path, tmp_path: Path, b
 
 def test_a_metric_that_the_data_do_not_have(path: Path) -> None:
     path.write_text(TABLE.replace("val/miou", "val/iou/bicycle"))
-    assert compared(path).lines[1].status == "its data have no val/iou/bicycle"
+    assert compared(path).lines[1].status == "val/iou/bicycle was not measured on these data"
 
 
 def test_settings_that_a_scale_set_aside_are_named(path: Path, tmp_path: Path) -> None:

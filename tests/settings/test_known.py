@@ -25,7 +25,7 @@ MISTAKES: list[tuple[Sequence[Given], str]] = [
     ([Given("", "trainr", {})], "trainr.*mean trainer"),
     ([Given("", "wandb.paper.a", "x")], "wandb.paper.a.*a number.*'x'"),
     ([Given("", "model", "DeepLabV4Module")], "model 'DeepLabV4Module'.*mean DeepLabV1Module"),
-    ([Given("", "model", "torch.nn.Linear")], "model 'torch.nn.Linear'.*there are DeepLabV1Module"),
+    ([Given("", "model", "torch.nn.Linear")], "model 'torch.nn.Linear'.* DeepLabV1Module"),
     ([MODEL, Given("", "model.output_strid", "8")], "model.output_strid of DeepLabV3Module.*mean model.output_stride"),
     ([MODEL, Given("", "model.multi_grids", "8")], "model.multi_grids of DeepLabV3Module.*mean model.multi_grid"),
     ([MODEL, Given("", "model.init_args.output_stride", "x")], "model.output_stride.*'x'"),

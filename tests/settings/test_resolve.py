@@ -109,6 +109,6 @@ def test_what_a_run_has_left_says_the_same() -> None:
 def test_differences_name_both_values() -> None:
     assert differences({"a": 1, "b": 2, "gone": 3}, {"a": 1, "b": [4], "new": None}) == [
         "b 2 -> [4]",
-        "new not there -> None",
-        "gone 3 -> not there",
+        "new missing -> None",
+        "gone 3 -> missing",
     ]
