@@ -89,7 +89,7 @@ def test_rows_are_the_papers(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
-def test_rows_say_what_stands_against_their_number(path: Path) -> None:
+def test_uncertain_and_irreproducible_rows_are_marked(path: Path) -> None:
     table = read_table(path)
     marks = {row.name: row.remarks.uncertain for row in table.rows if row.remarks.uncertain and not row.stage}
     uncertain = {name: text.removesuffix(RESNET).removesuffix(DECODER) for name, text in marks.items()}
@@ -134,7 +134,7 @@ def is_trained(name: str) -> bool:
     return not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
-def test_the_classifier_of_v2s_rows_above_large_fov() -> None:
+def test_the_classifier_of_v2_rows_above_large_fov() -> None:
     """As that of the released COCO weights: 91 classes by one 1x1."""
     (shape,) = {
         build(training.config)["classifier.0.weight"]
@@ -147,7 +147,7 @@ def test_the_classifier_of_v2s_rows_above_large_fov() -> None:
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
-def test_a_row_after_the_crf_has_one_as_released(path: Path) -> None:
+def test_a_row_with_crf_uses_the_released_settings(path: Path) -> None:
     for planned in plan_table(read_table(path), "paper").rows:
         if planned.evaluation is None:
             continue
@@ -190,6 +190,6 @@ def test_trainings_are_shared_across_tables() -> None:
     assert all(len(each) == 1 for each in found)
 
 
-def test_the_list_in_the_readme_is_that_of_the_files() -> None:
+def test_the_readme_lists_the_tables() -> None:
     text = (ROOT / "experiments" / "README.md").read_text()
     assert list_of_tables([plan_table(read_table(path), "paper") for path in TABLES]) in text

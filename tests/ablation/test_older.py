@@ -57,12 +57,12 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Done:
     return Done(tmp_path, monkeypatch)
 
 
-def test_what_is_done_stays_done_while_the_code_is_the_same(done: Done) -> None:
+def test_finished_jobs_are_not_repeated_while_the_code_is_unchanged(done: Done) -> None:
     assert done.ablate() == (0, [])
     assert done.states()["plain"] == (20.0, "")
 
 
-def test_an_older_result_is_named_and_neither_taken_nor_done_again(
+def test_an_older_result_is_reported_and_by_default_neither_accepted_nor_repeated(
     done: Done, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
@@ -95,7 +95,7 @@ def test_an_older_result_can_be_accepted(done: Done) -> None:
         assert len([*done.root.glob("*_seed0")]) == 2
 
 
-def test_an_older_result_can_be_done_again_and_is_kept(done: Done) -> None:
+def test_an_older_result_can_be_rerun_and_is_kept(done: Done) -> None:
     with changed_default(trimap_width=5):
         status, ran = done.ablate("--older", "rerun")
         assert (status, len(ran)) == (0, 5)
@@ -130,7 +130,7 @@ def test_the_seeds_of_a_training_in_their_order(tmp_path: Path) -> None:
     assert keys_by_seed(training, dict.fromkeys([*keys, *others], Outcome())) == {1: keys[1], 10: keys[0]}
 
 
-def test_what_is_accepted_leaves_the_plan_as_it_is(done: Done) -> None:
+def test_accepting_an_older_result_does_not_change_the_plan(done: Done) -> None:
     with changed_default(trimap_width=5):
         plan, outcomes = done.plan(), read_folder(done.root)
         name = plan.trainings[0].name

@@ -85,7 +85,7 @@ def test_a_task_hides_slurm_from_lightning(package: Path, monkeypatch: pytest.Mo
         Task(["fail", "a.yaml"])()
 
 
-def test_a_task_whose_time_is_up_saves_and_goes_on(package: Path) -> None:
+def test_a_task_at_its_time_limit_saves_and_is_requeued(package: Path) -> None:
     """As submitit does it: the signal's handler asks the task how to go on, and leaves."""
     task = Task(["wait", "a.yaml"])
     later: list[DelayedSubmission] = []

@@ -70,7 +70,7 @@ def options(folder: Path, voc_root: Path, *more: str) -> list[str]:
     return [*configs, "--untrained", "true", "--trainer.default_root_dir", str(folder / "run"), *more]
 
 
-def test_a_prediction_of_the_test_split_is_packed_as_the_server_takes_it(
+def test_a_prediction_of_the_test_split_is_packed_for_the_server(
     tmp_path: Path, voc_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["predict", *options(tmp_path, voc_root, "--trainer.callbacks+", "WriteSubmission")]) == 0
@@ -91,7 +91,7 @@ def test_a_prediction_of_the_test_split_is_packed_as_the_server_takes_it(
         ("validate", "--data.test_split=test", "acts on `deeplab predict` alone"),
     ],
 )
-def test_what_is_not_the_whole_test_split_is_refused_before_it_is_predicted(
+def test_a_part_of_the_test_split_is_refused_before_prediction(
     tmp_path: Path, voc_root: Path, capsys: pytest.CaptureFixture[str], command: str, setting: str, error: str
 ) -> None:
     assert main([command, *options(tmp_path, voc_root, "--trainer.callbacks+", "WriteSubmission", setting)]) == 1
@@ -153,7 +153,7 @@ def other_palette(folder: Path) -> None:
         (other_palette, "its palette is not VOC's"),
     ],
 )
-def test_label_maps_that_the_server_would_not_take(
+def test_label_maps_that_the_server_would_refuse(
     tmp_path: Path, voc_root: Path, plant: Callable[[Path], None], fault: str
 ) -> None:
     images = {image_id: voc_root / "JPEGImages" / f"{image_id}.jpg" for image_id in VOC_TEST}
@@ -178,7 +178,7 @@ def quiet(job: Job, state: State, reason: str) -> None:
     pass
 
 
-def test_a_row_of_the_server_is_run_once_and_says_what_to_submit(
+def test_a_row_of_the_server_is_run_once_and_names_its_tarball(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made, root = plan(tmp_path), tmp_path / "runs"
@@ -213,7 +213,7 @@ def test_another_scale_submits_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     assert compare(made, read_folder(tmp_path / "runs")).lines[0].status == "predicted"
 
 
-def test_a_dry_run_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_names_the_rows_of_the_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     print_plan(Console(width=200), plan(tmp_path), tmp_path)
     printed = capsys.readouterr().out
     assert "VOC server: test\n" in printed

@@ -27,7 +27,7 @@ def planned(capsys: pytest.CaptureFixture[str], command: list[str]) -> tuple[lis
     return rows, {run["run"] for plan in plans for run in plan["runs"]}
 
 
-def test_rows_whose_trainings_hang_together(tmp_path: Path) -> None:
+def test_rows_with_connected_trainings_form_a_part(tmp_path: Path) -> None:
     plan = plan_table(read_table(write_tree(tmp_path, tmp_path, TABLE + OTHERS)), "paper", (0, 7))
     assert parts_of([plan]) == [
         *(Part(("plain", "flip"), seed) for seed in (0, 7)),
@@ -90,7 +90,7 @@ def test_the_agents_of_a_sweep_run_every_row_once(
 
 
 @pytest.mark.parametrize("launcher", [["wandb"], ["slurm", "--slurm", "time=60"]])
-def test_rows_that_do_not_train_are_not_handed_over(
+def test_rows_without_a_training_are_not_in_a_part(
     launcher: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     path, runs = write_tree(tmp_path, tmp_path), tmp_path / "runs"

@@ -29,13 +29,13 @@ def test_what_is_uncertain_of_all_rows_that_train(tmp_path: Path) -> None:
     assert [row.remarks.uncertain for row in table.rows] == [None, "the stem", "the side; the stem"]
 
 
-def test_a_row_that_is_only_scored_trains_as_the_files_say(tmp_path: Path) -> None:
+def test_a_row_with_evaluate_alone_is_trained_with_the_files_settings(tmp_path: Path) -> None:
     row = "{name: more, evaluate: {configs: [crf/crf.yaml]}, paper: 1}"
     more = read_table(write_tree(tmp_path, tmp_path, f"{TABLE}  - {row}\n")).row("more")
     assert (more.train, more.evaluate, more.evaluate_configs) == ({}, {}, ("crf/crf.yaml",))
 
 
-def test_a_rows_file_takes_the_place_of_the_one_from_its_folder(tmp_path: Path) -> None:
+def test_a_file_of_a_row_replaces_the_one_from_the_same_folder(tmp_path: Path) -> None:
     row = "{name: more, configs: [model/other.yaml, crf/crf.yaml], train: {}, paper: 1}"
     more = read_table(write_tree(tmp_path, tmp_path, f"{TABLE}  - {row}\n")).row("more")
     assert more.configs == ("base.yaml", "data/shapes.yaml", "model/other.yaml", "crf/crf.yaml")

@@ -85,7 +85,7 @@ def test_faults_are_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: P
         (("--launcher", "wandb", "--dry-run"), "--launcher"),
     ],
 )
-def test_launchers_whose_options_take_no_effect(
+def test_options_without_their_launcher_are_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     path = write_tree(tmp_path, tmp_path)

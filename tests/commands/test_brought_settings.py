@@ -101,7 +101,7 @@ def with_attack(place: str, value: Any, sentinel: Path) -> str:
     return yaml.safe_dump(settings).replace("SENTINEL", str(sentinel)).replace("FOLDER", str(sentinel.parent))
 
 
-def test_what_a_network_and_its_data_are_is_taken_and_no_more(tmp_path: Path) -> None:
+def test_only_the_settings_of_the_network_and_its_data_are_read(tmp_path: Path) -> None:
     taken = read_brought_settings(brought(tmp_path, yaml.safe_dump(PLAIN)))
     assert taken == {key: PLAIN[key] for key in ("seed_everything", "model", "data")} | {
         "trainer": {"precision": "bf16-mixed"}
@@ -129,7 +129,7 @@ def test_only_plain_yaml_is_read(text: str, tmp_path: Path, sentinel: Path) -> N
     assert not sentinel.exists()
 
 
-def test_a_file_that_unfolds_without_end_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_unfolds_endlessly_is_refused(tmp_path: Path) -> None:
     laughs = [
         "a0: &a0 [1, 1]",
         *(f"a{level}: &a{level} [{', '.join(9 * [f'*a{level - 1}'])}]" for level in range(1, 40)),
@@ -141,7 +141,7 @@ def test_a_file_that_unfolds_without_end_is_refused(tmp_path: Path) -> None:
             read_brought_settings(brought(tmp_path, text))
 
 
-def test_what_looks_like_code_in_a_plain_setting_stays_text(
+def test_a_plain_setting_that_looks_like_code_stays_a_text(
     tmp_path: Path, sentinel: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for value in (json.dumps(POPEN), "${oc.env:HOME}", "runs_on_import.Callback"):

@@ -172,7 +172,7 @@ def test_a_loader_worker_that_dies(
     assert "a loader worker was killed" in error
     (opened,) = re.findall(r"the last that it opened is (.*?);", error)
     assert re.search(r"/train_\d+\.jpg( or |$)", opened)  # of the other loader's worker too, if the pipe told of it
-    assert "--ckpt_path last goes on" in error
+    assert "resume with --ckpt_path last" in error
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] >= 1
 
 

@@ -61,7 +61,7 @@ def test_unfinished_and_narrow_evaluations_have_no_scores(tmp_path: Path) -> Non
     assert gathered(path, tmp_path / "runs", "smoke").curves == {"train/loss": {}, "val/miou": {}}
 
 
-def test_runs_that_were_read_show_their_numbers(path: Path, tmp_path: Path) -> None:
+def test_outcomes_without_folders_show_their_scores(path: Path, tmp_path: Path) -> None:
     """As from Weights & Biases: no curves, no panels, the same numbers."""
     root = tmp_path / "runs" / "paper"
     in_folder = gathered(path, root, "paper")
@@ -71,5 +71,5 @@ def test_runs_that_were_read_show_their_numbers(path: Path, tmp_path: Path) -> N
     assert len(read.ious) == 3
 
 
-def test_nothing_was_run(path: Path, tmp_path: Path) -> None:
+def test_a_table_without_runs(path: Path, tmp_path: Path) -> None:
     assert gathered(path, tmp_path / "none", "paper") == Gallery()

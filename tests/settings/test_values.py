@@ -40,7 +40,7 @@ def test_values_that_fit(hint: Any, value: Any) -> None:
 
 
 @pytest.mark.parametrize(("hint", "value", "sentence"), WRONG, ids=range(len(WRONG)))
-def test_values_that_do_not_fit_are_named_with_what_would(hint: Any, value: Any, sentence: str) -> None:
+def test_wrong_values_are_named_with_the_expected_type(hint: Any, value: Any, sentence: str) -> None:
     if isinstance(value, int) and value > 10:
         hint = str  # any whole number fits int
     with pytest.raises(UsageError, match=f"model.x.*{sentence}"):
