@@ -1,4 +1,4 @@
-"""fit, validate, test and predict: their settings; tests/integration runs them, tests/mistakes.yaml errs with them."""
+"""The settings of fit, validate, test and predict. tests/integration runs them; tests/mistakes.yaml has their errors."""
 
 import shutil
 from pathlib import Path

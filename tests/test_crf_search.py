@@ -18,7 +18,7 @@ GRID = Grid((1, 3), (5, 15), (10,), (1,), (1,))
 
 @pytest.fixture
 def images(tmp_path: Path) -> list[Path]:
-    """Three images of a dark and a bright half, with noisy logits."""
+    """Three images with a dark and a bright half, and noisy logits."""
     paths = []
     for seed in range(3):
         rng = np.random.default_rng(seed)
@@ -34,7 +34,7 @@ def images(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers that need no start, where what is tested is not that they are processes."""
+    """Run workers in this process, which is faster, for tests that do not depend on separate processes."""
     monkeypatch.setattr(crf_search, "ProcessPoolExecutor", lambda workers, *_: ThreadPoolExecutor(workers))
 
 
@@ -74,7 +74,7 @@ def test_a_search_resumes(images: list[Path], tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.usefixtures("in_this_process")
 def test_normalisations_are_searched_separately(images: list[Path], tmp_path: Path) -> None:
-    """In one file; one from before there was a choice holds scores of the symmetric kind, which are taken over."""
+    """They share one file. An old file without the column has scores of the symmetric kind, which are reused."""
     file = tmp_path / "search.csv"
     Search(images, file, 1, "symmetric").run(GRID, 5, 0, quiet)
     header, *rows = file.read_text().splitlines()

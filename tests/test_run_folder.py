@@ -7,7 +7,7 @@ from deeplab_lightning.run_folder import JobFolder, JobKey, LogFolder, RunFolder
 
 
 def write(path: Path, seconds: int) -> Path:
-    """An empty file of that time."""
+    """Create an empty file with the given modification time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("")
     os.utime(path, (seconds, seconds))

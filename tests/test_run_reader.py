@@ -86,7 +86,7 @@ def test_the_record_of_a_run(tmp_path: Path) -> None:
 
 
 def test_a_panel_that_links_out_of_the_run_is_not_embedded(root: Path, tmp_path: Path) -> None:
-    """A page is shown to others: what a foreign run folder links to is not for them."""
+    """A page may be shared, so it must not contain private files that a foreign run folder links to."""
     panels = root / "logs" / "test_0" / "panels"
     Image.new("RGB", (5, 5)).save(tmp_path / "private.png")
     (panels / "test" / "a.png").symlink_to(tmp_path / "private.png")

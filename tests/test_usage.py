@@ -1,4 +1,4 @@
-"""One sentence on standard error, whatever goes wrong."""
+"""Every failure is reported in one sentence on standard error."""
 
 import pytest
 
@@ -7,14 +7,14 @@ from deeplab_lightning.usage import Parser, UsageError, expand_home, nearest
 
 
 def circle_of_errors() -> Exception:
-    """An error whose context has it as its cause."""
+    """An error whose context has the error itself as its cause."""
     inner, outer = ValueError("the first"), ValueError("the second")
     inner.__context__, outer.__cause__ = outer, inner
     return inner
 
 
 def hidden_error() -> Exception:
-    """An error that came up while a loader's own was handled."""
+    """An error that was raised while an error of a loader was handled."""
     try:
         try:
             raise OSError(12, "Cannot allocate memory")

@@ -1,4 +1,4 @@
-"""Where a paper says what is cited: each file with all the sections that it names."""
+"""The sections of the papers that each file cites."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The hashes by which results are found again are those of before; see digests.yaml."""
+"""The hashes that identify results must not change; see digests.yaml."""
 
 from pathlib import Path
 

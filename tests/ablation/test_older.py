@@ -20,11 +20,11 @@ NEXT = "  - {name: next, train: {trainer.max_steps: 9}, start_from: plain, paper
 
 
 class Done:
-    """The rows of a table, done as the code was before a default changed.
+    """The rows of a table that were run before a default in the code changed.
 
     Args:
-        root: a folder for the table and its runs.
-        monkeypatch: puts processes that end at once in the place of real ones.
+        root: The folder for the table and its runs.
+        monkeypatch: The fixture by which processes are replaced by ones that end at once.
     """
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,17 +38,17 @@ class Done:
         log.write_text(yaml.safe_dump(training.config | {"model": training.config["model"] | {"init_args": settings}}))
 
     def ablate(self, *options: str) -> tuple[int, list[str]]:
-        """The status of the command, and what it ran."""
+        """The exit status of the command, and the jobs that it ran."""
         processes = Processes(self._monkeypatch)
         status = run("ablate", [str(self.path), "--runs", str(self.root.parent), *options])
         return status, processes.rows()
 
     def states(self) -> dict[str, tuple[float | None, str]]:
-        """What a report shows of the rows."""
+        """The states of the rows in a report."""
         return {line.row.name: (line.ours, line.status) for line in compare(self.plan(), read_folder(self.root)).lines}
 
     def plan(self) -> Plan:
-        """The plan of the rows as the code is now."""
+        """The plan of the rows with the current code."""
         return plan_table(read_table(self.path), "paper")
 
 
@@ -105,7 +105,7 @@ def test_an_older_result_can_be_rerun_and_is_kept(done: Done) -> None:
 
 
 def test_folders_of_the_first_protocol_are_found(done: Done) -> None:
-    """They are named by the hash of what the table gives, and say neither that nor a protocol."""
+    """They are named by the hash of the table's settings, and their records have neither that hash nor a protocol."""
     for training in done.plan().trainings:
         folder = (done.root / training.name).rename(done.root / f"{training.asked[0]}_seed0")
         for digest, evaluation in training.evaluations.items():

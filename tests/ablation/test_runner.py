@@ -143,7 +143,7 @@ def test_status_0_without_its_records_is_a_failure(tmp_path: Path, monkeypatch: 
 
 
 def test_the_seconds_of_a_training_include_all_attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first was killed outright, the second interrupted; what was scored by hand is no attempt."""
+    """The first was killed by SIGKILL, the second interrupted. An evaluation by hand is not an attempt."""
     Processes(monkeypatch)
     jobs = jobs_of(plan(tmp_path, names=["plain"]))
     folder = jobs[0].folder(tmp_path).path
@@ -172,7 +172,7 @@ def test_a_job_with_an_unreadable_record_is_not_done(tmp_path: Path, monkeypatch
 
 @pytest.fixture
 def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[IO[str]]:
-    """The lock of the training of "plain", which another process is at."""
+    """The lock on the training of "plain", which another process is running."""
     monkeypatch.setattr(runner, "PAUSE", 0.001)
     folder = jobs_of(plan(tmp_path))[0].folder(tmp_path)
     folder.path.mkdir()
@@ -207,7 +207,7 @@ def test_a_slowly_released_lock_does_not_delay_other_jobs(
     assert processes.rows()[-3:] == ["fit plain and 1 more", "validate plain", "validate flip"]
 
 
-def test_variables_of_a_wandb_agent_are_not_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_variables_of_a_wandb_agent_are_not_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "one")
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
     processes = Processes(monkeypatch)

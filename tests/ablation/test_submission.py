@@ -1,4 +1,4 @@
-"""Rows whose metric is on VOC's evaluation server: predicted, packed as the devkit's rules say, and reported."""
+"""Rows that the VOC evaluation server scores: they are predicted, packed by the devkit's rules, and reported."""
 
 import io
 import struct
@@ -36,7 +36,7 @@ FIRST_COLOURS = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128)
 
 
 def check_by_the_devkit(tarball: Path, voc_root: Path) -> None:
-    """One regular file for each line of test.txt, a palette PNG of 8 bits, of its image's size, with classes alone."""
+    """Check for one regular file per line of test.txt: an 8-bit palette PNG of the image's size, without void."""
     image_ids = (voc_root / "ImageSets" / "Segmentation" / "test.txt").read_text().split()
     with tarfile.open(tarball) as content:
         members = {member.name: member for member in content.getmembers()}
@@ -60,7 +60,7 @@ def check_by_the_devkit(tarball: Path, voc_root: Path) -> None:
 
 
 def options(folder: Path, voc_root: Path, *more: str) -> list[str]:
-    """Of `deeplab predict`, with a tiny network on the generated VOC."""
+    """The options of `deeplab predict`, with a tiny network on the generated VOC."""
     data = f"data: {{class_path: VOCDataModule, init_args: {{root: {voc_root}, test_split: test}}}}\n"
     callbacks = "trainer: {callbacks: [{class_path: CRFEvaluation, init_args: {iterations: 1}}], logger: false}\n"
     files = {"data.yaml": data, "tiny.yaml": TINY, "crf.yaml": callbacks}

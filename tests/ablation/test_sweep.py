@@ -19,7 +19,7 @@ OTHERS = """  - {name: slow, train: {model.init_args.lr: 0.001}, paper: 1}
 
 
 def planned(capsys: pytest.CaptureFixture[str], command: list[str]) -> tuple[list[tuple[str, str, int]], set[str]]:
-    """What a command would run: (table, row, seed) of each row that trains, and the trainings."""
+    """The (table, row, seed) of each trained row that a command would run, and the trainings."""
     capsys.readouterr()
     assert main([*command, "--dry-run", "--json"]) == 0
     plans = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -53,7 +53,7 @@ def test_the_parts_of_tables_that_share_trainings_run_every_row_once(
 
 
 def substituted(sweep: dict[str, object], values: dict[str, object]) -> list[str]:
-    """The command line of an agent, after the interpreter's `-m deeplab_lightning`."""
+    """The words of an agent's command line after `-m deeplab_lightning`."""
     macros = create_sweep_command_args({"args": {name: {"value": value} for name, value in values.items()}})
     macros |= {"env": ["/usr/bin/env"], "interpreter": ["python"], "program": [sweep["program"]]}
     command: list[str] = []

@@ -8,7 +8,7 @@ from tests.ablation.tables import TABLE, write_tree
 
 
 def fault(folder: Path, row: str) -> str:
-    """The error of a table with one more row."""
+    """The error message for a table with one more row."""
     with pytest.raises(TableError) as error:
         read_table(write_tree(folder, folder, f"{TABLE}  - {row}\n"))
     assert "tiny.yaml" in str(error.value)

@@ -1,4 +1,4 @@
-"""What lies beside a checkpoint from elsewhere is read as data: nothing in it runs."""
+"""The config beside a foreign checkpoint is read as data. No code in it runs."""
 
 import json
 from pathlib import Path
@@ -72,7 +72,7 @@ NO_PLAIN_YAML = [
 
 @pytest.fixture
 def sentinel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file that is there once something has run, by a command or by the import of a module that lies at hand."""
+    """A file that exists only if foreign code ran, in a subprocess or by the import of a module on the path."""
     path = tmp_path / "something_ran"
     (tmp_path / "runs_on_import.py").write_text(
         f"import lightning, pathlib\npathlib.Path({str(path)!r}).touch()\nclass Callback(lightning.Callback): ...\n"
@@ -83,7 +83,7 @@ def sentinel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def brought(folder: Path, text: str) -> Path:
-    """The config of a checkpoint with this content, and the checkpoint."""
+    """Write a checkpoint and its config, and return the path of the config."""
     config = folder / "logs" / "fit_0" / "config.yaml"
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(text)

@@ -1,4 +1,4 @@
-"""What `deeplab crf-search` leaves behind."""
+"""The files that `deeplab crf-search` writes."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def searched(folder: Path, without: float, weak: float, strong: float) -> Search
 
 
 def test_if_no_crf_helps_no_setting_is_written(tmp_path: Path) -> None:
-    """Nor is the one left there that an earlier search found."""
+    """The setting of an earlier search is removed."""
     (tmp_path / "best.yaml").touch()
     for without, weak, strong in ((0.5, 0.3, 0.4), (0.5, 0.3, 0.5)):
         said = write(searched(tmp_path, without, weak, strong), SearchFolder(tmp_path))
@@ -38,7 +38,7 @@ def test_the_best_setting_is_written(tmp_path: Path) -> None:
 
 
 def test_other_files_in_the_folder_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What was searched before goes, of a chosen folder all else stays."""
+    """Only the files of an earlier search are removed from a chosen folder."""
     (tmp_path / "best.ckpt").touch()
     config = tmp_path / "logs" / "fit_0" / "config.yaml"
     config.parent.mkdir(parents=True)

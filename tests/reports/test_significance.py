@@ -7,7 +7,7 @@ from deeplab_lightning.reports.significance import resolution, welch
 
 
 def test_welchs_interval_by_hand() -> None:
-    """Two rows of three: means 3 apart, variances 1 and 4, so 2.94 degrees of freedom; t(0.975) = 3.2219."""
+    """Two rows of three seeds: means 3 apart and variances 1 and 4 give 2.94 degrees of freedom; t(0.975) = 3.2219."""
     difference = welch([77, 78, 79], [73, 75, 77])
     error, freedom = math.sqrt(1 / 3 + 4 / 3), (5 / 3) ** 2 / ((1 / 3) ** 2 / 2 + (4 / 3) ** 2 / 2)
     assert freedom == pytest.approx(2.94, abs=0.005)

@@ -1,4 +1,4 @@
-"""Runs of Weights & Biases; those that a table leaves there are in tests/integration/test_wandb.py."""
+"""Runs read from Weights & Biases. The runs that a table records there are in tests/integration/test_wandb.py."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Settings of files and dotted ones, put together as the command line puts its files together."""
+"""Settings of files and dotted settings are composed like on the command line."""
 
 from typing import Any
 

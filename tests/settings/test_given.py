@@ -1,4 +1,4 @@
-"""Settings as somebody wrote them, on the command line and in files."""
+"""Settings as the user wrote them, on the command line and in files."""
 
 from pathlib import Path
 

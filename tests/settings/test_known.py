@@ -1,4 +1,4 @@
-"""What jsonargparse refuses is explained by the names and the types of settings; part.py is covered too."""
+"""Settings that jsonargparse refuses are explained by the names and types of settings. part.py is covered too."""
 
 from argparse import ArgumentError
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The settings that composed ones come to; nothing is instantiated."""
+"""The resolution of composed settings, without instantiation."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Values that fit their types, and sentences on those that do not."""
+"""Values that fit their types, and the errors for those that do not."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
