@@ -1,4 +1,4 @@
-"""The settings of fit, validate, test and predict. tests/integration runs them; tests/mistakes.yaml has their errors."""
+"""The settings of fit, validate, test and predict. tests/integration runs them; errors are in tests/mistakes.yaml."""
 
 import shutil
 from pathlib import Path

@@ -205,7 +205,7 @@ def _plan_training(
         check_counts(resolved)
     origin = None if source is None else source.digest
     name = JobKey.of_training(digest([PROTOCOL, resolved, origin]), seed).training
-    asked = digest([config, source_asked])
+    asked = digest([config, source_asked])  # without defaults, so it stays the same when a default changes
     group = table.path.stem
     tags = [group, scale, *PAPER.findall(table.title), f"seed{seed}"]
     training = trainings.setdefault(name, Training(name, config, seed=seed, source=source, group=group, tags=tags))

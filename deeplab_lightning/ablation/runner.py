@@ -29,7 +29,7 @@ from deeplab_lightning.settings.compose import override
 
 RUNS = Path("runs/ablations")
 TAIL_LINES = 12
-PATIENCE, PAUSE = 15.0, 0.1  # seconds to wait for the lock, which a dying process still holds, and between attempts
+PATIENCE, PAUSE = 15.0, 0.1  # seconds to retry a lock, which a dying process may still hold, and between attempts
 AGENT_VARIABLES = ("WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")  # set by a W&B agent for one run; here each job is a run
 ENDINGS = {
     State.FAILED: "failed",
@@ -103,6 +103,7 @@ class _Runner:
             while len(self.states) < len(self.jobs):
                 for job in self._ready():
                     self._consider(job)
+                # The release of another process's lock is not an event to wait for, so it is polled.
                 for future in wait(self.running, PAUSE if self.held_since else None, FIRST_COMPLETED).done:
                     self._finish(future)
                 if self.held_since and not self.running:
@@ -118,7 +119,7 @@ class _Runner:
                 yield job
 
     def _consider(self, job: Job) -> None:
-        """Start a job if resources are free; end it at once if it cannot run or is left to an older protocol."""
+        """Start a job if resources are free; end it at once if it cannot run or if its older outcome is kept."""
         needed = State.DONE if job.needs is None else self.states[job.needs.key]
         if job.needs is not None and needed is not State.DONE:
             reason = f"it needs the training of {rows_name(job.needs.rows)}, which {ENDINGS[needed]}"
@@ -135,7 +136,9 @@ class _Runner:
         if lock is None:
             if self.held_since.setdefault(job.key, time.monotonic()) + PATIENCE <= time.monotonic():
                 self._end(job, State.ELSEWHERE, f"{folder.path}: in progress elsewhere")
-        elif Outcome.read(folder).is_done:
+        elif Outcome.read(
+            folder
+        ).is_done:  # only now, because the previous holder of the lock may have finished the job
             lock.close()
             self._end(job, State.DONE)
         else:
@@ -152,7 +155,7 @@ class _Runner:
         outcome = _outcome_of(ended.job, folder, future.result(), log)
         rows = {"rows": ended.job.training.rows, "seed": ended.job.training.seed}
         outcome.write(folder, ended.job.command, rows)
-        ended.lock.close()
+        ended.lock.close()  # after the outcome is written, so that no other process starts the job again
         self._end(ended.job, outcome.state, "" if outcome.is_done else f"{outcome.reason}\n{log}")
 
     def _end(self, job: Job, state: State, reason: str = "") -> None:
@@ -222,7 +225,7 @@ def config_of(training: Training, root: Path) -> dict[str, Any]:
 
 
 def _lock(folder: JobFolder) -> IO[str] | None:
-    """Lock a folder; None if another process holds the lock. The child process inherits the lock and may outlive us."""
+    """Lock a folder; None if another process holds the lock. The job's process inherits the lock from this one."""
     try:
         return hold(folder.lock)
     except BlockingIOError:
