@@ -136,9 +136,7 @@ class _Runner:
         if lock is None:
             if self.held_since.setdefault(job.key, time.monotonic()) + PATIENCE <= time.monotonic():
                 self._end(job, State.ELSEWHERE, f"{folder.path}: in progress elsewhere")
-        elif Outcome.read(
-            folder
-        ).is_done:  # only now, because the previous holder of the lock may have finished the job
+        elif Outcome.read(folder).is_done:  # read under the lock, whose previous holder may have finished the job
             lock.close()
             self._end(job, State.DONE)
         else:

@@ -93,7 +93,7 @@ def _parse(command: str, options: list[str]) -> Namespace:
         default=PAPER_SCALE,
         help="paper: as published; camvid: on CamVid; smoke: a few steps on generated Shapes; default: paper",
     )
-    parser.add_argument("--runs", type=Path, default=RUNS, help=f"folder of the runs, by scale; default: {RUNS}")
+    parser.add_argument("--runs", type=Path, default=RUNS, help=f"folder of the runs of each scale; default: {RUNS}")
     parser.add_argument(
         "--older",
         choices=("accept", "rerun"),
@@ -134,7 +134,7 @@ def _add_launchers(parser: Parser) -> None:
         "--slurm",
         type=_settings,
         metavar="KEY=VALUE,...",
-        help="with --launcher slurm: settings by submitit's names, partition=gpu,time=720,gpus_per_node=4,"
+        help="with --launcher slurm: settings by submitit's names, such as partition=gpu,time=720,gpus_per_node=4 and "
         "cpus_per_task=32; time is in minutes, and a task that needs more is requeued and resumes",
     )
     parser.add_argument(

@@ -130,7 +130,12 @@ def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:
     for axis in fields(Grid):
         values = " ".join(f"{value:g}" for value in axis.default)  # type: ignore[union-attr]
         parser.add_argument(
-            f"--{axis.name}", type=float, nargs="+", default=axis.default, help=f"values to try; default: {values}"
+            f"--{axis.name}",
+            type=float,
+            nargs="+",
+            default=axis.default,
+            metavar="VALUE",
+            help=f"values of the coarse grid; default: {values}",
         )
     parser.add_argument("--images", type=int, default=100, help="number of images from the split's start; default: 100")
     parser.add_argument("--iterations", type=int, default=10, help="mean-field iterations; default: 10")
@@ -138,7 +143,8 @@ def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:
         "--normalization",
         choices=get_args(Normalization),
         default="after",
-        help="of the messages: after filtering, as in the releases of v1 and v2, or symmetric; default: after",
+        help="normalisation of the messages: after filtering, as in the releases of v1 and v2, or symmetric; "
+        "default: after",
     )
     parser.add_argument("--rounds", type=int, default=2, help="refinements, each at half the step; default: 2")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; default: one per core")

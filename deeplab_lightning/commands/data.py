@@ -29,7 +29,8 @@ def run(command: str, options: list[str]) -> int:
     """Run `deeplab data prepare`, `check` or `show`."""
     parser = Parser(prog=f"deeplab {command}", description="Download data sets, check them, show samples.")
     actions = parser.add_subparsers(dest="action", metavar="prepare|check|show", required=True)
-    fetch = actions.add_parser("prepare", help="download, verify and unpack a data set", description=prepare.__doc__)
+    description = "Download a data set, verify its checksums and unpack it. An interrupted download is resumed."
+    fetch = actions.add_parser("prepare", help="download, verify and unpack a data set", description=description)
     fetch.add_argument("name", choices=sorted(SOURCES), help="the data set")
     fetch.add_argument("--root", type=Path, help="destination folder; default: DEEPLAB_DATA, or data")
     fetch.add_argument("--mirror", help="URL of a folder with the same files, tried before the official URLs")

@@ -77,9 +77,9 @@ def test_faults_are_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: P
     [
         (("--jobs", "2"), "--jobs"),
         (("--launcher", "local", "--jobs", "0"), "got 0"),
-        (("--launcher", "slurm"), "--slurm SETTINGS"),
-        (("--slurm", "time=60"), "--slurm SETTINGS"),
-        (("--launcher", "slurm", "--slurm", "partition=gpu"), "needs time"),
+        (("--launcher", "slurm"), "--slurm"),
+        (("--slurm", "time=60"), "--slurm"),
+        (("--launcher", "slurm", "--slurm", "partition=gpu"), "time=720"),
         (("--launcher", "slurm", "--slurm", "time=12:00:00"), "got 12:00:00"),
         (("--launcher", "slurm", "--slurm", "gpu"), "'gpu'"),
         (("--launcher", "wandb", "--dry-run"), "--launcher"),

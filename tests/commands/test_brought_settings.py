@@ -56,7 +56,7 @@ ATTACKS: list[tuple[str, Any, str]] = [
     ("model.init_args.backbone", POPEN, "model.init_args.backbone.class_path is 'subprocess.Popen'"),
     ("data", POPEN, "data.class_path is 'subprocess.Popen'"),
     ("data.init_args.root", [[ON_IMPORT]], "data.init_args.root.0.0.class_path is 'runs_on_import.Callback'"),
-    ("data.init_args", ["runs_on_import.Callback"], "data is .*where a class_path and its init_args are needed"),
+    ("data.init_args", ["runs_on_import.Callback"], "data is .*class_path.* init_args"),
     ("optimizer", POPEN, "optimizer.class_path is 'subprocess.Popen'"),
     ("lr_scheduler.class_path", {"class_path": "os.system"}, "lr_scheduler.class_path is {'class_path': 'os.system'}"),
     ("checkpoint.monitor", ON_IMPORT, "checkpoint.monitor.class_path is 'runs_on_import.Callback'"),
