@@ -95,8 +95,8 @@ def confusion(matrix: Tensor, class_names: Sequence[str]) -> Figure:
     names = [_plain(name) for name in class_names]
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.set_xlabel("predicted as", fontsize=9)
-    axes.set_ylabel("pixels of, in percent", fontsize=9)
+    axes.set_xlabel("predicted class", fontsize=9)
+    axes.set_ylabel("true class, in percent of its pixels", fontsize=9)
     return figure
 
 
