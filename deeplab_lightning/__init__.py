@@ -3,4 +3,4 @@
 __version__ = "0.1.0"
 
 IGNORE_INDEX = 255
-"""Void: mask pixels of this value count neither in a loss nor in a metric."""
+"""The mask value of void pixels, which losses and metrics ignore."""

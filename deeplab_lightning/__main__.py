@@ -1,4 +1,4 @@
-"""The command `deeplab`: its commands, the modules that hold them, and one sentence for whatever goes wrong."""
+"""The program `deeplab`: it runs a command in the module that implements it, and reports errors in one sentence."""
 
 import os
 import re
@@ -9,32 +9,32 @@ from deeplab_lightning import __version__
 from deeplab_lightning.usage import Ended, UsageError, expand_home, nearest
 
 COMMANDS = {
-    "fit": ("cli", "train a model; saves best.ckpt and last.ckpt"),
+    "fit": ("cli", "train a model and save best.ckpt and last.ckpt"),
     "validate": ("cli", "score a checkpoint on the validation split"),
     "test": ("cli", "score a checkpoint on the test split"),
     "predict": ("cli", "write label maps for a folder of images"),
-    "describe": ("commands.describe", "parameters, multiply-adds and fields of view of a network"),
-    "data": ("commands.data", "fetch data sets, check them, look at samples"),
+    "describe": ("commands.describe", "count parameters and multiply-adds, compute the receptive field"),
+    "data": ("commands.data", "download data sets, check them, show samples"),
     "crf-search": ("commands.crf_search", "search the dense CRF's settings for a checkpoint"),
-    "ablate": ("commands.ablate", "train and score the tables of the papers, one file a table"),
-    "report": ("commands.report", "put what runs left behind into one table and one HTML page"),
+    "ablate": ("commands.ablate", "train and score the tables of the papers"),
+    "report": ("commands.report", "show the scores of runs or tables in the terminal and on an HTML page"),
 }
-"""By name, the module that holds a command, imported when it is asked for, and its line in the help."""
+"""The module of each command, which is imported only when the command runs, and the command's line in the help."""
 NO_MEMORY = (
-    "Cannot allocate memory",  # torch's RuntimeError on a processor, with the system's words
-    "failed to map segment",  # the dynamic linker's, an ImportError of torch
-    "can't start new thread",  # Python's RuntimeError
-    "std::bad_alloc",  # of C++, a RuntimeError
+    "Cannot allocate memory",  # a RuntimeError of torch on CPUs, with the system's message
+    "failed to map segment",  # an ImportError of torch, with the dynamic linker's message
+    "can't start new thread",  # a RuntimeError of Python
+    "std::bad_alloc",  # a RuntimeError with the message of C++
 )
-"""Words of errors for want of memory that have no type of their own."""
+"""The messages of out-of-memory errors that have no type of their own."""
 WORKER_FAILED = re.compile(r"Caught \w+ in DataLoader worker process")
-"""Begin of an error that torch brings from a loader worker: of the same type, with a traceback as its text."""
+"""The start of an error that torch raises again after a loader worker raised it. Its message is a traceback."""
 WORKER_KILLED = "DataLoader worker"
-"""Begin of torch's RuntimeError on a loader worker that a signal has ended."""
-HALF_A_BATCH = (EOFError, ConnectionResetError)
-"""Errors of a loader that reads what a worker was sending when it died."""
+"""The start of torch's RuntimeError about a loader worker that was killed by a signal."""
+PARTIAL_BATCH = (EOFError, ConnectionResetError)
+"""The errors of a loader whose worker died while sending a batch."""
 PEER_GONE = ("Connection closed by peer", "Connection reset by peer")
-"""Words of gloo's RuntimeError when another process of a training has ended."""
+"""The messages of gloo's RuntimeError when another process of a training has ended."""
 HELP = """usage: deeplab COMMAND [OPTIONS]
 
 DeepLab v1, v2, v3 and v3+ in PyTorch Lightning.
@@ -45,17 +45,17 @@ commands:
 `deeplab COMMAND --help` shows the options of a command. A first run:
   deeplab fit -c experiments/base.yaml -c experiments/data/shapes.yaml \\
     -c experiments/model/deeplab_v3plus.yaml -c experiments/scale/smoke.yaml
-Set DEEPLAB_DATA to the folder that holds your data sets, DEEPLAB_TRACEBACK=1 to see where an error comes from."""
+Set DEEPLAB_DATA to the folder of your data sets, and DEEPLAB_TRACEBACK=1 to see the traceback of an error."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; a failure is one sentence on standard error.
+    """Run one command. A failure is reported in one sentence on standard error.
 
     Args:
-        arguments: The command and its options; those of the command line when not given.
+        arguments: The command and its options; None for those of the command line.
 
     Returns:
-        The exit status: 0, 1 for a failure, 2 for wrong usage, 128 plus its number for a signal.
+        The exit status: 0 for success, 1 for a failure, 2 for wrong usage, 128 plus the signal's number for a signal.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -89,33 +89,36 @@ def main(arguments: list[str] | None = None) -> int:
 def _no_command(name: str) -> str:
     there = f"the commands are {', '.join(COMMANDS)}"
     if name.startswith("-"):
-        return f"{name} stands before the command; write deeplab COMMAND {name} ...; {there}"
+        return f"{name} must follow the command; write deeplab COMMAND {name} ...; {there}"
     alike = nearest(name, COMMANDS, 1) or [command for command, (_, text) in COMMANDS.items() if name in text.split()]
     return f"there is no command {name!r}; {f'did you mean {alike[0]}? T' if alike else 't'}{there[1:]}"
 
 
 def _sentence(error: Exception) -> str:
-    """The message of an error; of one that comes from a loader worker, the message that it had there.
+    """The message of an error. For an error from a loader worker, it is the original message in the worker.
 
-    Torch and the system give want of memory and lost processes no types of their own, so that these are known by their
-    words alone. Where the words are others, the message is shown as it is.
+    Many errors about memory and lost processes have no type of their own and are recognised by their messages. An error
+    with an unknown message is reported unchanged.
     """
     lines = _lines(error)
     if of_memory := next((each for each in _chain(error) if _is_of_memory(each)), None):
         return f"out of memory ({_lines(of_memory)[0]}); lower data.batch_size, data.crop_size or data.num_workers"
     if WORKER_FAILED.match(lines[0]):
         return lines[-1].partition(": ")[2] or lines[-1]
-    if lines[0].startswith(WORKER_KILLED) or type(error) in HALF_A_BATCH:
+    if lines[0].startswith(WORKER_KILLED) or type(error) in PARTIAL_BATCH:
         from deeplab_lightning.datamodules.workers import opened_last
 
         images = " or ".join(opened_last(lines[0])) or "unknown"
         return (
-            f"a loader worker was killed, for want of memory or by a damaged image ({lines[0]}); the last that it "
-            f"opened is {images}; lower data.num_workers or data.batch_size, or see what `deeplab data check` says: "
-            "--ckpt_path last goes on"
+            f"a loader worker was killed, by a lack of memory or a damaged image ({lines[0]}); the last image that it "
+            f"opened is {images}; lower data.num_workers or data.batch_size, or run `deeplab data check`, then resume "
+            "with --ckpt_path last"
         )
     if any(words in lines[0] for words in PEER_GONE):
-        return f"another process of this training has ended, its output says why: --ckpt_path last goes on ({lines[0]})"
+        return (
+            f"another process of this training has ended; see its output for the reason, then resume with "
+            f"--ckpt_path last ({lines[0]})"
+        )
     return " ".join(lines)
 
 
@@ -124,16 +127,16 @@ def _lines(error: BaseException) -> list[str]:
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
-    """An error and those that came before it: cleaning up after an error may fail too, and hide it."""
+    """An error with its causes and contexts. A cleanup that fails after an out-of-memory error would hide it."""
     chain: list[BaseException] = []
-    while error is not None and error not in chain:  # causes and contexts together may go round in a circle
+    while error is not None and error not in chain:  # causes and contexts together may form a cycle
         chain.append(error)
         error = error.__cause__ or error.__context__
     return chain
 
 
 def _is_of_memory(error: BaseException) -> bool:
-    # torch.OutOfMemoryError by its name: whoever has not imported torch has not run into it
+    # torch.OutOfMemoryError is recognised by its name, because an import of torch would slow down small commands.
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or any(words in str(error) for words in NO_MEMORY)
 

@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, whenever the process that writes them ends."""
+"""Atomic writing: after a crash of the writer, a file has either its old or its new content."""
 
 import os
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from uuid import uuid4
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """The path of a draft beside a file; at the end the draft takes the file's place, after an error it is removed.
+    """Yield the path of a draft beside a file. At the end, the draft replaces the file; after an error, it is removed.
 
-    It is for writers that need a path or a stream; `write_atomically` is for the rest. Folders above the file are made.
-    Processes that write the same file at once have a draft each, and the last one's stays.
+    This is for writers that need a path or a stream; `write_atomically` is for the rest. Missing parent folders are
+    created. If several processes write the same file at once, each has its own draft, and the last one to finish wins.
 
     Args:
-        path: The file.
+        path: The path of the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.draft")
@@ -28,14 +28,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all.
+    """Write a file completely or not at all.
 
     Args:
-        path: The file; folders above it are made.
-        content: The text, written as UTF-8, or the bytes.
+        path: The path of the file. Missing parent folders are created.
+        content: The text, which is written as UTF-8, or the bytes.
 
     Raises:
-        OSError: The file cannot be written; the one that was there still is.
+        OSError: The file cannot be written. An existing file is unchanged.
     """
     with replacing(path) as draft:
         draft.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -1,4 +1,4 @@
-"""fit, validate, test and predict: LightningCLI with this project's modules, datamodules and defaults."""
+"""The commands fit, validate, test and predict: LightningCLI with this project's modules, datamodules and defaults."""
 
 import logging
 import signal
@@ -38,41 +38,41 @@ from deeplab_lightning.settings.parameters import FROM_DATA, instantiate, types_
 from deeplab_lightning.usage import Ended, UsageError
 
 NOISE = (
-    ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning calls torch by an old name
-    ".*does not have many workers",  # the number of workers is a setting
-    "Checkpoint directory .* exists and is not empty",  # `Checkpoint` warns where something gets lost
-    "Found .* in eval mode at the start of training",  # frozen batch norms are meant to be
-    "You're resuming from a checkpoint that ended before the epoch ended",  # `EpochSampler` goes on within the epoch
-    ".* is set, but there is no last checkpoint available",  # said in words that are this project's
-    "Precision .* is not supported by the model summary",  # sizes in float32 are what the summary should say
-    "The .srun. command is available on your system but is not used",  # one process is what a login node is for
+    ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning uses a deprecated name of torch
+    ".*does not have many workers",  # the user chooses the number of workers
+    "Checkpoint directory .* exists and is not empty",  # `Checkpoint` warns if a file would be overwritten
+    "Found .* in eval mode at the start of training",  # frozen batch norms are in eval mode on purpose
+    "You're resuming from a checkpoint that ended before the epoch ended",  # `EpochSampler` resumes within the epoch
+    ".* is set, but there is no last checkpoint available",  # `before_instantiate_classes` prints a message of its own
+    "Precision .* is not supported by the model summary",  # the summary is meant to show sizes in float32
+    "The .srun. command is available on your system but is not used",  # a single process needs no srun
 )
-"""Warnings that tell the user nothing to act on, each with its reason."""
+"""Warnings that do not require any action by the user, each with the reason."""
 
 COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch", "max_epochs", "max_steps", "val_check_interval")
-"""Settings of the trainer for which 0 makes no sense, though Lightning accepts it."""
+"""Settings of the trainer that must not be 0, although Lightning accepts it."""
 
 STRICT = {"exit_on_error": False, "allow_abbrev": False}
-"""Arguments of a parser that raises errors and takes no shortened names."""
+"""Arguments for a parser that raises errors and does not accept abbreviated options."""
 
-UNTRAINED_HELP = "Run without --ckpt_path on the weights that the model starts with, which is refused otherwise."
+UNTRAINED_HELP = "Allow a run without --ckpt_path, on the weights that the model starts with."
 
 logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda line: "litlogger" not in line.getMessage())
 
 
 class DeepLabCLI(LightningCLIWithGivenSettings):
-    """LightningCLI for one command; the number of classes and their names go from the data to the model.
+    """LightningCLI for one command. The model takes the number and the names of the classes from the data.
 
     Args:
         command: The command: "fit", "validate", "test" or "predict".
-        options: The words behind it.
+        options: The words of the command line that follow the command.
     """
 
     def __init__(self, command: str, options: list[str]) -> None:
         self.command = command
         for message in NOISE:
             warnings.filterwarnings("ignore", message)
-        # Lightning 2.6 calls jsonargparse by an old name: `skip_none`
+        # Lightning 2.6 uses a deprecated argument of jsonargparse: `skip_none`.
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"lightning\.pytorch\.cli$")
         super().__init__(
             SegmentationModule,
@@ -86,33 +86,33 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             parser_kwargs={"prog": "deeplab", **STRICT, command: STRICT},
-            args=[command, *_at_home(options)],
+            args=[command, *_with_run_folders(options)],
         )
 
-    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there; one parser is built, not four
-        """The one command that was asked for, with the arguments that this class passes itself."""
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static in the base class
+        """The requested command alone, so that one parser is built instead of four, and the arguments to leave out."""
         own = {"verbose", "return_predictions", "weights_only"}
         return {self.command: LightningCLI.subcommands()[self.command] | own}
 
     def fit(self, **kwargs: Any) -> None:
-        """Train, alone in the run folder. Nothing in a checkpoint is executed, here and in the other commands."""
+        """Train, with the run folder locked. No command executes code from a checkpoint (`weights_only`)."""
         with self._lock.held(self.trainer, kwargs.get("ckpt_path")):
             self.trainer.fit(**kwargs, weights_only=True)
 
     def validate(self, **kwargs: Any) -> None:
-        """Validate; `RecordEvaluation` prints the scores with their identity, so Lightning does not."""
+        """Validate. `RecordEvaluation` prints the scores with their identity in place of Lightning."""
         self.trainer.validate(**kwargs, verbose=False, weights_only=True)
 
     def test(self, **kwargs: Any) -> None:
-        """Test; see `validate`."""
+        """Test. `RecordEvaluation` prints the scores, like for `validate`."""
         self.trainer.test(**kwargs, verbose=False, weights_only=True)
 
     def predict(self, **kwargs: Any) -> None:
-        """Predict; the label maps are not kept in memory, for `WritePredictions` writes them."""
+        """Predict. Label maps are not kept in memory, because `WritePredictions` writes them to disk."""
         self.trainer.predict(**kwargs, return_predictions=False, weights_only=True)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add checkpoints and W&B, and the links from the data to the model."""
+        """Add the options of checkpoints, finite_loss, heartbeat and W&B, and the links between data and model."""
         self._own_parser = parser
         if self.command != "fit":
             parser.add_argument("--untrained", type=bool, default=False, help=UNTRAINED_HELP)
@@ -127,7 +127,7 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse the options; Lightning's own method warns about options that are given from Python.
+        """Parse the options. Lightning's own method would warn, because it gets the options from Python.
 
         Raises:
             UsageError: A setting or a value is wrong.
@@ -140,7 +140,7 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
         expand_homes(self.config)
 
     def before_instantiate_classes(self) -> None:
-        """Find the checkpoint; where there is one, no other weights are read, which it would replace.
+        """Find the checkpoint. If there is one, the settings for other initial weights are reset.
 
         Raises:
             UsageError: The command would run on untrained weights, or a count is 0.
@@ -149,14 +149,14 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
         config = self.config[self.command]
         if zero := [name for name in COUNTS if config.trainer[name] == 0]:
             raise UsageError(f"trainer.{zero[0]} must not be 0")
-        self._untrained = config.pop("untrained", False)  # each time anew: a saved config serves `fit` as well
+        self._untrained = config.pop("untrained", False)  # not part of the saved config, which `fit` must accept
         self._given = config.clone()
         if not config.ckpt_path:
             if not config.model.init_args.start_from:
                 self._refuse_untrained()
             return
         if self._untrained:
-            raise UsageError("--untrained true is for a run without --ckpt_path; leave out one of them")
+            raise UsageError("--untrained true and --ckpt_path exclude each other; leave out one of them")
         folder = RunFolder(Path(config.trainer.default_root_dir))
         if config.ckpt_path == "best":
             config.ckpt_path = str(folder.best)
@@ -167,29 +167,29 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
             others = [path for path in (folder.previous, folder.best) if path.is_file()]
             if not others:
                 rank_zero_info(f"there is no {checkpoint} yet: the training starts from step 0")
-                return  # as the first start of a job that resumes itself must
-            config.ckpt_path = str(others[0])  # a training that was killed between the two saves
-            rank_zero_warn(f"there is no {checkpoint}; the training goes on from {config.ckpt_path}")
+                return  # not an error: a job that always passes `--ckpt_path last` starts here
+            config.ckpt_path = str(others[0])  # the training was killed before it had written last.ckpt
+            rank_zero_warn(f"there is no {checkpoint}; the training resumes from {config.ckpt_path}")
         config.model.init_args.pretrained, config.model.init_args.start_from = False, None
 
     def _refuse_untrained(self) -> None:
         if self.command != "fit" and not self._untrained:
-            way_out = "give --ckpt_path, or --untrained true where it is meant"
+            way_out = "add --ckpt_path, or --untrained true if that is intended"
             raise UsageError(f"{self.command} would run on untrained weights; {way_out}")
 
     def instantiate_classes(self) -> None:
-        """Build the data, the model and the trainer; an error of theirs passes as it is."""
+        """Build the data, the model and the trainer. Errors of their constructors are not wrapped."""
         self.config_init = instantiate(self.parser, self.config)
         built = self.config_init[self.command]
         self.datamodule, self.model = built.data, built.model
         self.trainer = self.instantiate_trainer()
 
     def after_instantiate_classes(self) -> None:
-        """Check the instances: that their weights are trained where they must be, and the classes are the data's.
+        """Check that the weights are trained, except for `fit`, and that the classes are those of the data.
 
         Raises:
             UsageError: The command would run on weights that are untrained, in whole or in part.
-            ValueError: The model is set to other classes than the data have.
+            ValueError: The model's settings name other classes than the data have.
         """
         if not self.config[self.command].ckpt_path and self.model.weights_origin == UNTRAINED:
             self._refuse_untrained()
@@ -202,26 +202,27 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
                 )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer with this project's loggers and callbacks.
+        """Build the trainer with this project's loggers and callbacks.
 
         Raises:
             UsageError: Lightning refuses the trainer's settings.
         """
-        self.config[self.command] = self._given  # for the record: a new run may be made of it, in another place
+        # The record holds the settings as given, before a checkpoint changed them, so that it can start a new run.
+        self.config[self.command] = self._given
         trainer = self.config_init[self.command].trainer
         callbacks: list[Callback] = list(trainer.callbacks or [])
         if trainer.enable_progress_bar is not False:
             callbacks.append(RunProgress())
         if trainer.enable_model_summary is not False:
             callbacks.append(ParameterSummary())
-            kwargs["enable_model_summary"] = False  # Lightning's own
+            kwargs["enable_model_summary"] = False  # `ParameterSummary` replaces Lightning's summary
         if trainer.logger in (None, True):
             wandb = self.config_init[self.command].wandb
             submits = any(isinstance(callback, WriteSubmission) for callback in callbacks)
             kwargs["logger"] = build_loggers(Path(trainer.default_root_dir), self.command, wandb, submits)
             callbacks.append(LearningRateMonitor("step"))
         callbacks += [GlobalBatch(trainer.sync_batchnorm), RecordEvaluation(), WritePredictions(), SeedSteps()]
-        kwargs["sync_batchnorm"] = False  # Lightning would share statistics on processors too, where torch cannot
+        kwargs["sync_batchnorm"] = False  # Lightning would also synchronise on CPUs, which torch does not support
         if self.command == "fit":
             self._lock = LockRun()
             callbacks.append(self._lock)
@@ -237,10 +238,10 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
             ) from error
 
 
-def _at_home(options: list[str]) -> list[str]:
-    """The options, in which a config that a run has left stands for the run folder that it lies in now.
+def _with_run_folders(options: list[str]) -> list[str]:
+    """The options, with the current run folder added after each config.yaml from the logs of a run.
 
-    The file names the folder that it was written into; a run may have been moved or copied since.
+    The file itself names the folder that it was written into, but the run may have been moved or copied since.
     """
     placed: list[str] = []
     for before, option in zip(["", *options], options, strict=False):
@@ -253,7 +254,7 @@ def _at_home(options: list[str]) -> list[str]:
 
 
 def run(command: str, options: list[str]) -> int:
-    """Run one of the four commands; SIGTERM ends it with status 143, a training that has begun once it has saved."""
+    """Run one of the four commands. A signal n ends it with status 128 + n; a running training saves before it ends."""
     before = {number: signal.signal(number, _end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         DeepLabCLI(command, options)
@@ -264,5 +265,5 @@ def run(command: str, options: list[str]) -> int:
 
 
 def _end(number: int, *_: object) -> None:
-    """End the command; Lightning by itself would end with status 1 or 0, and a prediction only when it is through."""
+    """End the command. Lightning itself would exit with status 1 or 0, and would finish a prediction first."""
     raise Ended(number)

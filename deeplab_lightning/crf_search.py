@@ -1,6 +1,6 @@
-"""The papers' search for the settings of a CRF: a coarse grid, then refinement around the best.
+"""The papers' search for the settings of a CRF: a coarse grid, then a refinement around the best setting.
 
-Section 5 of DeepLab v1 (arXiv:1412.7062), section 4.1.1 of v2 (arXiv:1606.00915).
+See section 5 of DeepLab v1 (arXiv:1412.7062) and section 4.1.1 of v2 (arXiv:1606.00915).
 """
 
 import csv
@@ -27,19 +27,19 @@ AXES = ("bilateral_weight", "bilateral_xy", "bilateral_rgb", "gaussian_weight", 
 NO_CRF = DenseCRF(bilateral_weight=0, gaussian_weight=0, iterations=1)
 
 OnProgress = Callable[[DenseCRF, int, int], None]
-"""Is called with the setting in work, the number of its images that are done, and the number of all."""
+"""A callback that takes the setting in progress, its number of finished images, and the number of all images."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The values to try of each setting, all combined; ascending.
+    """The values of each setting in the coarse search, in ascending order. All combinations are tried.
 
     Args:
-        bilateral_weight: Weights of the appearance kernel.
-        bilateral_xy: Ranges of the appearance kernel in pixels.
-        bilateral_rgb: Ranges of the appearance kernel in 8-bit colour values.
-        gaussian_weight: Weights of the smoothness kernel.
-        gaussian_xy: Ranges of the smoothness kernel in pixels.
+        bilateral_weight: The weights of the appearance kernel.
+        bilateral_xy: The ranges of the appearance kernel in pixels.
+        bilateral_rgb: The ranges of the appearance kernel in 8-bit colour values.
+        gaussian_weight: The weights of the smoothness kernel.
+        gaussian_xy: The ranges of the smoothness kernel in pixels.
     """
 
     bilateral_weight: tuple[float, ...] = (3, 4, 5, 6)
@@ -52,7 +52,7 @@ class Grid:
         for axis in fields(self):
             values = getattr(self, axis.name)
             if not values or list(values) != sorted(set(values)):
-                raise ValueError(f"the values of {axis.name} must be at least one, ascending, each once: {values}")
+                raise ValueError(f"{axis.name} needs one or more values in strictly ascending order, got {values}")
 
     def settings(self, iterations: int, normalization: Normalization) -> list[DenseCRF]:
         """All combinations of the values."""
@@ -60,11 +60,11 @@ class Grid:
         return [crf_of(combination, iterations, normalization) for combination in values]
 
     def around(self, best: DenseCRF, halvings: int) -> list[DenseCRF]:
-        """The neighbours of a setting on each axis that has several values.
+        """The two neighbours of a setting on each axis that has several values.
 
         Args:
             best: The setting.
-            halvings: How often the step of the grid, the mean one on an axis, is halved.
+            halvings: The number of times that the step is halved. It starts as the mean step of the grid on the axis.
         """
         neighbours = []
         for axis in AXES:
@@ -82,13 +82,13 @@ def crf_of(values: Sequence[float], iterations: int, normalization: Normalizatio
 
 
 class Search:
-    """Scores settings on saved logits, and remembers the scores in a CSV file, so that a second start goes on.
+    """A search over CRF settings on saved logits. Scores are kept in a CSV file, so that a search can be resumed.
 
     Args:
         images: The files that `SaveLogits` wrote.
-        scores_file: The CSV file; its rows of this normalisation are taken over, the others kept.
+        scores_file: The path of the CSV file. Its scores with the same normalisation are reused, all others are kept.
         num_workers: The number of processes, each on one core.
-        normalization: The normalisation of all settings.
+        normalization: The normalisation of the messages in all settings.
     """
 
     def __init__(
@@ -100,13 +100,13 @@ class Search:
         self.scores = {crf: miou for crf, miou in scores if crf.normalization == normalization}
 
     def run(self, grid: Grid, iterations: int, rounds: int, on_progress: OnProgress) -> DenseCRF:
-        """The best setting of the grid and of `rounds` refinements, or `no_crf` where none is better than that.
+        """Find the best setting of the grid and of `rounds` refinements, or `no_crf` if no setting is better.
 
         Args:
-            grid: The settings of the coarse search.
-            iterations: The iterations of mean field.
-            rounds: The number of refinements; each halves the step, and moves on while a neighbour is better.
-            on_progress: Is called after each image.
+            grid: The values of the coarse search.
+            iterations: The number of mean-field iterations.
+            rounds: The number of refinements. Each halves the step and moves on while a neighbour is better.
+            on_progress: A callback that is called after each image.
         """
         with ProcessPoolExecutor(self.num_workers, get_context("spawn"), _start_worker) as executor:
             self._score([self.no_crf, *grid.settings(iterations, self.normalization)], executor, on_progress)
@@ -119,12 +119,12 @@ class Search:
 
     @property
     def best(self) -> DenseCRF:
-        """The best so far; of equals the first."""
+        """The best setting so far; the first one in a tie."""
         return max(self.scores, key=lambda crf: self.scores[crf])
 
     @property
     def best_crf(self) -> DenseCRF:
-        """The best so far of those that change something."""
+        """The best setting so far, other than `no_crf`."""
         return max(self.scores, key=lambda crf: (crf != self.no_crf, self.scores[crf]))
 
     def _score(self, settings: list[DenseCRF], executor: ProcessPoolExecutor, on_progress: OnProgress) -> None:
@@ -136,7 +136,7 @@ class Search:
                 for done, future in enumerate(futures, 1):
                     total = total + future.result()
                     on_progress(crf, done, len(futures))
-            finally:  # on Ctrl-C the images that have not begun are not waited for
+            finally:  # after Ctrl-C, the executor must not process the remaining images
                 for future in futures:
                     future.cancel()
             self.scores[crf] = mean_iou(total)
@@ -149,7 +149,7 @@ def _start_worker() -> None:
 
 
 def confusion(crf: DenseCRF, path: Path) -> Tensor:
-    """The confusion matrix (K, K) of one saved image after the CRF."""
+    """The confusion matrix (K, K) of one saved image, refined by the CRF."""
     image, probabilities, target = load_logits(path)
     matrix = ConfusionMatrix(len(probabilities))
     matrix.update(crf(image, probabilities).argmax(0)[None], target[None])
@@ -160,7 +160,7 @@ def _read(path: Path) -> Iterator[tuple[DenseCRF, float]]:
     if not path.is_file():
         return
     lines = path.read_text().splitlines()
-    if lines and "normalization" not in lines[0]:  # a file from before this setting, when it was the symmetric one
+    if lines and "normalization" not in lines[0]:  # files from before this setting used the symmetric normalisation
         lines = [f"normalization,{lines[0]}", *(f"symmetric,{line}" for line in lines[1:])]
         write_atomically(path, "\n".join([*lines, ""]))
     for row in csv.DictReader(lines):
@@ -182,12 +182,12 @@ def _append(path: Path, crf: DenseCRF, miou: float) -> None:
 
 
 def draw_heat_map(scores: dict[DenseCRF, float], best: DenseCRF, path: Path) -> None:
-    """Draw the mIoU over the two ranges of the appearance kernel into a PNG.
+    """Draw the mIoU over the two ranges of the appearance kernel as a heat map.
 
     Args:
-        scores: The mIoU of each setting; those that differ from the best in anything else are left out.
+        scores: The mIoU of each setting. Settings that differ from the best one on other axes are left out.
         best: The best setting.
-        path: The file of the picture.
+        path: The path of the PNG file.
     """
     from matplotlib.figure import Figure
 
@@ -212,7 +212,7 @@ def draw_heat_map(scores: dict[DenseCRF, float], best: DenseCRF, path: Path) -> 
 
 
 def fragment(best: DenseCRF, heading: str) -> str:
-    """The setting as a config, ready for `-c` on top of an evaluation, with a heading as its comment."""
+    """The setting as a YAML config that can be added to an evaluation with `-c`. The heading becomes a comment."""
     lines = [f"# {heading}", "trainer:", "  callbacks+:", "    - class_path: CRFEvaluation", "      init_args:"]
     lines += [f"        {name}: {getattr(best, name):g}" for name in (*AXES, "iterations")]
     return "\n".join([*lines, f"        normalization: {best.normalization}", ""])

@@ -1,4 +1,4 @@
-"""Folders that one process at a time writes to."""
+"""Locks on folders that only one process at a time may write to."""
 
 import fcntl
 import os
@@ -12,16 +12,16 @@ from typing import IO
 
 
 def hold(path: Path) -> IO[str]:
-    """Hold a lock file until the returned file is closed, or the process ends in whatever way.
+    """Hold a lock until the returned file is closed or the process ends, even if it is killed.
 
-    A process that this one forks does not hold it; one that it starts with the file's descriptor does. On a file system
-    that has no locks, a warning says so and nothing is held.
+    Forked children do not hold the lock, but a child process that inherits the file descriptor does. If the file system
+    does not support locks, this function only warns.
 
     Args:
-        path: The lock file, whose text names its holder; folders above it are made.
+        path: The path of the lock file, whose text names the holder. Missing parent folders are created.
 
     Raises:
-        BlockingIOError: Another process holds it; the message says which.
+        BlockingIOError: Another process holds the lock. The message names that process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a+")
@@ -34,14 +34,14 @@ def hold(path: Path) -> IO[str]:
         raise BlockingIOError(f"{path.parent} is in use by {holder}") from None
     except OSError as error:
         warnings.warn(
-            f"{path.parent}: this file system has no locks ({error.strerror}), so nothing keeps a second process from "
-            "writing there too",
+            f"{path.parent}: the file system does not support locks ({error.strerror}), so a second process could "
+            "write to the same folder",
             stacklevel=2,
         )
-    file.truncate(0)  # only now: until the lock is held, the text is another holder's
+    file.truncate(0)  # not earlier: without the lock, the text belongs to another process
     file.write(_this_process())
     file.flush()
-    os.register_at_fork(after_in_child=file.close)  # a loader worker that outlives its parent would hold it on
+    os.register_at_fork(after_in_child=file.close)  # or a loader worker that outlives its parent would keep the lock
     return file
 
 

@@ -1,4 +1,4 @@
-"""The names of the files in a run folder and in the folders of its logs, said once."""
+"""The names of all files in run folders and log folders, defined in one place."""
 
 import re
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from typing import Self
 
 SEED, EVALUATIONS = "_seed", "evaluations"
 TRIMAP_CURVE = "trimap.png"
-"""The picture of the trimap curve, which lies among the panels of a split."""
+"""The file name of the trimap curve, which lies in the folder of a split's panels."""
 
 
 @dataclass(frozen=True)
@@ -18,43 +18,43 @@ class LogFolder:
     """The folder `logs/<command>_<number>` of one run of a command, and the files in it.
 
     Args:
-        path: The folder itself.
+        path: The path of the folder.
     """
 
     path: Path
 
     @property
     def command(self) -> str:
-        """The command that wrote it: "fit", "validate", "test" or "predict"."""
+        """The command that wrote the folder: "fit", "validate", "test" or "predict"."""
         return self.path.name.partition("_")[0]
 
     @property
     def config(self) -> Path:
-        """The resolved settings."""
+        """The file with the resolved settings."""
         return self.path / "config.yaml"
 
     @property
     def metrics(self) -> Path:
-        """The curves, as CSV."""
+        """The CSV file with the curves."""
         return self.path / "metrics.csv"
 
     @property
     def evaluation(self) -> Path:
-        """The scores with their identities."""
+        """The file with the scores and their identities."""
         return self.path / "evaluation.json"
 
     @property
     def run(self) -> Path:
-        """The record of the code, the machine and the time."""
+        """The file that records the code, the machine and the time."""
         return self.path / "run.json"
 
     @property
     def panels(self) -> Path:
-        """The folder of pictures, with one folder a split."""
+        """The folder of pictures, with one folder for each split."""
         return self.path / "panels"
 
     def pictures(self) -> list[Path]:
-        """The pictures of all splits that are there, sorted by split and name."""
+        """The existing pictures of all splits, sorted by split and name."""
         return sorted(self.panels.glob("*/*.png"))
 
     @property
@@ -73,7 +73,7 @@ class RunFolder:
     """The folder of one training and of the evaluations of its checkpoints, and the files in it.
 
     Args:
-        path: The folder itself.
+        path: The path of the folder.
     """
 
     path: Path
@@ -90,12 +90,12 @@ class RunFolder:
 
     @property
     def previous(self) -> Path:
-        """The checkpoint before the newest one, while that is being written."""
+        """The second newest checkpoint, which exists while the newest one is being written."""
         return self.path / "previous.ckpt"
 
     @property
     def fit_lock(self) -> Path:
-        """The file that a training holds as long as it runs."""
+        """The lock file that a running training holds."""
         return self.path / ".fit.lock"
 
     @property
@@ -105,39 +105,39 @@ class RunFolder:
 
     @property
     def log_root(self) -> Path:
-        """The folder of the folders of logs."""
+        """The folder that contains the log folders."""
         return self.path / "logs"
 
     def logs(self, command: str = "*") -> list[LogFolder]:
-        """The folders of logs that are there, of one command or of all, in no order."""
+        """The existing log folders of one command, or of all commands, in no particular order."""
         return [LogFolder(path) for path in self.log_root.glob(f"{command}_*") if path.is_dir()]
 
     def new_log(self, command: str) -> LogFolder:
-        """The folder of logs that the next run of a command will have; it is not made."""
+        """The log folder for the next run of a command. It is not created."""
         paths = (self.log_root / f"{command}_{number}" for number in count())
         return LogFolder(next(path for path in paths if not path.exists()))
 
     def recorded_logs(self, command: str) -> list[LogFolder]:
-        """The folders of logs of a command that hold the record of a run, the oldest record first."""
+        """The log folders of a command that contain the record of a run, the oldest record first."""
         recorded = [log for log in self.logs(command) if log.run.is_file()]
         return sorted(recorded, key=lambda log: log.run.stat().st_mtime_ns)
 
     def newest_config(self, command: str = "*") -> Path | None:
-        """The resolved settings of the newest run of a command, or of any; None where there are none."""
+        """The file with the resolved settings of the newest run of one command, or of any; None where there is none."""
         return newest(log.config for log in self.logs(command))
 
     @classmethod
     def of_config(cls, path: Path) -> Self | None:
-        """The run folder whose logs hold this config.yaml; None where the path is another file's."""
+        """The run folder whose logs contain this config.yaml; None for the path of any other file."""
         return cls(path.parents[2]) if path.match("logs/*/config.yaml") else None
 
 
 @dataclass(frozen=True)
 class JobKey:
-    """The name of a job of a table, by which it is found again: the path of its folder among those of all jobs.
+    """The key that identifies a job. As a text, it is the path of the job's folder below the root folder of all jobs.
 
     Args:
-        training: The name of the training's folder, the hash of its settings and its seed.
+        training: The name of the training's folder, which consists of the hash of its settings and its seed.
         evaluation: The hash of an evaluation's settings; empty for the training itself.
     """
 
@@ -149,19 +149,19 @@ class JobKey:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The key that a text is.
+        """Parse a key from its text.
 
         Raises:
-            ValueError: It is something else.
+            ValueError: The text is not a key.
         """
         match = re.fullmatch(rf"([^/]*{SEED}\d+)(?:/{EVALUATIONS}/([^/]+))?", text)
         if match is None:
-            raise ValueError(f"{text!r} is no key of a job")
+            raise ValueError(f"{text!r} is not the key of a job")
         return cls(match[1], match[2] or "")
 
     @classmethod
     def of_training(cls, digest: str, seed: int) -> Self:
-        """The key of a training, by the hash of its settings and its seed."""
+        """The key of a training, given the hash of its settings and its seed."""
         return cls(f"{digest}{SEED}{seed}")
 
     @property
@@ -182,58 +182,58 @@ class JobKey:
 
 @dataclass(frozen=True)
 class JobFolder(RunFolder):
-    """The folder of a training or an evaluation of a table, with what its runner keeps beside the run."""
+    """The run folder of a job, with the files that the runner of jobs adds to it."""
 
     @property
     def config(self) -> Path:
-        """The settings that a table gives a training."""
+        """The file with the settings of a training."""
         return self.path / "config.yaml"
 
     @property
     def evaluate(self) -> Path:
-        """The settings that a table adds to a training's for an evaluation."""
+        """The file with the settings that an evaluation adds to those of its training."""
         return self.path / "evaluate.yaml"
 
     @property
     def done(self) -> Path:
-        """The record of how it ended."""
+        """The record of a finished job."""
         return self.path / "done.json"
 
     @property
     def failed(self) -> Path:
-        """The record of why it did not."""
+        """The record of a failed job."""
         return self.path / "failed.json"
 
     @property
     def log(self) -> Path:
-        """What its processes printed."""
+        """The file with the output of the job's processes."""
         return self.path / "log.txt"
 
     @property
     def lock(self) -> Path:
-        """The file that its runner holds."""
+        """The lock file that the runner and the job's process hold."""
         return self.path / "lock"
 
     @classmethod
     def of(cls, root: Path, key: JobKey) -> Self:
-        """The folder of a job among those of all jobs."""
+        """The folder of a job, given the root folder of all jobs."""
         return cls(root / str(key))
 
     @classmethod
     def under(cls, root: Path) -> dict[JobKey, Self]:
-        """The folders of all jobs that are there, in the order in which the jobs were done; first what is not done."""
+        """The existing folders of all jobs: first unfinished jobs, then finished ones in the order of their end."""
         found: dict[JobKey, Self] = {}
         for path in [*root.glob(f"*{SEED}*"), *root.glob(f"*{SEED}*/{EVALUATIONS}/*")]:
-            with suppress(ValueError):  # a copy that somebody has put aside
+            with suppress(ValueError):  # not a key, but for example a backup copy of a folder
                 found[JobKey.parse(path.relative_to(root).as_posix())] = cls(path)
         return dict(sorted(found.items(), key=lambda item: _modified(item[1].done)))
 
 
 def newest(paths: Iterable[Path]) -> Path | None:
-    """The file that was written last; None where none is there."""
+    """The most recently written file; None where no file exists."""
     return max((path for path in paths if path.is_file()), key=_modified, default=None)
 
 
 def _modified(path: Path) -> int:
-    """The time of a file in nanoseconds since 1970; 0 where it is not there."""
+    """The modification time of a file in nanoseconds since 1970; 0 where the file does not exist."""
     return path.stat().st_mtime_ns if path.is_file() else 0

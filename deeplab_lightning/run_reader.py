@@ -1,4 +1,4 @@
-"""The reader of run folders: what a run left on disk, as scores, curves, pictures and a record of the run itself."""
+"""The reader of run folders: it returns the scores, curves and pictures of a run, and the record of the run itself."""
 
 import csv
 import json
@@ -15,17 +15,17 @@ from deeplab_lightning.run_folder import LogFolder, RunFolder
 from deeplab_lightning.scores import Score, ScoreName
 
 Curve = list[tuple[float, float]]
-"""(step, value) pairs."""
+"""The points of a curve as (step, value) pairs."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The record of one run of a command that came to its end or was interrupted.
+    """The record of one run of a command that has ended or was interrupted.
 
     Args:
-        seconds: How long it took.
-        num_devices: The number of devices that it ran on.
-        batch_norm: The part of a batch that a training's batch norms saw; empty where that was not recorded.
+        seconds: The duration of the run.
+        num_devices: The number of devices that the command ran on.
+        batch_norm: The part of a batch over which batch norm was computed; empty where that was not recorded.
     """
 
     seconds: float
@@ -40,9 +40,9 @@ class Run:
     Args:
         name: The name of the folder.
         scores: The newest score of each name and identity.
-        curves: The curves of its trainings by logged name.
-        panels: The pictures of the newest evaluation.
-        faults: A sentence for each thing that cannot be read.
+        curves: The curves of the trainings in the folder, by logged name.
+        panels: The pictures of the newest run that has any.
+        faults: A sentence for each file or value that cannot be read.
     """
 
     name: str
@@ -53,11 +53,11 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run folder in which something was evaluated.
+    """Read a run folder that contains at least one evaluation.
 
     Raises:
-        FileNotFoundError: There is no such folder, or nothing was evaluated in it.
-        ValueError: None of its evaluations can be read.
+        FileNotFoundError: There is no such folder, or it contains no evaluation.
+        ValueError: None of the evaluations can be read.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such run folder")
@@ -65,14 +65,12 @@ def read_run(folder: Path) -> Run:
     if not run.scores:
         if run.faults:
             raise ValueError("; ".join(run.faults))
-        raise FileNotFoundError(
-            f"{folder}: nothing was evaluated in this run; `deeplab validate` or `deeplab test` does that"
-        )
+        raise FileNotFoundError(f"{folder}: this run has no evaluation; run `deeplab validate` or `deeplab test` first")
     return run
 
 
 def read_logs(folder: Path) -> Run:
-    """Read what there is so far of a run folder, even if that is nothing; what cannot be read is a fault."""
+    """Read the existing files of a run folder, which may be none so far. Unreadable files become faults."""
     logs = sorted(RunFolder(folder).logs(), key=lambda log: log.modified)
     newest: dict[tuple[ScoreName, str], Score] = {}
     run = Run(folder.resolve().name)
@@ -86,25 +84,25 @@ def read_logs(folder: Path) -> Run:
 
 
 def _readable_scores(path: Path, faults: list[str]) -> list[Score]:
-    """The scores of an evaluation; none, and a fault, where its file cannot be read."""
+    """The scores of an evaluation. If the file cannot be read, there are none, and a fault is added."""
     try:
         return to_scores(json.loads(path.read_text()))
     except (OSError, ValueError, LookupError, TypeError) as error:
-        faults.append(f"{path}: left out, for it cannot be read ({_reason(error)})")
+        faults.append(f"{path}: left out, because it cannot be read ({_reason(error)})")
         return []
 
 
 def to_scores(records: object) -> list[Score]:
-    """The scores that were written as records.
+    """Convert records to scores.
 
     Raises:
-        LookupError, TypeError, ValueError: The records are something else.
+        LookupError, TypeError, ValueError: The value is not a list of records.
     """
     if not isinstance(records, list):
-        raise TypeError("it is no list of scores")
+        raise TypeError("it is not a list of scores")
     scores = [Score.of_record(record) for record in records]
     for score in scores:
-        describe_identity(score.identity)  # fails where something of it is missing
+        describe_identity(score.identity)  # raises an error if the identity is incomplete
     return scores
 
 
@@ -119,7 +117,7 @@ def read_scores(path: Path) -> list[Score]:
 
 
 def read_record(path: Path) -> RunRecord:
-    """The record of a run in its file.
+    """The record of a run, read from its file.
 
     Raises:
         ValueError: The file cannot be read; the message names it.
@@ -133,7 +131,7 @@ def read_record(path: Path) -> RunRecord:
 
 
 def read_seconds(path: Path) -> float:
-    """How long a run took by the record in its file; 0 where that is not known."""
+    """The duration of a run, read from its record; 0 where the record cannot be read."""
     try:
         with reading(path) as content:
             return float(content["seconds"])
@@ -143,10 +141,10 @@ def read_seconds(path: Path) -> float:
 
 @contextmanager
 def reading(path: Path) -> Iterator[Any]:
-    """The content of a JSON file, in which something is looked up.
+    """Yield the content of a JSON file to a block that looks up values in it.
 
     Raises:
-        ValueError: The file cannot be read, or lacks what is looked up; the message names it.
+        ValueError: The file cannot be read, or it lacks a value that the block looks up. The message names the file.
     """
     try:
         yield json.loads(path.read_text())
@@ -159,10 +157,10 @@ def _reason(error: Exception) -> str:
 
 
 def _panels(log: LogFolder, folder: Path, faults: list[str]) -> list[Path]:
-    """The pictures of a log that are PNGs within the run folder, which no link leaves.
+    """The pictures of a log that are PNG files and do not link to a file outside the run folder.
 
-    A page embeds the content of a panel and may be shown to others, so a link in a run folder that somebody else has
-    made could show them a private file.
+    A report embeds these pictures. If the run folder comes from somebody else, a link in it could place a private file
+    of this machine in a report that is then shared.
     """
     found = []
     for path in log.pictures():
@@ -172,7 +170,7 @@ def _panels(log: LogFolder, folder: Path, faults: list[str]) -> list[Path]:
             if (kind := load(path).format) != "PNG":
                 raise ValueError(f"it is a {kind}")
         except (OSError, ValueError) as error:
-            faults.append(f"{path}: left out, for it is not shown as a panel ({_reason(error)})")
+            faults.append(f"{path}: left out, because it cannot be shown as a panel ({_reason(error)})")
         else:
             found.append(path)
     return found
@@ -181,8 +179,8 @@ def _panels(log: LogFolder, folder: Path, faults: list[str]) -> list[Path]:
 def _read_curves(logs: list[LogFolder], faults: list[str]) -> dict[str, Curve]:
     """The curves of all fits.
 
-    A fit that was resumed repeats the steps after its checkpoint: from its first step on it replaces what an earlier
-    fit logged.
+    A resumed fit repeats the steps after its checkpoint. From its first step on, its points replace those of earlier
+    fits.
     """
     curves: dict[str, Curve] = {}
     for log in logs:
@@ -197,12 +195,12 @@ def _read_curves(logs: list[LogFolder], faults: list[str]) -> dict[str, Curve]:
 
 
 def _read_points(path: Path, faults: list[str]) -> list[tuple[str, float, float]]:
-    """The points (name, step, value) that a fit logged."""
+    """The points of all curves of a fit as (name, step, value)."""
     points = []
     try:
         rows = list(csv.DictReader(path.read_text(errors="replace").splitlines()))
     except (OSError, csv.Error) as error:
-        faults.append(f"{path}: left out, for it cannot be read ({_reason(error)})")
+        faults.append(f"{path}: left out, because it cannot be read ({_reason(error)})")
         return []
     for number, row in enumerate(rows, 2):
         for name, value in row.items():
@@ -210,8 +208,8 @@ def _read_points(path: Path, faults: list[str]) -> list[tuple[str, float, float]
                 continue
             try:
                 points.append((name, float(row["step"]), float(value)))
-            except (ValueError, TypeError):  # DictReader makes a list of the values beyond the last column
+            except (ValueError, TypeError):  # TypeError: DictReader puts surplus values into a list
                 faults.append(
-                    f"{path}: line {number}, {name} {value!r} at step {row['step']!r} is left out: no numbers"
+                    f"{path}: line {number}, {name} {value!r} at step {row['step']!r} is left out: not a number"
                 )
     return points

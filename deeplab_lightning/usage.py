@@ -1,4 +1,4 @@
-"""Wrong usage said in one sentence: its error, the nearest names, and the parser of commands with own options."""
+"""The errors for wrong usage, the search for the nearest valid names, and the argument parser of the commands."""
 
 import argparse
 import os
@@ -8,18 +8,18 @@ from difflib import SequenceMatcher
 from typing import Any, NoReturn
 
 SAME, NEAR = 1.0, 0.65
-"""Likeness of two names that mean the same, and the least likeness of a name and a slip of it."""
+"""The similarity of two names that mean the same, and the minimum similarity of a name and a misspelling of it."""
 
 
 class UsageError(ValueError):
-    """An option, a name or a value that does not exist or makes no sense; the exit status is 2."""
+    """An option, a name or a value that does not exist or is not valid. The exit status is 2."""
 
 
 class Ended(SystemExit):
-    """The end of a command by a signal; the exit status is 128 plus its number.
+    """The end of a command by a signal. The exit status is 128 plus the number of the signal.
 
     Args:
-        number: The signal's number.
+        number: The number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -29,10 +29,10 @@ class Ended(SystemExit):
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises a UsageError for every mistake and takes no shortened options.
+    """An ArgumentParser that raises a UsageError for every mistake and does not accept abbreviated options.
 
     Args:
-        kwargs: Arguments of `ArgumentParser`.
+        kwargs: The arguments of `ArgumentParser`.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -42,11 +42,11 @@ class Parser(argparse.ArgumentParser):
         """Parse all words.
 
         Args:
-            args: The words; those of the command line when not given.
-            namespace: None; the results always go into a new one.
+            args: The words to parse; None for those of the command line.
+            namespace: Always None, because the results go into a new namespace.
 
         Raises:
-            UsageError: A word is wrong; of an option that does not exist the nearest one is named.
+            UsageError: A word is wrong. For an unknown option, the message suggests the nearest ones.
         """
         arguments, rest = self.parse_known_args(args, namespace)
         if rest:
@@ -56,7 +56,7 @@ class Parser(argparse.ArgumentParser):
         return arguments
 
     def option_names(self) -> list[str]:
-        """The names of all long options, those of subcommands included."""
+        """The names of all long options, including those of subcommands."""
         own = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
         of_actions = [
             parser
@@ -67,27 +67,30 @@ class Parser(argparse.ArgumentParser):
         return own + [name for parser in of_actions for name in parser.option_names()]
 
     def error(self, message: str) -> NoReturn:
-        """Raise a UsageError, where argparse prints the usage and exits."""
+        """Raise a UsageError, whereas argparse would print the usage and exit."""
         raise UsageError(f"{message}; see `{self.prog} --help`")
 
 
 def nearest(name: str, names: Iterable[str], limit: int = 3) -> list[str]:
-    """The names that one may be a slip of, the likeliest first; of dotted names the last part counts most.
+    """The existing names that a name may be a misspelling of, the most similar first.
+
+    The last part of dotted names counts most.
 
     Args:
-        name: The name that somebody wrote.
+        name: The name that the user wrote.
         names: The names that exist.
-        limit: The largest number of answers.
+        limit: The maximum number of names to return.
     """
-    scores = {known: _likeness(name, known) for known in names}
+    scores = {known: _similarity(name, known) for known in names}
     needed = SAME if max(scores.values(), default=0) >= SAME else NEAR
     near = (known for known in scores if scores[known] >= needed)
     return sorted(near, key=lambda known: (-scores[known], known))[:limit]
 
 
-def _likeness(name: str, known: str) -> float:
-    # a leaf that is the same, or the initials of the other (bs, batch_size), means the same; one that begins the other
-    # (batch, batch_size) is next; all else is as alike as its letters. The whole name only decides between equals
+def _similarity(name: str, known: str) -> float:
+    # Equal last parts, and a last part that is the initials of the other (bs, batch_size), mean the same. A last part
+    # that is the beginning of the other (batch, batch_size) comes next. Otherwise the letters decide. The whole dotted
+    # name only breaks ties.
     leaf, own = name.rpartition(".")[2].lower(), known.rpartition(".")[2].lower()
     whole = SequenceMatcher(None, name, known).ratio() / 10
     if own in (leaf, _initials(leaf)) or leaf == _initials(own):
@@ -102,10 +105,10 @@ def _initials(name: str) -> str:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """The end of a sentence that asks for the nearest names; empty where none is near.
+    """The end of an error message that suggests the nearest names; empty where none is near.
 
     Args:
-        name: The name that somebody wrote.
+        name: The name that the user wrote.
         names: The names that exist.
     """
     near = nearest(name, names)
@@ -116,10 +119,10 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def expand_home(option: str) -> str:
-    """A word of the command line with the home folder for `~`, which no shell replaces behind `=` or in quotes.
+    """Replace `~` by the home folder in a word of the command line. Shells do not do so after `=` or in quotes.
 
     Args:
-        option: An option, with or without `=VALUE`, or a value.
+        option: The word: an option, with or without `=VALUE`, or a value.
     """
     name, equals, value = option.partition("=") if option.startswith("--") else ("", "", option)
     return f"{name}{equals}{os.path.expanduser(value)}"

@@ -18,7 +18,7 @@ GRID = Grid((1, 3), (5, 15), (10,), (1,), (1,))
 
 @pytest.fixture
 def images(tmp_path: Path) -> list[Path]:
-    """Three images of a dark and a bright half, with noisy logits."""
+    """Three images with a dark and a bright half, and noisy logits."""
     paths = []
     for seed in range(3):
         rng = np.random.default_rng(seed)
@@ -34,7 +34,7 @@ def images(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers that need no start, where what is tested is not that they are processes."""
+    """Run workers in this process, which is faster, for tests that do not depend on separate processes."""
     monkeypatch.setattr(crf_search, "ProcessPoolExecutor", lambda workers, *_: ThreadPoolExecutor(workers))
 
 
@@ -42,7 +42,7 @@ def quiet(crf: DenseCRF, done: int, total: int) -> None:
     assert 1 <= done <= total == 3
 
 
-def test_the_best_setting_is_the_best_of_all_that_were_tried(images: list[Path], tmp_path: Path) -> None:
+def test_the_best_setting_has_the_best_score(images: list[Path], tmp_path: Path) -> None:
     search = Search(images, tmp_path / "search.csv", 1)
     best = search.run(GRID, 5, 1, quiet)
     assert set(GRID.settings(5, "after")) | {NO_CRF} < set(search.scores)
@@ -53,7 +53,7 @@ def test_the_best_setting_is_the_best_of_all_that_were_tried(images: list[Path],
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_a_second_start_goes_on(images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_resumes(images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = Search(images, tmp_path / "search.csv", 1)
     done = []
 
@@ -73,8 +73,8 @@ def test_a_second_start_goes_on(images: list[Path], tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_each_normalisation_is_searched_for_itself(images: list[Path], tmp_path: Path) -> None:
-    """In one file; one from before there was a choice holds scores of the symmetric kind, which are taken over."""
+def test_normalisations_are_searched_separately(images: list[Path], tmp_path: Path) -> None:
+    """They share one file. An old file without the column has scores of the symmetric kind, which are reused."""
     file = tmp_path / "search.csv"
     Search(images, file, 1, "symmetric").run(GRID, 5, 0, quiet)
     header, *rows = file.read_text().splitlines()
@@ -94,7 +94,7 @@ def test_each_normalisation_is_searched_for_itself(images: list[Path], tmp_path:
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_where_no_crf_helps_the_best_is_none(images: list[Path], tmp_path: Path) -> None:
+def test_if_no_crf_helps_the_best_is_no_crf(images: list[Path], tmp_path: Path) -> None:
     for path in images:  # the truth is what the logits say, noise and all
         with np.load(path) as saved:
             logits, image = saved["logits"], saved["image"]
@@ -118,7 +118,7 @@ def test_the_papers_grid_and_its_neighbours() -> None:
         Grid(bilateral_rgb=(5, 3))
 
 
-def test_what_is_written_can_be_used(tmp_path: Path) -> None:
+def test_the_written_config_can_be_used(tmp_path: Path) -> None:
     best = DenseCRF(2.5, 45, 4, 3, 3, normalization="symmetric")
     [callback] = yaml.safe_load(fragment(best, "found"))["trainer"]["callbacks+"]
     assert DenseCRF(**callback["init_args"]) == best
@@ -143,6 +143,6 @@ Search([Path({image!r})] * 3, Path({scores!r}), 1).run(Grid((1,), (5,), (10,)), 
 
 
 @pytest.mark.slow
-def test_workers_end_with_a_search_that_is_killed(images: list[Path], tmp_path: Path) -> None:
+def test_workers_end_when_the_search_is_killed(images: list[Path], tmp_path: Path) -> None:
     program = KILLED.format(image=str(images[0]), scores=str(tmp_path / "search.csv"))
     assert printed_until_all_have_ended(program) == "at work\n"

@@ -47,7 +47,7 @@ def test_a_folder_is_held_until_its_process_dies(tmp_path: Path) -> None:
         process.communicate()
 
 
-def test_a_file_system_without_locks_is_said_once_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks_gives_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 

@@ -33,7 +33,7 @@ def test_a_resumed_run_has_one_curve(root: Path) -> None:
 def test_runs_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read_run(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="nothing was evaluated"):
+    with pytest.raises(FileNotFoundError, match=r"deeplab validate"):
         read_run(tmp_path)
     write_log(tmp_path, "fit_0", [])
     (tmp_path / "logs/fit_0/evaluation.json").write_text("{")
@@ -52,7 +52,7 @@ def test_scores_that_cannot_be_read_are_named(content: str, tmp_path: Path) -> N
         read_scores(path)
 
 
-def test_a_score_of_a_damaged_name_is_left_out(root: Path) -> None:
+def test_a_score_with_a_damaged_name_is_left_out(root: Path) -> None:
     expected = read_run(root)
     log = write_log(root, "validate_0", [record("miou", 0.5)])
     read = read_run(root)
@@ -61,7 +61,7 @@ def test_a_score_of_a_damaged_name_is_left_out(root: Path) -> None:
 
 
 @pytest.mark.parametrize("left_out", record("test/miou", 0.5)["identity"])
-def test_a_score_without_a_part_of_its_identity_is_left_out(root: Path, left_out: str) -> None:
+def test_a_score_with_an_incomplete_identity_is_left_out(root: Path, left_out: str) -> None:
     damaged = record("test/miou", 0.5)
     del damaged["identity"][left_out]
     log = write_log(root, "validate_0", [damaged])
@@ -84,8 +84,8 @@ def test_the_record_of_a_run(tmp_path: Path) -> None:
     assert read_seconds(tmp_path / "nothing") == 0
 
 
-def test_a_panel_that_is_a_link_out_of_the_run_is_not_embedded(root: Path, tmp_path: Path) -> None:
-    """A page is shown to others: what a foreign run folder links to is not for them."""
+def test_a_panel_that_links_out_of_the_run_is_not_embedded(root: Path, tmp_path: Path) -> None:
+    """A page may be shared, so it must not contain private files that a foreign run folder links to."""
     panels = root / "logs" / "test_0" / "panels"
     Image.new("RGB", (5, 5)).save(tmp_path / "private.png")
     (panels / "test" / "a.png").symlink_to(tmp_path / "private.png")

@@ -1,4 +1,4 @@
-"""One sentence on standard error, whatever goes wrong."""
+"""Every failure is reported in one sentence on standard error."""
 
 import pytest
 
@@ -7,14 +7,14 @@ from deeplab_lightning.usage import Parser, UsageError, expand_home, nearest
 
 
 def circle_of_errors() -> Exception:
-    """An error whose context has it as its cause."""
+    """An error whose context has the error itself as its cause."""
     inner, outer = ValueError("the first"), ValueError("the second")
     inner.__context__, outer.__cause__ = outer, inner
     return inner
 
 
 def hidden_error() -> Exception:
-    """An error that came up while a loader's own was handled."""
+    """An error that was raised while an error of a loader was handled."""
     try:
         try:
             raise OSError(12, "Cannot allocate memory")
@@ -35,12 +35,12 @@ def hidden_error() -> Exception:
         (circle_of_errors(), "deeplab: error: the first\n"),
         (ValueError("Caught ValueError in DataLoader worker process 0.\nTraceback\nValueError: x: y"), "error: x: y\n"),
         (ValueError("no\n  memory"), "deeplab: error: no memory\n"),
-        (EOFError(), "a loader worker was killed, for want of memory or by a damaged image (EOFError)"),
+        (EOFError(), "a loader worker was killed, by a lack of memory or a damaged image (EOFError)"),
         (ConnectionResetError(104, "Connection reset by peer"), "a loader worker was killed"),
         (RuntimeError("[gloo] Connection reset by peer"), "another process of this training has ended"),
     ],
 )
-def test_want_of_memory_and_lost_processes_are_said_as_such(
+def test_lack_of_memory_and_lost_processes_are_recognised(
     error: Exception, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object) -> int:
@@ -53,7 +53,7 @@ def test_want_of_memory_and_lost_processes_are_said_as_such(
     assert printed.count("\n") == 1
 
 
-def test_the_nearest_names_are_those_of_the_same_meaning_or_of_a_slip() -> None:
+def test_the_nearest_names_are_synonyms_and_misspellings() -> None:
     names = ["model.lr", "model.lr_multipliers", "data.batch_size", "ckpt_path", "trainer.max_steps"]
     assert nearest("model.learning_rate", names) == ["model.lr"]
     assert nearest("bs", names) == ["data.batch_size"]
@@ -62,7 +62,7 @@ def test_the_nearest_names_are_those_of_the_same_meaning_or_of_a_slip() -> None:
     assert nearest("nothing_like_it", names) == []
 
 
-def test_home_is_expanded_behind_an_equals_sign_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_is_expanded_after_an_equals_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     options = ["--data.root=~/data", "~/x.yaml", "--wandb.name", "a~b", "[~]"]
     assert [expand_home(each) for each in options] == [
@@ -74,7 +74,7 @@ def test_home_is_expanded_behind_an_equals_sign_too(monkeypatch: pytest.MonkeyPa
     ]
 
 
-def test_options_are_written_out() -> None:
+def test_abbreviated_options_are_refused() -> None:
     parser = Parser(prog="deeplab some")
     parser.add_subparsers().add_parser("check").add_argument("--num-workers", type=int)
     with pytest.raises(UsageError, match="--num-worker;.*--num-workers"):
@@ -83,6 +83,6 @@ def test_options_are_written_out() -> None:
         parser.parse_args(["check", "--num-workers", "x"])
 
 
-def test_names_that_are_equally_near_come_in_one_order() -> None:
+def test_equally_near_names_have_a_fixed_order() -> None:
     names = ["DeepLabV3Module", "DeepLabV1Module", "DeepLabV2Module"]
     assert nearest("DeepLabV4Module", names) == nearest("DeepLabV4Module", names[::-1]) == sorted(names)

@@ -1,1 +1,1 @@
-"""From the file of a table to its finished runs: read, planned, run."""
+"""The tables of the papers: read from their files, planned as trainings and evaluations, and run."""

@@ -1,4 +1,4 @@
-"""The jobs of plans: each one process of `deeplab`, a training or an evaluation."""
+"""The jobs of a plan. Each job is one process of `deeplab`: a training or an evaluation."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ class Job:
     """One process: a training, or one of its evaluations.
 
     Args:
-        training: The training that is run, or whose weights are scored.
-        evaluation: The evaluation; None for the training itself.
-        wandb: Further settings of its run in Weights & Biases.
+        training: The training to run, or the training whose weights are scored.
+        evaluation: The evaluation to run; None where the job is the training itself.
+        wandb: Further settings of the job's run in Weights & Biases.
     """
 
     training: Training
@@ -26,37 +26,37 @@ class Job:
 
     @property
     def key(self) -> JobKey:
-        """The name by which the job is found again."""
+        """The key under which the job's folder and outcome are found."""
         if self.evaluation is None:
             return self.training.key
         return JobKey(self.training.name, self.evaluation.digest)
 
     @property
     def command(self) -> str:
-        """The command of `deeplab`."""
+        """The subcommand of `deeplab` that runs the job, such as "fit"."""
         return "fit" if self.evaluation is None else self.evaluation.command
 
     @property
     def asked(self) -> list[str]:
-        """The hashes of what tables ask for, by which the job is found under another protocol."""
+        """The hashes of the settings as the tables give them. They identify the job under an older protocol."""
         return self.training.asked if self.evaluation is None else self.evaluation.asked
 
     @property
     def needs(self) -> Training | None:
-        """The training that must be done before."""
+        """The training that must be done before this job starts; None where there is none."""
         return self.training.source if self.evaluation is None else self.training
 
     @property
     def rows_name(self) -> str:
-        """The first row that it serves, and how many more."""
+        """The name of the first row that the job serves, and the number of further rows."""
         return rows_name(self.training.rows if self.evaluation is None else self.evaluation.rows)
 
     def folder(self, root: Path) -> JobFolder:
-        """The folder, among those of all jobs, in which it leaves what it makes."""
+        """The folder of this job's files, below the root folder of all jobs."""
         return JobFolder.of(root, self.key)
 
     def options(self, root: Path) -> list[str]:
-        """The command line after `deeplab`."""
+        """The words of the command line that follow `deeplab`."""
         training, folder = JobFolder.of(root, self.training.key), self.folder(root)
         config = ["-c", str(training.config)]
         if self.evaluation is None:
@@ -74,12 +74,12 @@ class Job:
 
 
 def rows_name(rows: Sequence[str]) -> str:
-    """The first of some rows, and how many more."""
+    """The name of the first row, and the number of further rows."""
     return rows[0] if len(rows) == 1 else f"{rows[0]} and {len(rows) - 1} more"
 
 
 def jobs_of(*plans: Plan) -> list[Job]:
-    """All jobs of some plans, each once, each after those that it needs."""
+    """All jobs of some plans. Each job appears once, after the jobs that it needs."""
     jobs: dict[JobKey, Job] = {}
     for plan in plans:
         for training in plan.trainings:

@@ -1,4 +1,4 @@
-"""Jobs that were done for the same rows under an older protocol: found, described, taken as they are."""
+"""Jobs that were done for the same rows under an older protocol: finding, describing and accepting them."""
 
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
@@ -13,12 +13,12 @@ from deeplab_lightning.settings.resolve import Resolved, differences, flatten
 
 
 def keys_by_seed(training: Training, outcomes: Outcomes) -> dict[int, JobKey]:
-    """The keys of a training with whatever seed, in the order of the seeds."""
+    """The keys of a training by seed, for every seed that has an outcome, in ascending order."""
     return _by_seed(key for key in outcomes if not key.evaluation and key.digest == training.digest)
 
 
 def older_keys(training: Training, outcomes: Outcomes) -> dict[int, JobKey]:
-    """The keys of what was done under an older protocol for the same rows, the newest of each seed."""
+    """The keys of trainings that were done for the same rows under an older protocol, the newest one of each seed."""
     return _by_seed(
         key
         for key, outcome in outcomes.items()
@@ -27,7 +27,7 @@ def older_keys(training: Training, outcomes: Outcomes) -> dict[int, JobKey]:
 
 
 def chosen_keys(training: Training, outcomes: Outcomes) -> dict[int, JobKey]:
-    """The keys of a training by seed, or where none of it is done, those of the same under an older protocol."""
+    """The keys of a training by seed. Where no seed is done, the keys of its older-protocol counterparts, if any."""
     own = keys_by_seed(training, outcomes)
     if any(outcomes[key].is_done for key in own.values()):
         return own
@@ -35,7 +35,7 @@ def chosen_keys(training: Training, outcomes: Outcomes) -> dict[int, JobKey]:
 
 
 def chosen_evaluation(training: JobKey, evaluation: Evaluation, outcomes: Outcomes) -> JobKey:
-    """The key of an evaluation of a training, or where it is not done, of the same under an older protocol."""
+    """The key of an evaluation of a training; where it is not done, that of an older-protocol counterpart, if any."""
     own = JobKey(training.training, evaluation.digest)
     if _is_done(own, outcomes):
         return own
@@ -56,12 +56,12 @@ def _is_done(key: JobKey, outcomes: Outcomes) -> bool:
 
 
 def _was_done(outcome: Outcome, asked: Collection[str]) -> bool:
-    """Whether it was done for what tables ask for."""
+    """Whether the job is done and a table asked for it by one of these hashes."""
     return outcome.is_done and not set(outcome.asked).isdisjoint(asked)
 
 
 def find_older(plans: Sequence[Plan], outcomes: Outcomes) -> dict[JobKey, str]:
-    """A sentence on each job that is not done but was done under an older protocol, by its key."""
+    """A sentence for each job, by key, that is not done but has a finished counterpart under an older protocol."""
     older: dict[JobKey, str] = {}
     for training in (training for plan in plans for training in plan.trainings):
         own = training.key
@@ -76,7 +76,7 @@ def find_older(plans: Sequence[Plan], outcomes: Outcomes) -> dict[JobKey, str]:
 
 
 def accept_older(plans: Sequence[Plan], outcomes: Outcomes) -> list[Plan]:
-    """Copies of the plans that name what was done under an older protocol in the place of what is not done."""
+    """Copies of the plans in which jobs that are not done are replaced by finished ones of an older protocol."""
     accepted = deepcopy(list(plans))
     for training in (training for plan in accepted for training in plan.trainings):
         if not _is_done(training.key, outcomes):
@@ -95,13 +95,14 @@ def _sentence(key: JobKey, outcomes: Outcomes, resolved: Resolved) -> str:
 
 
 def describe_older(outcome: Outcome, resolved: Resolved) -> str:
-    """The differences between what was done, by its records, and what would be done now."""
+    """The differences between the settings on record for a finished job and the settings of today."""
     changes = []
     if outcome.protocol != PROTOCOL:
         since = ", ".join(text for number, text in PROTOCOLS.items() if number > outcome.protocol)
         changes.append(f"protocol {outcome.protocol} -> {PROTOCOL}: {since}")
     config = None if outcome.folder is None else RunFolder(outcome.folder).newest_config()
     if config is not None:
-        with suppress(TableError, LookupError, TypeError, AttributeError):  # damaged: the rest is said all the same
+        # A damaged config must not hide the difference in the protocol.
+        with suppress(TableError, LookupError, TypeError, AttributeError):
             changes += differences(flatten(read_yaml(config)), resolved)
-    return "; ".join(changes) or "what it starts from"
+    return "; ".join(changes) or "the weights that it starts from"

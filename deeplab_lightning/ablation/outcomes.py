@@ -1,4 +1,4 @@
-"""The outcomes of the jobs of tables: written into their folders when they end, and read back."""
+"""The outcomes of jobs, which are written into the jobs' folders when the jobs end, and read back from there."""
 
 import json
 from dataclasses import dataclass, field
@@ -14,33 +14,33 @@ from deeplab_lightning.scores import Score
 
 
 class State(Enum):
-    """How far a job is."""
+    """The state of a job."""
 
     NOT_RUN = "not yet run"
     STARTED = "started"
     UNFINISHED = "unfinished"
     DONE = "done"
     FAILED = "failed"
-    UNREADABLE = "unreadable"  # it has ended, and its record is damaged
+    UNREADABLE = "unreadable"  # the job has ended, but its record is damaged
     ELSEWHERE = "in progress elsewhere"
     OLDER = "done under an older protocol"
-    LACKING = "lacking what it needs"  # the training that it starts from or scores is not done
+    LACKING = "lacking what it needs"  # the training that the job starts from or scores is not done
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one job, done unless its state says otherwise.
+    """The outcome of one job. The job is done unless its state says otherwise.
 
     Args:
-        state: How far the job is.
-        reason: What is behind the state: why it failed, or the file that cannot be read.
-        seconds: How long it took.
-        scores: The scores of an evaluation; a training has none.
-        num_devices: The number of devices that it trained on.
-        batch_norm: The part of a batch that its batch norms saw; empty where that was not recorded.
-        submission: The tarball for the VOC server on the machine where it ran; empty where it made none.
-        protocol: The protocol under which it was done.
-        asked: The hashes of what tables asked for.
+        state: The state of the job.
+        reason: The reason for the state: the cause of a failure, or the file that cannot be read.
+        seconds: The duration of the job.
+        scores: The scores of an evaluation. A training has none.
+        num_devices: The number of devices that the job trained on.
+        batch_norm: The part of a batch over which batch norm was computed; empty where that was not recorded.
+        submission: The path of the tarball for the VOC server, on the machine that ran the job; empty if there is none.
+        protocol: The number of the protocol under which the job was done.
+        asked: The hashes of the settings as the tables gave them.
         folder: The folder of the job; None where the outcome was read from W&B.
     """
 
@@ -68,8 +68,8 @@ class Outcome:
 
         Args:
             folder: The folder of the job.
-            command: The command of `deeplab` that the job was.
-            more: Further values for the record of a job that is done.
+            command: The subcommand of `deeplab` that the job ran.
+            more: Further values for the record of a finished job.
         """
         if not self.is_done:
             _write(folder.failed, {"failure": self.reason})
@@ -77,7 +77,7 @@ class Outcome:
         content: dict[str, Any] = {"seconds": self.seconds}
         if command == "fit":
             content |= {"num_devices": self.num_devices, "batch_norm": self.batch_norm}
-        elif command == "predict":  # relative, for the folder may be moved
+        elif command == "predict":  # a relative path stays valid when the folder is moved
             content["submission"] = Path(self.submission).relative_to(folder.path).as_posix()
         else:
             content["records"] = [score.as_record() for score in self.scores]
@@ -85,7 +85,7 @@ class Outcome:
 
     @classmethod
     def read(cls, folder: JobFolder) -> Self:
-        """The outcome of the job of a folder; a file that cannot be read is a state of this job alone."""
+        """The outcome of the job in a folder. An unreadable record is a state of this job alone, not an error."""
         try:
             if folder.done.is_file():
                 return cls._read_done(folder)
@@ -98,12 +98,12 @@ class Outcome:
 
     @classmethod
     def _read_done(cls, folder: JobFolder) -> Self:
-        """The outcome of a job that is done.
+        """The outcome of a finished job.
 
-        Under the first protocol the record named neither the protocol nor what was asked; the folder's name said that.
+        Records of the first protocol contain neither its number nor the `asked` hash. The hash is in the folder's name.
 
         Raises:
-            ValueError: The file cannot be read.
+            ValueError: The record cannot be read.
         """
         with reading(folder.done) as done:
             return cls(
@@ -122,7 +122,7 @@ Outcomes = dict[JobKey, Outcome]
 
 
 def read_folder(root: Path) -> Outcomes:
-    """The outcomes of all jobs under a folder, oldest first."""
+    """The outcomes of all jobs below a folder, oldest first."""
     return {key: Outcome.read(folder) for key, folder in JobFolder.under(root).items()}
 
 

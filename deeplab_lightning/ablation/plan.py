@@ -1,4 +1,4 @@
-"""From the rows of a table to the trainings and evaluations that they need, each found again by its settings' hash."""
+"""The trainings and evaluations that the rows of a table need. The hash of its settings identifies each of them."""
 
 import math
 import re
@@ -24,16 +24,16 @@ PAPER = re.compile(r"arXiv:[\d.]+\d")
 
 @dataclass
 class Evaluation:
-    """One scoring of a training.
+    """One evaluation of a training.
 
     Args:
-        digest: The hash of its settings, which names its folder within the training's.
+        digest: The hash of the settings, which names the evaluation's folder within the training's folder.
         command: The command "validate", "test" or, for the VOC server, "predict".
-        settings: Its settings, which are laid over those of the training.
-        resolved: All settings that can change its scores, the training's included.
-        asked: The hashes of its settings as tables give them, by which it is found under another protocol.
-        rows: The names of the rows that it serves.
-        paper: At the paper's scale the paper's numbers for it, by logged name and by row.
+        settings: The settings of the evaluation, which override those of the training.
+        resolved: All settings that can change the scores, including those of the training.
+        asked: The hashes of the settings as the tables give them. They identify the evaluation under an older protocol.
+        rows: The names of the rows that the evaluation serves.
+        paper: The paper's numbers by logged name and by row; empty unless the scale is the paper's.
     """
 
     digest: str
@@ -46,27 +46,27 @@ class Evaluation:
 
     @property
     def passes(self) -> float:
-        """Its cost by its scales and its flip, in passes over the images at scale 1."""
+        """The cost in passes over the images at scale 1, given the scales and the flip."""
         scales: list[float] = self.resolved["model.init_args.scales"]
         return (2 if self.resolved["model.init_args.flip"] else 1) * sum(scale**2 for scale in scales)
 
 
 @dataclass
 class Training:
-    """One training, of one or more rows.
+    """One training, which serves one or more rows.
 
     Args:
-        name: The name of its folder: the hash of its resolved settings, and its seed.
-        config: All settings that tables and files give, but for the paths of its folder and of what it starts from.
+        name: The name of the training's folder: the hash of the resolved settings, and the seed.
+        config: All settings from tables and files, except the paths of the run folder and of the initial checkpoint.
         seed: The seed of the training.
-        source: The training that it starts from.
-        group: The table that asked for it first.
-        tags: The tags of its runs in Weights & Biases: table, scale, paper and seed.
-        rows: The names of the rows that it serves.
-        evaluations: Its evaluations by their digests.
-        replaced: The settings of each row that the scale's own took the place of.
-        resolved: All settings that can change its weights, defaults too.
-        asked: The hashes of its settings as tables give them, by which it is found under another protocol.
+        source: The training whose checkpoint this one starts from; None where there is none.
+        group: The name of the first table that asked for the training.
+        tags: The tags of the runs in Weights & Biases: table, scale, paper and seed.
+        rows: The names of the rows that the training serves.
+        evaluations: The evaluations of the training by their digests.
+        replaced: The row settings that the settings of the scale override, by row.
+        resolved: All settings that can change the weights, including defaults.
+        asked: The hashes of the settings as the tables give them. They identify the training under an older protocol.
     """
 
     name: str
@@ -83,17 +83,17 @@ class Training:
 
     @property
     def key(self) -> JobKey:
-        """The name of its job, by which it is found again."""
+        """The key of the training's job."""
         return JobKey(self.name)
 
     @property
     def digest(self) -> str:
-        """The hash of its resolved settings."""
+        """The hash of the resolved settings."""
         return self.key.digest
 
     @property
     def origin(self) -> "Training":
-        """The first of the trainings that it starts from; itself when it starts from none."""
+        """The first training in the chain of `source`; the training itself where it has no source."""
         return self if self.source is None else self.source.origin
 
     @property
@@ -105,7 +105,7 @@ class Training:
 
     @property
     def gigapixels(self) -> float:
-        """The pixels of all its crops."""
+        """The total number of pixels in all crops of the training, in billions."""
         return math.prod(self._budget()) / 1e9
 
     def _budget(self) -> tuple[int, int, int, int, int]:
@@ -115,7 +115,7 @@ class Training:
 
 @dataclass
 class PlannedRow:
-    """One row with one seed: its training, and its evaluation; neither for a reference."""
+    """One row with one seed, with its training and its evaluation. A reference has neither."""
 
     row: Row
     seed: int
@@ -124,19 +124,19 @@ class PlannedRow:
 
     @property
     def served(self) -> bool:
-        """Whether the VOC server scores it from its label maps."""
+        """Whether the VOC server scores the row from predicted label maps."""
         return self.evaluation is not None and self.evaluation.command == "predict"
 
 
 @dataclass
 class Plan:
-    """All that the rows of a table need at one scale.
+    """All trainings and evaluations that the rows of a table need at one scale.
 
     Args:
         table: The table of the rows.
-        scale: One of `SCALES`.
-        rows: The rows, each with every seed.
-        trainings: The trainings, each after that which it starts from.
+        scale: The name of the scale, a key of `SCALES`.
+        rows: The rows, once for each seed.
+        trainings: The trainings. Each one follows its source.
         wandb: Further settings of the runs in Weights & Biases.
     """
 
@@ -148,7 +148,7 @@ class Plan:
 
     @property
     def is_published(self) -> bool:
-        """Whether it is at the paper's own scale, so that its numbers can be compared with the paper's."""
+        """Whether the plan is at the paper's own scale, so that its scores can be compared with the paper's numbers."""
         return self.scale == PAPER_SCALE
 
     def rows_once(self) -> list[PlannedRow]:
@@ -166,10 +166,10 @@ def plan_table(
     names: Iterable[str] | None = None,
     wandb: Mapping[str, str] | None = None,
 ) -> Plan:
-    """Plan the rows of these names, or all, with each seed. Rows that train alike share a training.
+    """Plan the rows with the given names, or all rows, for each seed. Rows with equal training settings share one.
 
     Raises:
-        TableError: A row of that name does not exist, or a row's settings make no sense.
+        TableError: There is no row of a given name, or the settings of a row are wrong.
     """
     rows = table.rows if names is None else [table.row(name) for name in names]
     trainings: dict[str, Training] = {}
@@ -195,7 +195,7 @@ def plan_table(
 def _plan_training(
     table: Table, row: Row, scale: str, seed: int, trainings: dict[str, Training]
 ) -> tuple[Training, str]:
-    """The training of a row, and the hash of what the row asks for."""
+    """The training of a row, and the hash of the settings that the row asks for."""
     source, source_asked = None, None
     if row.start_from is not None:
         source, source_asked = _plan_training(table, table.row(row.start_from), scale, seed=seed, trainings=trainings)
@@ -205,7 +205,7 @@ def _plan_training(
         check_counts(resolved)
     origin = None if source is None else source.digest
     name = JobKey.of_training(digest([PROTOCOL, resolved, origin]), seed).training
-    asked = digest([config, source_asked])
+    asked = digest([config, source_asked])  # without defaults, so it stays the same when a default changes
     group = table.path.stem
     tags = [group, scale, *PAPER.findall(table.title), f"seed{seed}"]
     training = trainings.setdefault(name, Training(name, config, seed=seed, source=source, group=group, tags=tags))
@@ -218,7 +218,7 @@ def _plan_training(
 
 @contextmanager
 def _faults_of(table: Table, row: Row) -> Iterator[None]:
-    """Begin the sentence on a fault in the settings with the table's file and the row."""
+    """Prefix an error in the settings with the file of the table and the name of the row."""
     try:
         yield
     except UsageError as error:
@@ -226,7 +226,7 @@ def _faults_of(table: Table, row: Row) -> Iterator[None]:
 
 
 def _settings_of(table: Table, row: Row, scale: str) -> tuple[dict[str, Any], list[str]]:
-    """The settings of a row's training at a scale, and the row's own settings that the scale's replaced."""
+    """The settings of a row's training at a scale, and the names of the row's settings that the scale overrides."""
     files = list(row.configs)
     data, *own_files = SCALES[scale] or ("",)
     if data:
@@ -234,7 +234,7 @@ def _settings_of(table: Table, row: Row, scale: str) -> tuple[dict[str, Any], li
     layers = [{"model": {"init_args": {}}}, *(read_yaml(table.root / file) for file in files)]
     config = compose(layers, row.train or {})
     check_shape(config)
-    if row.start_from is not None:  # whose weights replace ImageNet's
+    if row.start_from is not None:  # ImageNet weights would only be replaced by those of the checkpoint
         override(config, "model.init_args.pretrained", False)
     asked = deepcopy(config)
     for file in own_files:
@@ -263,7 +263,7 @@ def _plan_evaluation(table: Table, row: Row, training: Training) -> Evaluation |
 
 
 def competition(training: Training) -> Competition:
-    """The competition of VOC for what a training and those that it starts from have seen."""
+    """The VOC competition of a training: comp5 if it and its sources have seen VOC's own data alone, else comp6."""
     data, model = (training.config[part] for part in ("data", "model"))
     others = data["class_path"] != "VOCDataModule" or data["init_args"].get("sbd_root")
     if others or model["init_args"].get("pretrained"):

@@ -1,4 +1,4 @@
-"""The machine's devices, divided among jobs that run side by side."""
+"""The devices of a machine, divided among jobs that run at the same time."""
 
 import os
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Resources:
-    """One job's part of the machine.
+    """The CPU threads and the GPUs of one job.
 
     Args:
-        threads: The number of threads of the processor; None for what the environment says.
-        gpus: The names of the GPUs as CUDA_VISIBLE_DEVICES has them; None for what the environment says.
+        threads: The number of CPU threads; None to leave the environment as it is.
+        gpus: The names of the GPUs in the form of CUDA_VISIBLE_DEVICES; None to leave the environment as it is.
     """
 
     threads: int | None = None
     gpus: tuple[str, ...] | None = None
 
     def environment(self) -> dict[str, str]:
-        """The environment variables that give a process its part."""
+        """The environment variables that restrict a process to these resources."""
         variables: dict[str, str] = {}
         if self.threads is not None:
             variables["OMP_NUM_THREADS"] = str(self.threads)
@@ -30,9 +30,9 @@ WHOLE_MACHINE = Resources()
 
 
 def split_devices(jobs: int | None) -> list[Resources]:
-    """The resources of so many jobs at a time; by default there is one job for each device.
+    """Divide the machine into the resources of `jobs` simultaneous jobs; by default one job for each GPU.
 
-    More jobs than GPUs take turns on them. With fewer jobs than GPUs the GPUs of a job share its batch.
+    With more jobs than GPUs, several jobs share a GPU. With fewer, a job has several GPUs, which share its batch.
     """
     gpus = _gpus()
     jobs = jobs or max(1, len(gpus))
@@ -46,7 +46,7 @@ def split_devices(jobs: int | None) -> list[Resources]:
 
 
 def _gpus() -> list[str]:
-    """The names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them."""
+    """The names of the GPUs that this process may use, in the form of CUDA_VISIBLE_DEVICES."""
     import torch
 
     given = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -1,4 +1,4 @@
-"""The results of a job whose process has ended: from its logs, or from the way in which it ended."""
+"""The results of a job whose process has ended, read from its logs or from its exit status."""
 
 import signal
 
@@ -7,30 +7,31 @@ from deeplab_lightning.datasets.submission import TARBALL
 from deeplab_lightning.run_folder import JobFolder
 from deeplab_lightning.run_reader import read_record, read_scores, read_seconds
 
-OWN_WORDS = "deeplab: error:"  # a log that ends with a line of this says why
+ERROR_PREFIX = "deeplab: error:"  # the start of the last line in the log of a command that reported its own failure
 
 
 def describe_failure(status: int, log: str) -> str:
-    """The way in which a process ended, and its own last words if they say why.
+    """A description of how a process ended, with its error message if it printed one.
 
     Args:
-        status: The exit status: -n after signal n or, where a shell or our own command says so, 128 + n.
-        log: The end of what the process printed.
+        status: The exit status. Signal n gives -n, or 128 + n from a shell or from `deeplab` itself.
+        log: The last lines that the process printed.
     """
     number = -status if status < 0 else status - 128
     names = {each.value: each.name for each in signal.Signals}
     ending = f"killed by {names[number]}" if number in names else f"ended with status {status}"
     last = log.rpartition("\n")[2]
-    return f"{ending}: {last}" if last.startswith(OWN_WORDS) else ending
+    return f"{ending}: {last}" if last.startswith(ERROR_PREFIX) else ending
 
 
 def read_results(folder: JobFolder, command: str) -> Outcome:
-    """The outcome of a job whose process ended well, from its logs.
+    """The outcome of a job whose process ended with status 0, read from its logs.
 
-    A training's seconds are those of all its attempts; an attempt that was killed outright (SIGKILL) left none.
+    The seconds of a training are summed over all attempts. An attempt that ended by SIGKILL is not counted, because it
+    left no record.
 
     Raises:
-        ValueError: The newest log has no record of the run, or one that cannot be read, or no tarball for the server.
+        ValueError: There is no record of a run, the newest one cannot be read, or a tarball for the server is missing.
     """
     logs = folder.recorded_logs(command)
     if not logs:

@@ -1,4 +1,4 @@
-"""Run the jobs of plans, each in a process of its own, and record on disk what is done."""
+"""The runner of jobs. It starts each job in a process of its own and records the outcome in the job's folder."""
 
 import os
 import shlex
@@ -29,23 +29,23 @@ from deeplab_lightning.settings.compose import override
 
 RUNS = Path("runs/ablations")
 TAIL_LINES = 12
-PATIENCE, PAUSE = 15.0, 0.1  # seconds that a process which was just killed may take to go, and between two looks
-AGENTS_OWN = ("WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")  # a W&B agent's names for one run; here every job is a run
+PATIENCE, PAUSE = 15.0, 0.1  # seconds to retry a lock, which a dying process may still hold, and between attempts
+AGENT_VARIABLES = ("WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")  # set by a W&B agent for one run; here each job is a run
 ENDINGS = {
     State.FAILED: "failed",
     State.LACKING: "was not run",
     State.OLDER: "is of an older protocol",
     State.ELSEWHERE: "is in progress elsewhere",
 }
-"""The end of a sentence on a job that is not done."""
+"""The predicates of the sentence that says why a job is not done, by state."""
 
 OnProgress = Callable[[Job, State, str], None]
-"""Is called for each job when it starts and when it has ended: with its state and, where it is not done, the reason."""
+"""A callback for the start and the end of each job. It takes the job, its state and the reason if it is not done."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """A job in progress: its process, the lock on its folder, and its part of the machine."""
+    """A job in progress: its process, the lock on its folder, and its resources."""
 
     job: Job
     process: "subprocess.Popen[bytes]"
@@ -60,25 +60,29 @@ def run_jobs(
     resources: Sequence[Resources] = (WHOLE_MACHINE,),
     older: Mapping[JobKey, str] = MappingProxyType({}),
 ) -> int:
-    """Run what is not yet done, and count what is not done then.
+    """Run the jobs that are not yet done.
 
-    A job that fails stops only what needs it. A job that another process is at is waited for, a while, after all else.
+    The failure of a job stops only the jobs that need it. A job that another process is running is retried for a while,
+    and the other jobs go on in the meantime.
 
     Args:
-        jobs: The jobs, each after those that it needs.
-        root: The folder of the folders of all jobs.
-        on_progress: Is called as each job starts and ends.
-        resources: The parts of the machine; one job runs on each at a time.
-        older: A sentence on each job that was done under an older protocol, and that is left as it is.
+        jobs: The jobs. Each one follows the jobs that it needs.
+        root: The folder that contains the folders of all jobs.
+        on_progress: A callback for the start and the end of each job.
+        resources: The parts of the machine. Each part runs one job at a time.
+        older: A sentence for each job that was done under an older protocol, by key. These jobs are not run.
+
+    Returns:
+        The number of jobs that are not done in the end.
 
     Raises:
-        KeyboardInterrupt: On Ctrl-C or SIGTERM, once all processes have saved and ended.
+        KeyboardInterrupt: Ctrl-C or SIGTERM arrived. All processes have saved and ended by then.
     """
     return _Runner(jobs, root, on_progress, resources=list(resources), older=older).run()
 
 
 class _Runner:
-    """The state of `run_jobs`; its arguments are those."""
+    """The state of one call of `run_jobs`, whose arguments it takes."""
 
     def __init__(
         self,
@@ -89,16 +93,17 @@ class _Runner:
         older: Mapping[JobKey, str],
     ) -> None:
         self.jobs, self.root, self.on_progress, self.free, self.older = jobs, root, on_progress, resources, older
-        self.states: dict[JobKey, State] = {}  # of what has ended
-        self.held_since: dict[JobKey, float] = {}  # of folders that another process is at
+        self.states: dict[JobKey, State] = {}  # of the jobs that have ended
+        self.held_since: dict[JobKey, float] = {}  # first failed attempt to lock a folder that another process holds
         self.running: dict[Future[int], Running] = {}
         self.locks, self.pool = ExitStack(), ThreadPoolExecutor(len(resources))
 
     def run(self) -> int:
-        with _terminable(self.running), self.locks, self.pool:
+        with _forwarding_sigterm(self.running), self.locks, self.pool:
             while len(self.states) < len(self.jobs):
                 for job in self._ready():
                     self._consider(job)
+                # The release of another process's lock is not an event to wait for, so it is polled.
                 for future in wait(self.running, PAUSE if self.held_since else None, FIRST_COMPLETED).done:
                     self._finish(future)
                 if self.held_since and not self.running:
@@ -106,7 +111,7 @@ class _Runner:
         return sum(state is not State.DONE for state in self.states.values())
 
     def _ready(self) -> Iterator[Job]:
-        """The jobs that have neither ended nor started, and wait for none that has not ended."""
+        """The jobs that have neither started nor ended, and whose needed training has ended."""
         started = {each.job.key for each in self.running.values()}
         for job in self.jobs:
             is_open = job.key not in self.states and job.key not in started
@@ -114,7 +119,7 @@ class _Runner:
                 yield job
 
     def _consider(self, job: Job) -> None:
-        """Start a job, unless it need not or cannot be done, or all of the machine is taken."""
+        """Start a job if resources are free; end it at once if it cannot run or if its older outcome is kept."""
         needed = State.DONE if job.needs is None else self.states[job.needs.key]
         if job.needs is not None and needed is not State.DONE:
             reason = f"it needs the training of {rows_name(job.needs.rows)}, which {ENDINGS[needed]}"
@@ -125,13 +130,13 @@ class _Runner:
             self._start(job)
 
     def _start(self, job: Job) -> None:
-        """Start a job unless it is done by now, or another process is at it."""
+        """Start a job unless it is already done or another process is running it."""
         folder = job.folder(self.root)
         lock = _lock(folder)
         if lock is None:
             if self.held_since.setdefault(job.key, time.monotonic()) + PATIENCE <= time.monotonic():
                 self._end(job, State.ELSEWHERE, f"{folder.path}: in progress elsewhere")
-        elif Outcome.read(folder).is_done:
+        elif Outcome.read(folder).is_done:  # read under the lock, whose previous holder may have finished the job
             lock.close()
             self._end(job, State.DONE)
         else:
@@ -141,14 +146,14 @@ class _Runner:
             self.running[self.pool.submit(started.process.wait)] = started
 
     def _finish(self, future: Future[int]) -> None:
-        """Record the end of a process, and let go of its folder and of its part of the machine."""
+        """Record the outcome of a process that has ended, and release its folder and its resources."""
         ended = self.running.pop(future)
         self.free.append(ended.resources)
         folder, log = ended.job.folder(self.root), log_tail(ended.job.folder(self.root))
         outcome = _outcome_of(ended.job, folder, future.result(), log)
         rows = {"rows": ended.job.training.rows, "seed": ended.job.training.seed}
         outcome.write(folder, ended.job.command, rows)
-        ended.lock.close()
+        ended.lock.close()  # after the outcome is written, so that no other process starts the job again
         self._end(ended.job, outcome.state, "" if outcome.is_done else f"{outcome.reason}\n{log}")
 
     def _end(self, job: Job, state: State, reason: str = "") -> None:
@@ -158,8 +163,8 @@ class _Runner:
 
 
 @contextmanager
-def _terminable(running: Mapping[Future[int], Running]) -> Iterator[None]:
-    """Let SIGTERM, which a scheduler of jobs sends to this process alone, do what Ctrl-C does."""
+def _forwarding_sigterm(running: Mapping[Future[int], Running]) -> Iterator[None]:
+    """Make SIGTERM act like Ctrl-C: a terminal sends Ctrl-C to all processes, a scheduler sends SIGTERM to this one."""
 
     def stop(*_: object) -> None:
         for each in running.values():
@@ -174,7 +179,7 @@ def _terminable(running: Mapping[Future[int], Running]) -> Iterator[None]:
 
 
 def _start_process(job: Job, root: Path, resources: Resources, lock: IO[str]) -> Running:
-    """Start the process of a job, whose folder is held."""
+    """Start the process of a job. The caller holds the lock on the job's folder."""
     folder = job.folder(root)
     for path in (folder.done, folder.failed):
         path.unlink(missing_ok=True)
@@ -183,7 +188,7 @@ def _start_process(job: Job, root: Path, resources: Resources, lock: IO[str]) ->
     else:
         write_atomically(folder.evaluate, yaml.safe_dump(job.evaluation.settings, sort_keys=False))
     command = [sys.executable, "-m", "deeplab_lightning", *job.options(root)]
-    environment = {name: value for name, value in os.environ.items() if name not in AGENTS_OWN}
+    environment = {name: value for name, value in os.environ.items() if name not in AGENT_VARIABLES}
     with folder.log.open("a") as log:
         log.write(f"$ {shlex.join(['deeplab', *command[3:]])}\n")
         log.flush()
@@ -193,13 +198,13 @@ def _start_process(job: Job, root: Path, resources: Resources, lock: IO[str]) ->
             stdout=log,
             stderr=log,
             env=environment | resources.environment(),
-            pass_fds=[lock.fileno()],  # the process holds the folder too, also where it outlives this one
+            pass_fds=[lock.fileno()],  # so that the folder stays locked if the process outlives this one
         )
     return Running(job, process, lock, resources)
 
 
 def _outcome_of(job: Job, folder: JobFolder, status: int, log: str) -> Outcome:
-    """The outcome of a job whose process has ended with a status."""
+    """The outcome of a job whose process has ended with an exit status."""
     if status:
         return Outcome(State.FAILED, describe_failure(status, log))
     try:
@@ -209,7 +214,7 @@ def _outcome_of(job: Job, folder: JobFolder, status: int, log: str) -> Outcome:
 
 
 def config_of(training: Training, root: Path) -> dict[str, Any]:
-    """The settings of a training with the paths of its place."""
+    """The settings of a training, completed with its seed, its run folder and its initial checkpoint."""
     config = deepcopy(training.config)
     override(config, "trainer.default_root_dir", str(root / training.name))
     if training.source is not None:
@@ -218,7 +223,7 @@ def config_of(training: Training, root: Path) -> dict[str, Any]:
 
 
 def _lock(folder: JobFolder) -> IO[str] | None:
-    """Hold a folder for this process and the one that it starts, which may outlive it; None while another holds it."""
+    """Lock a folder; None if another process holds the lock. The job's process inherits the lock from this one."""
     try:
         return hold(folder.lock)
     except BlockingIOError:
@@ -226,6 +231,6 @@ def _lock(folder: JobFolder) -> IO[str] | None:
 
 
 def log_tail(folder: JobFolder) -> str:
-    """The end of what the processes of a job printed."""
+    """The last lines that the processes of a job printed."""
     lines = folder.log.read_text(errors="replace").splitlines()
     return "\n".join(lines[-TAIL_LINES:])

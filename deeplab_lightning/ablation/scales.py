@@ -1,4 +1,4 @@
-"""The scales at which the tables of papers are run."""
+"""The scales at which the tables of the papers can be run."""
 
 from deeplab_lightning.ablation.table import Table, TableError
 
@@ -8,11 +8,11 @@ SCALES = {
     "camvid": ("data/camvid.yaml", "scale/tables_camvid.yaml"),
     "smoke": ("data/shapes.yaml", "scale/tables_smoke.yaml"),
 }
-"""The data and the settings that take the place of the paper's."""
+"""The files with the data and the settings that replace those of the paper, by scale."""
 
 
 def check_scale(table: Table, scale: str) -> None:
-    """Refuse a scale whose files are not beside the table's.
+    """Check that the files of a scale exist in the experiments folder of a table.
 
     Raises:
         TableError: A file is missing.

@@ -1,4 +1,4 @@
-"""Parts of tables as one array job of SLURM."""
+"""The submission of the parts of tables as one SLURM array job."""
 
 import os
 import signal
@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-MAX_TIMEOUTS = 100  # jobs that one task may take, each of the time that was asked for
+MAX_TIMEOUTS = 100  # times that a task may be requeued after its time limit
 
 
 class Task:
-    """One task of the array: runs `deeplab`, and before its time is up lets it save and puts itself in the queue again.
+    """One task of the array. It runs `deeplab`; shortly before the time limit, it saves and requeues itself.
 
     Args:
-        options: The command line after `deeplab`.
+        options: The words of the command line that follow `deeplab`.
 
     Attributes:
         process: The running `deeplab`; None before the task is called.
@@ -25,18 +25,18 @@ class Task:
         self.process: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> None:
-        """Run until it is done.
+        """Run `deeplab` until it ends.
 
         Raises:
-            RuntimeError: It ended with a status other than 0.
+            RuntimeError: The exit status is not 0.
         """
-        # With SLURM_NTASKS Lightning would take the task for one process of a training that SLURM has started.
+        # With SLURM_NTASKS set, Lightning would take this process for one rank of a training that srun started.
         environment = {name: value for name, value in os.environ.items() if name != "SLURM_NTASKS"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "deeplab_lightning", *self.options],
             env=environment,
             start_new_session=True,
-            # SLURM sends SIGUSR2 to all processes of the task; it is for this one alone, which then calls `checkpoint`
+            # SLURM sends SIGUSR2 to all processes of the task. Only this one handles it, by calling `checkpoint`.
             preexec_fn=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN),
         )
         status = self.process.wait()
@@ -44,12 +44,12 @@ class Task:
             raise RuntimeError(f"deeplab {' '.join(self.options)}: status {status}")
 
     def checkpoint(self) -> Any:
-        """Stop as on Ctrl-C, and return how to go on; submitit calls it on the signal that comes before the end."""
+        """Stop `deeplab` as Ctrl-C would and return a new submission; submitit calls it before the time limit."""
         from submitit.helpers import DelayedSubmission
 
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGINT)
-            # WNOWAIT leaves the status to `wait` in `__call__`, which this interrupts
+            # This method runs in a signal handler during `wait` in `__call__`. WNOWAIT leaves the exit status to it.
             os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
         return DelayedSubmission(Task(self.options))
 
@@ -58,12 +58,12 @@ def submit(commands: list[list[str]], folder: Path, settings: dict[str, Any]) ->
     """Submit one task for each command line.
 
     Args:
-        commands: The command lines after `deeplab`.
+        commands: The command lines, without the leading `deeplab`.
         folder: The folder for submitit's files and the tasks' output.
         settings: The settings of sbatch by submitit's names: partition, time (minutes), gpus_per_node, cpus_per_task.
 
     Returns:
-        The ids of the tasks.
+        The SLURM IDs of the tasks.
     """
     from submitit import SlurmExecutor
 

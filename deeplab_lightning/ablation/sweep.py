@@ -1,4 +1,4 @@
-"""The rows of tables, divided among machines that run `deeplab ablate` each for itself."""
+"""The division of table rows among machines, each of which runs `deeplab ablate` on its own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ SWEEP = "sweep.yaml"
 
 @dataclass(frozen=True)
 class Part:
-    """Rows whose trainings are the same or start from one another, so that one machine must run them.
+    """Rows that share a training or whose trainings start from one another, so that one machine must run them all.
 
     Args:
-        rows: The rows as `--rows` takes them.
-        seed: The seed of their trainings.
+        rows: The names of the rows in the form that `--rows` takes.
+        seed: The seed of the trainings.
     """
 
     rows: tuple[str, ...]
@@ -28,10 +28,10 @@ class Part:
 
 
 def parts_of(plans: Sequence[Plan]) -> list[Part]:
-    """The parts of plans: every row that trains, with each seed, is in exactly one.
+    """Divide plans into parts. Each trained row with each seed belongs to exactly one part.
 
     Raises:
-        TableError: No row trains.
+        TableError: No row is trained.
     """
     found: dict[str, list[tuple[str, int]]] = {}
     for plan in plans:
@@ -46,7 +46,7 @@ def parts_of(plans: Sequence[Plan]) -> list[Part]:
 
 
 def common_options(plans: Sequence[Plan], runs: Path, more: Sequence[str] = ()) -> list[str]:
-    """The part of the command line after `deeplab` that all machines have in common."""
+    """The words of the command line after `deeplab` that are the same on all machines."""
     tables = [str(plan.table.path) for plan in plans]
     settings = ",".join(f"{key}={value}" for key, value in plans[0].wandb.items())
     wandb = ["--wandb", settings] if settings else []
@@ -54,16 +54,16 @@ def common_options(plans: Sequence[Plan], runs: Path, more: Sequence[str] = ()) 
 
 
 def commands_of(plans: Sequence[Plan], runs: Path, more: Sequence[str] = ()) -> list[list[str]]:
-    """The command line after `deeplab` of each part, with more options for all."""
+    """The command line of each part, without the leading `deeplab` and with `more` options for all."""
     common = common_options(plans, runs, more)
     return [[*common, "--rows", ",".join(part.rows), "--seeds", str(part.seed)] for part in parts_of(plans)]
 
 
 def write_sweep(plans: Sequence[Plan], runs: Path, more: Sequence[str] = ()) -> Path:
-    """Write a W&B sweep, whose agents run a part each at a time until none is left.
+    """Write the file of a W&B sweep, whose agents run one part at a time until none is left.
 
     Returns:
-        The file of the sweep.
+        The path of the file.
     """
     from deeplab_lightning.loggers import WandbSettings
 

@@ -1,4 +1,4 @@
-"""A table of a paper, read from its file: what each row trains, how it is scored, what the paper reports."""
+"""The tables of the papers, read from YAML: the training and the evaluation of each row, and the published number."""
 
 import re
 from collections.abc import Collection
@@ -18,8 +18,8 @@ Settings = dict[str, Any]
 """Dotted settings of the command line, such as `model.init_args.output_stride`, and their values."""
 
 TABLE_KEYS = {"table", "metric", "configs", "rows"}
-OF_ALL_ROWS = {"uncertain"}
-"""The keys by which a table says something once of every row that trains."""
+SHARED_KEYS = {"uncertain"}
+"""The optional keys of a table that hold for every trained row."""
 REMARKS = ("note", "uncertain", "not_reproducible")
 ROW_KEYS = {"name", "metric", "configs", "paper", "train", "evaluate", "start_from", "columns", "stage", *REMARKS}
 KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
@@ -30,14 +30,14 @@ KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "paper": ((int, float, NoneType), "a number, or null"),
 }
 """The type of the value of each key of a table or of a row, and the type in words."""
-LARGEST_FILE = 100_000  # values; by its anchors a short YAML file can hold one value a million times
+MAX_VALUES = 100_000  # anchors let a short YAML file unfold into millions of values
 LARGEST_NUMBER = 10**18
 SETTING = re.compile(r"(model|data|trainer)(\.\w+)+\+?")
 SPLITS = ("val", "test", "server")
 
 
 class TableError(ValueError):
-    """A fault in the file of a table, as one sentence."""
+    """An error in the file of a table, described in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Remarks:
     """The remarks on a row.
 
     Args:
-        note: What to know about the row; needed where the paper prints no number.
-        uncertain: What the paper leaves open, and how it is done here; with what the table says of all rows.
-        not_reproducible: Why nobody else can repeat the row.
+        note: A note on the row. It is required where the paper prints no number.
+        uncertain: The details that the paper leaves open and the choices made here, with those of the whole table.
+        not_reproducible: The reason why nobody else can repeat the row.
     """
 
     note: str | None = None
@@ -64,17 +64,17 @@ class Row:
     """One row of a table. A row that neither trains nor evaluates is a reference: somebody else's published number.
 
     Args:
-        name: The name by which other rows, options and reports know it.
-        metric: The name of its score; one of the split "server" is scored by the VOC server alone, from label maps.
+        name: The name of the row in other rows, in options and in reports.
+        metric: The name of the score. Only the VOC server can compute scores of the split "server", from label maps.
         configs: The files of the training, in order.
         paper: The published number, in percent.
-        train: The settings of the training, over those of the files; None for a reference.
-        evaluate: The settings of the evaluation only, over those of the training.
-        evaluate_configs: The files of the evaluation only; `configs` in the file's `evaluate`.
-        start_from: The row whose weights are the start.
+        train: The settings of the training, which override those of the files; None for a reference.
+        evaluate: The settings of the evaluation only, which override those of the training.
+        evaluate_configs: The files of the evaluation only; `configs` within `evaluate` in the file.
+        start_from: The name of the row whose weights the training starts from.
         columns: The further columns that the paper prints, by their headings.
-        stage: The purpose of a row that only trains, for others to start from; the paper has no such row.
-        remarks: All else that is to be said about it.
+        stage: The purpose of a row that is only trained for other rows to start from. The paper has no such row.
+        remarks: The remarks on the row.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Row:
 
     @property
     def all_remarks(self) -> str:
-        """All that is to be said about the row, in one line."""
+        """The purpose of the row and all remarks on it, in one line."""
         return "; ".join(filter(None, (self.stage, str(self.remarks))))
 
 
@@ -100,7 +100,7 @@ class Table:
     """One table of a paper.
 
     Args:
-        path: The path of its file; the files that it names are sought from the folder above the file's own.
+        path: The path of the table's file. The files that it names are relative to the parent of its folder.
         title: The paper and the number of the table.
         rows: The rows in the paper's order.
     """
@@ -111,14 +111,14 @@ class Table:
 
     @property
     def root(self) -> Path:
-        """The folder from which configs are named: experiments/."""
+        """The folder that the paths of configs are relative to: experiments/."""
         return self.path.resolve().parent.parent
 
     def row(self, name: str) -> Row:
-        """The row of that name.
+        """The row of the given name.
 
         Raises:
-            TableError: There is none.
+            TableError: There is no such row.
         """
         for row in self.rows:
             if row.name == name:
@@ -131,13 +131,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-        TableError: It is not there, or holds no mapping.
+        TableError: The file does not exist, cannot be read, or holds no mapping.
     """
     try:
         content = _parse(path.read_text())
     except FileNotFoundError as error:
         raise TableError(f"{path}: no such file") from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # a date of month 13 is a ValueError
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: a date such as 2026-13-01
         raise TableError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise TableError(f"{path}: it holds no mapping")
@@ -146,22 +146,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _parse(text: str) -> object:
-    """The content of a YAML file that is small and plain.
+    """The content of a YAML file that is small and holds plain values only.
 
-    It is kept, for the rows of tables share their files.
+    The result is cached because the rows of tables share their files.
 
     Raises:
-        ValueError: It holds too much, or values of other types than YAML's plain ones.
+        ValueError: The file holds too many values, or values that are not plain.
     """
     content = yaml.safe_load(text)
     number, values = 0, [content]
     while values:
         value, number = values.pop(), number + 1
-        if number > LARGEST_FILE:
-            raise ValueError(f"it holds more than {LARGEST_FILE} values")
+        if number > MAX_VALUES:
+            raise ValueError(f"it holds more than {MAX_VALUES} values")
         if isinstance(value, dict):
             if unusual := [key for key in value if not isinstance(key, str | int | float | bool | NoneType)]:
-                raise ValueError(f"the key {unusual[0]!r} is no text")
+                raise ValueError(f"the key {unusual[0]!r} is not a text")
             values += value.values()
         elif isinstance(value, list):
             values += value
@@ -173,7 +173,7 @@ def _parse(text: str) -> object:
 
 
 def table_files(path: Path) -> list[Path]:
-    """The files of tables at a path: itself, or all in it unless it is the folder of a run."""
+    """The table files at a path: the path itself if it is a YAML file, or all in it unless it is a run folder."""
     if path.suffix == ".yaml":
         return [path]
     return [] if RunFolder(path).log_root.is_dir() else sorted(path.glob("*.yaml"))
@@ -183,10 +183,10 @@ def read_table(path: Path) -> Table:
     """Read and check the file of a table.
 
     Raises:
-        TableError: Something is wrong with it; the message says what and where.
+        TableError: The file has an error. The message names it and its place.
     """
     content = read_yaml(path)
-    _check_keys(path, content, TABLE_KEYS | OF_ALL_ROWS, TABLE_KEYS)
+    _check_keys(path, content, TABLE_KEYS | SHARED_KEYS, TABLE_KEYS)
     if not content["rows"]:
         raise TableError(f"{path}: it has no rows")
     rows: list[Row] = []
@@ -202,13 +202,13 @@ def _read_row(path: Path, table: dict[str, Any], entry: dict[str, Any]) -> Row:
     where = f"{path}, row {entry.get('name')!r}"
     _check_keys(where, entry, ROW_KEYS, {"name"})
     if "stage" not in entry and "paper" not in entry:
-        raise TableError(f"{where}: it needs paper, the published number, or stage, what it is trained for")
+        raise TableError(f"{where}: it needs paper, the published number, or stage, the purpose of its training")
     evaluate = dict(entry.get("evaluate", {}))
     evaluate_configs = evaluate.pop("configs", [])
     _check_kinds(where, {"configs": evaluate_configs})
     train = entry.get("train", {} if "evaluate" in entry else None)
     if train is None and "configs" in entry:
-        raise TableError(f"{where}: it trains nothing, so it takes no configs; or give it train: {{}}")
+        raise TableError(f"{where}: it has configs but trains nothing; add train: {{}} or remove configs")
     return Row(
         metric=_read_metric(where, entry.get("metric", table["metric"])),
         configs=_overlay(table["configs"], entry.get("configs", ())),
@@ -238,14 +238,14 @@ def _read_remarks(entry: dict[str, Any], of_all_rows: str | None) -> Remarks:
 
 
 def _overlay(configs: Collection[str], own: Collection[str]) -> tuple[str, ...]:
-    """The table's files with a row's own, each in the place of the one from its folder."""
+    """The table's files, of which each file of the row replaces the one from the same folder."""
     folders = {Path(config).parent: config for config in configs}
     return tuple((folders | {Path(config).parent: config for config in own}).values())
 
 
 def _check_keys(where: object, content: dict[str, Any], known: set[str], needed: set[str]) -> None:
     if unknown := sorted(map(str, set(content) - known)):
-        raise TableError(f"{where}: unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
+        raise TableError(f"{where}: unknown key {unknown[0]!r}; the keys are {', '.join(sorted(known))}")
     if missing := sorted(needed - set(content)):
         raise TableError(f"{where}: {missing[0]} is missing")
     _check_kinds(where, content)
@@ -265,27 +265,27 @@ def _check_row(above: Table, row: Row) -> None:
     """Check a row against the rows above it."""
     where = f"{above.path}, row {row.name!r}"
     if not row.name.strip() or "," in row.name:
-        raise TableError(f"{where}: a name is not empty and has no comma, for --rows takes names with commas between")
+        raise TableError(f"{where}: a name must not be empty or contain a comma, which separates names in --rows")
     if row.name in {other.name for other in above.rows}:
-        raise TableError(f"{where}: there are two rows of this name")
+        raise TableError(f"{where}: there are two rows with this name")
     if row.paper is not None and not 0 <= row.paper <= 100:
         raise TableError(f"{where}: paper must be a number in percent, got {row.paper}")
     if row.paper is None and not (row.stage or row.remarks.note):
-        raise TableError(f"{where}: without a paper's number it needs a note that says why there is none")
+        raise TableError(f"{where}: paper is null, so it needs a note that says why there is no published number")
     for key in (*(row.train or {}), *row.evaluate):
         if not SETTING.fullmatch(str(key)):
-            raise TableError(f"{where}: {key!r} is no setting such as model.init_args.output_stride")
+            raise TableError(f"{where}: {key!r} is not a setting such as model.init_args.output_stride")
         if any(str(other).startswith(f"{key}.") for other in (*(row.train or {}), *row.evaluate)):
-            raise TableError(f"{where}: {key} is set as a whole and in part")
+            raise TableError(f"{where}: {key} is set both as a whole and in part")
     for name, value in row.columns.items():
         if not isinstance(name, str) or isinstance(value, dict | list):
-            raise TableError(f"{where}: columns must be texts or numbers by their headings; got {name!r}: {value!r}")
+            raise TableError(f"{where}: columns must map headings to texts or numbers; got {name!r}: {value!r}")
     for config in (*row.configs, *row.evaluate_configs):
-        if not isfile(above.root / config):  # pathlib raises where a name is too long
+        if not isfile(above.root / config):  # Path.is_file raises if a name is too long
             raise TableError(f"{where}: there is no file {above.root / config}")
     if row.train is None and (row.start_from or row.stage):
-        raise TableError(f"{where}: start_from and stage are of rows that train; give it train: {{}}")
+        raise TableError(f"{where}: start_from and stage are for rows that are trained; add train: {{}}")
     if row.train is not None and row.remarks.not_reproducible:
-        raise TableError(f"{where}: not_reproducible is of rows that do not train")
+        raise TableError(f"{where}: not_reproducible is for rows that are not trained")
     if row.start_from is not None and above.row(row.start_from).train is None:
-        raise TableError(f"{where}: it starts from {row.start_from!r}, which does not train")
+        raise TableError(f"{where}: it starts from {row.start_from!r}, which is not trained")

@@ -1,1 +1,1 @@
-"""The commands beside fit, validate, test and predict."""
+"""The commands of `deeplab` other than fit, validate, test and predict."""

@@ -1,4 +1,4 @@
-"""`deeplab ablate`: train and score the rows of tables, as far as it is not done yet."""
+"""`deeplab ablate`: train and score the rows of tables that are not done yet."""
 
 import json
 from argparse import ArgumentTypeError, Namespace
@@ -24,17 +24,17 @@ from deeplab_lightning.reports.terminal import print_comparison, print_line
 from deeplab_lightning.run_folder import JobKey
 from deeplab_lightning.usage import Parser
 
-EPILOG = """Rows that train alike share one training, also across tables; rows that differ in how they are scored share
-its checkpoint. What is done is found again by the hash of its settings and of the code's defaults, so the same command
-goes on after an interrupt, and again tries what failed; where code has changed since, --older decides. `deeplab report`
-with the same files prints the tables at any time."""
+EPILOG = """Rows with the same training settings share one training, also across tables. Rows that differ only in their
+evaluation share its checkpoint. Finished jobs are identified by the hash of their settings and of the code's defaults,
+so the same command resumes after an interrupt and retries failed jobs. If the code has changed since, --older decides.
+`deeplab report` with the same files prints the tables at any time."""
 
-TABLES_OWN = {"asked", "group", "name", "paper", "protocol", "tags", "work"}
-"""The settings of W&B by which a report finds the runs of a table."""
+RESERVED_WANDB = {"asked", "group", "name", "paper", "protocol", "tags", "work"}
+"""The W&B settings that `deeplab ablate` sets itself. A report finds the runs of a table by them."""
 
 
 def run(command: str, options: list[str]) -> int:
-    """Plan, then print, hand over or run and show the tables; status 1 when something failed."""
+    """Plan the tables, and print, submit or run the plan; the exit status is 1 if a job is not done after a run."""
     arguments = _parse(command, options)
     root = arguments.runs / arguments.scale
     plans = _plan(arguments)
@@ -48,8 +48,8 @@ def run(command: str, options: list[str]) -> int:
             else:
                 print_plan(Console(), plan, root, older)
         return 0
-    if arguments.launcher in HAND_OVER:
-        return HAND_OVER[arguments.launcher](accepted, arguments)
+    if arguments.launcher in LAUNCHERS:
+        return LAUNCHERS[arguments.launcher](accepted, arguments)
     resources = split_devices(arguments.jobs) if arguments.launcher == "local" else [WHOLE_MACHINE]
     failed = _run(accepted, root, older, resources)
     outcomes = read_folder(root)
@@ -59,7 +59,7 @@ def run(command: str, options: list[str]) -> int:
 
 
 def _plan(arguments: Namespace) -> list[Plan]:
-    """The plans of the tables that have rows to run."""
+    """The plans of the tables that contain rows to run."""
     tables = [read_table(file) for path in arguments.table for file in table_files(path) or [path]]
     for table in tables:
         check_scale(table, arguments.scale)
@@ -74,48 +74,48 @@ def _plan(arguments: Namespace) -> list[Plan]:
 def _parse(command: str, options: list[str]) -> Namespace:
     parser = Parser(
         prog=f"deeplab {command}",
-        description="Train and score the rows of tables of the papers, one file a table.",
+        description="Train and score the rows of the papers' tables. Each table is one file.",
         epilog=EPILOG,
     )
     parser.add_argument(
         "table",
         nargs="+",
         type=Path,
-        help="files such as experiments/ablations/deeplab_v3_table3.yaml, or folders of them",
+        help="table files, such as experiments/ablations/deeplab_v3_table3.yaml, or folders of them",
     )
     parser.add_argument(
-        "--rows", type=_words, help="only these: a,b, or of one of several tables table3/a; default: all"
+        "--rows", type=_words, help="names of the rows to run: a,b, or table3/a for one of several tables; default: all"
     )
-    parser.add_argument("--seeds", type=_numbers, default=[0], help="train every row with each: 0,1,2; default: 0")
+    parser.add_argument("--seeds", type=_numbers, default=[0], help="seeds to train each row with: 0,1,2; default: 0")
     parser.add_argument(
         "--scale",
         choices=SCALES,
         default=PAPER_SCALE,
         help="paper: as published; camvid: on CamVid; smoke: a few steps on generated Shapes; default: paper",
     )
-    parser.add_argument("--runs", type=Path, default=RUNS, help=f"where runs are kept, by scale; default: {RUNS}")
+    parser.add_argument("--runs", type=Path, default=RUNS, help=f"folder of the runs of each scale; default: {RUNS}")
     parser.add_argument(
         "--older",
         choices=("accept", "rerun"),
-        help="of what was done before defaults, or the meaning of settings, changed: take it, or do it again; default: "
-        "say what it is, and leave it and what needs it",
+        help="treatment of jobs that were done before a default or the meaning of a setting changed: accept their "
+        "results, or rerun them; default: describe them, and skip them and the jobs that need them",
     )
-    parser.add_argument("--dry-run", action="store_true", help="print what would run, and what it shares and costs")
-    parser.add_argument("--json", action="store_true", help="with --dry-run: one JSON object a table, one a line")
+    parser.add_argument("--dry-run", action="store_true", help="print the trainings, their rows and costs; run nothing")
+    parser.add_argument("--json", action="store_true", help="with --dry-run: print a line of JSON for each table")
     _add_launchers(parser)
     arguments = parser.parse_args(options)
     if arguments.json and not arguments.dry_run:
-        parser.error("--json goes with --dry-run; `deeplab report --json` prints what was measured")
+        parser.error("--json needs --dry-run; `deeplab report --json` prints the scores")
     if arguments.launcher and arguments.dry_run:
-        parser.error("--dry-run prints what would run, on whatever it runs; leave out --launcher")
+        parser.error("--dry-run prints the same plan for every launcher; leave out --launcher")
     if arguments.jobs is not None and (arguments.launcher != "local" or arguments.jobs < 1):
-        parser.error(f"--jobs goes with --launcher local and is at least 1, got {arguments.jobs}")
+        parser.error(f"--jobs needs --launcher local and a number of at least 1, got {arguments.jobs}")
     if bool(arguments.slurm) != (arguments.launcher == "slurm"):
-        parser.error("--launcher slurm and --slurm SETTINGS go together")
-    if own := sorted(TABLES_OWN & set(arguments.wandb or {})):
-        parser.error(f"--wandb cannot set {', '.join(own)}: the table does, and its report finds the runs by them")
+        parser.error("--launcher slurm and --slurm KEY=VALUE,... need each other")
+    if own := sorted(RESERVED_WANDB & set(arguments.wandb or {})):
+        parser.error(f"--wandb cannot set {', '.join(own)}: ablate sets them so that reports find the runs of a table")
     if arguments.slurm and not isinstance(arguments.slurm.get("time"), int):
-        parser.error(f"--slurm needs time, in minutes, such as time=720; got {arguments.slurm.get('time')}")
+        parser.error(f"--slurm needs a time in minutes, such as time=720; got {arguments.slurm.get('time')}")
     return arguments
 
 
@@ -123,23 +123,25 @@ def _add_launchers(parser: Parser) -> None:
     parser.add_argument(
         "--launcher",
         choices=("local", "slurm", "wandb"),
-        help="local: several at a time, each on its share of this machine's devices; slurm: an array job, a task for "
-        "the rows that share trainings; wandb: a sweep file, whose agents on many machines run them; default: one "
-        "after the other on all devices",
+        help="local: several jobs at a time, each on its share of this machine's devices; slurm: an array job with one "
+        "task for each group of rows that share trainings; wandb: a sweep file for agents on many machines; default: "
+        "one job at a time on all devices",
     )
-    parser.add_argument("--jobs", type=int, help="of --launcher local: how many at a time; default: one for each GPU")
+    parser.add_argument(
+        "--jobs", type=int, help="with --launcher local: number of simultaneous jobs; default: one for each GPU"
+    )
     parser.add_argument(
         "--slurm",
         type=_settings,
         metavar="KEY=VALUE,...",
-        help="of --launcher slurm, by submitit's names: partition=gpu,time=720,gpus_per_node=4,cpus_per_task=32; time "
-        "is in minutes, and a task that needs more goes on in another job",
+        help="with --launcher slurm: settings by submitit's names, such as partition=gpu,time=720,gpus_per_node=4 and "
+        "cpus_per_task=32; time is in minutes, and a task that needs more is requeued and resumes",
     )
     parser.add_argument(
         "--wandb",
         type=_texts,
         metavar="KEY=VALUE,...",
-        help="of every run in W&B: project=mine,log_model=true; `deeplab fit --help` has them all",
+        help="W&B settings of every run: project=mine,log_model=true; `deeplab fit --help` lists them all",
     )
 
 
@@ -170,10 +172,10 @@ def _numbers(text: str) -> list[int]:
 
 
 def _names(table: Table, tables: list[Table], names: list[str] | None) -> list[str] | None:
-    """The names of the rows of a table among those that were given as "row" or "table/row"; None for all.
+    """The rows of a table whose names were given as "row" or "table/row"; None for all rows.
 
     Raises:
-        TableError: A name that was given is that of no row of any table.
+        TableError: No table has a row with one of the given names.
     """
     if names is None:
         return None
@@ -189,14 +191,14 @@ def _submit(plans: list[Plan], arguments: Namespace) -> int:
     folder = arguments.runs / arguments.scale / "slurm"
     ids = submit(commands_of(plans, arguments.runs, _older(arguments)), folder, arguments.slurm)
     print("\n".join(ids))
-    print(f"{len(ids)} tasks; their output goes to {folder}, and `deeplab report` shows what is done")
+    print(f"{len(ids)} tasks; their output goes to {folder}, and `deeplab report` prints the results")
     return 0
 
 
 def _write_sweep(plans: list[Plan], arguments: Namespace) -> int:
     path = write_sweep(plans, arguments.runs, _older(arguments))
-    print(f"wandb sweep {path}     # once; prints the ID of the sweep")
-    print("wandb agent ID     # on every machine, in this folder")
+    print(f"wandb sweep {path}     # run this once; it prints the ID of the sweep")
+    print("wandb agent ID     # run this on every machine, in this folder")
     return 0
 
 
@@ -204,11 +206,12 @@ def _older(arguments: Namespace) -> list[str]:
     return ["--older", arguments.older] if arguments.older else []
 
 
-HAND_OVER = {"slurm": _submit, "wandb": _write_sweep}
+LAUNCHERS = {"slurm": _submit, "wandb": _write_sweep}
+"""The launchers that run the jobs elsewhere."""
 
 
 def _run(plans: list[Plan], root: Path, older: Mapping[JobKey, str], resources: Sequence[Resources]) -> int:
-    """Run the jobs of plans behind a progress bar, and count what is not done then."""
+    """Run the jobs of plans with a progress bar, and return the number of jobs that are not done in the end."""
     jobs, console = jobs_of(*plans), Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:

@@ -1,4 +1,4 @@
-"""The settings that come with a checkpoint, read as data: whoever wrote the checkpoint may have written them too."""
+"""The settings that come with a checkpoint. They are read as data only, because their author may not be trusted."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,26 +7,26 @@ from typing import Any
 import yaml
 
 MAX_VALUES = 10_000
-"""Values that a config may hold. A run's has a few hundred; aliases in YAML can make billions of a few lines."""
+"""The limit on the values in a config. A run has a few hundred; YAML aliases can unfold a few lines into billions."""
 
 CLASS_SETTINGS = {"accelerator", "callbacks", "logger", "plugins", "profiler", "strategy"}
-"""The trainer's settings that take a class."""
+"""The settings of the trainer whose value may be the name of a class."""
 
 
 def read_brought_settings(path: Path) -> dict[str, Any]:
-    """The settings of the network and its data, and no more, from the `config.yaml` of a run.
+    """Read the settings of the network and of its data from the `config.yaml` of a run.
 
-    All else in the file has no effect. A file that names foreign code in any place is refused all the same: nobody
-    should take it for harmless and give it to another command.
+    All other settings in the file have no effect. A file that names foreign code anywhere is refused nevertheless, so
+    that nobody takes it for harmless and passes it to another command.
 
     Args:
-        path: The file.
+        path: The path of the file.
 
     Returns:
-        Settings of `deeplab validate`: model, data, the seed, which may choose the split, and the precision.
+        The settings for `deeplab validate`: model, data, precision, and the seed, because a split may depend on it.
 
     Raises:
-        ValueError: The file is none that a run leaves, or it names foreign code; the message says where.
+        ValueError: The file is not the config of a run, or it names foreign code. The message names the place.
     """
     settings = _read(path)
     own = _own_names()
@@ -34,14 +34,14 @@ def read_brought_settings(path: Path) -> dict[str, Any]:
         part = place.partition(".")[0]
         if not (place == f"{part}.class_path" and name in own[part] if part in own else _is_known(name)):
             raise ValueError(
-                f"{path}: {place} is {name!r}, but what comes with a checkpoint may name no code other than "
-                f"deeplab_lightning's and Lightning's, where it belongs; if you trust the file, give it: -c {path}"
+                f"{path}: {place} is {name!r}, but the config beside a checkpoint may only name classes of "
+                f"deeplab_lightning and Lightning, in their usual places; if you trust the file, pass it: -c {path}"
             )
     taken: dict[str, Any] = {}
     for part in own:
         given = settings.get(part)
         if not isinstance(given, dict) or "class_path" not in given or not isinstance(given.get("init_args", {}), dict):
-            raise ValueError(f"{path}: {part} is {given!r}, where a class_path and its init_args are needed")
+            raise ValueError(f"{path}: {part} is {given!r}, but it needs a class_path and init_args")
         taken[part] = {key: given[key] for key in ("class_path", "init_args") if key in given}
     trainer = settings.get("trainer")
     precision = trainer.get("precision") if isinstance(trainer, dict) else None
@@ -55,14 +55,14 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: it is no plain YAML: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{path}: it is not plain YAML: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
-        raise ValueError(f"{path}: it holds {type(settings).__name__}, where the settings of a run are needed")
+        raise ValueError(f"{path}: it holds a {type(settings).__name__} in place of the settings of a run")
     return settings
 
 
 def _own_names() -> dict[str, list[str]]:
-    """The names of classes, long and short, that the model and the data may have."""
+    """The long and short names of the classes that the model and the data may have."""
     from deeplab_lightning.settings.classes import DATAMODULES, MODULES
 
     parts: dict[str, tuple[type, ...]] = {"model": MODULES, "data": DATAMODULES}
@@ -73,8 +73,8 @@ def _own_names() -> dict[str, list[str]]:
 
 
 def _names(path: Path, settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every place that names code, and the name: a class_path, or a short form of one."""
-    waiting: list[tuple[str, Any]] = [("", settings)]  # not recursive: a file may nest without end
+    """Each place in the settings that names a class, and the name: a class_path, or a short form of one."""
+    waiting: list[tuple[str, Any]] = [("", settings)]  # a stack, because an alias can make the nesting endless
     for _ in range(MAX_VALUES):
         if not waiting:
             return
@@ -85,17 +85,17 @@ def _names(path: Path, settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             waiting += [(f"{place}.{key}".removeprefix("."), inner) for key, inner in value.items()]
         elif isinstance(value, list):
             waiting += [(f"{place}.{index}", inner) for index, inner in enumerate(value)]
-    raise ValueError(f"{path}: it holds more than {MAX_VALUES} values, which no config of a run does")
+    raise ValueError(f"{path}: it holds more than {MAX_VALUES} values, too many for the config of a run")
 
 
 def _takes_class(place: str) -> bool:
-    """Whether a string at this place may be the name of a class, or of a file that names one."""
+    """Whether a string in this place may be the name of a class, or of a file that names one."""
     part, *inner = place.split(".")
     return part == "trainer" and (not inner or inner[0] in CLASS_SETTINGS) and "init_args" not in inner
 
 
 def _is_known(name: Any) -> bool:
-    """Whether a name outside model and data is harmless: a word without a module, this package's or Lightning's."""
+    """Whether a name outside model and data is harmless: a word without a dot, or a class of ours or of Lightning."""
     if not isinstance(name, str):
         return False
     return name.replace("_", "").replace("-", "").isalnum() or name.startswith(

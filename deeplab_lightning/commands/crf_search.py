@@ -1,4 +1,4 @@
-"""`deeplab crf-search`: the best CRF setting for a checkpoint, by the papers' protocol."""
+"""`deeplab crf-search`: search the best CRF setting for a checkpoint by the papers' protocol."""
 
 import json
 import os
@@ -20,11 +20,11 @@ from deeplab_lightning.crf_search import AXES, Grid, Search, draw_heat_map, frag
 from deeplab_lightning.run_folder import RunFolder
 from deeplab_lightning.usage import Parser
 
-ROWS = 10  # of the printed ranking
-EPILOG = """All other options are those of `deeplab validate`: -c experiments/data/X.yaml is the data, --model.scales
-the scales. Model, data and precision come from the newest logs/fit_*/config.yaml beside the checkpoint, which may name
-classes of this package alone; what is given by hand is free. The logits are computed once and kept; a search that was
-interrupted goes on where it stopped."""
+ROWS = 10  # number of settings in the printed ranking
+EPILOG = """All other options are those of `deeplab validate`, such as -c experiments/data/X.yaml for the data and
+--model.scales for the scales. Model, data and precision come from the newest logs/fit_*/config.yaml beside the
+checkpoint. That file may only name classes of this package and of Lightning; files given by -c are not restricted. The
+logits are computed once and kept. An interrupted search resumes where it stopped."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class SearchFolder:
 
     @property
     def origin(self) -> Path:
-        """The record of what the logits were computed from."""
+        """The record of the checkpoint and the options that the logits were computed with."""
         return self.path / "logits.json"
 
     @property
     def settings(self) -> Path:
-        """The settings that were taken from beside the checkpoint."""
+        """The settings that were read from the config beside the checkpoint."""
         return self.path / "settings.yaml"
 
     @property
@@ -59,26 +59,26 @@ class SearchFolder:
 
     @property
     def best(self) -> Path:
-        """The best setting, as a config."""
+        """The config file with the best setting."""
         return self.path / "best.yaml"
 
     @property
     def heat_map(self) -> Path:
-        """The picture of the scores."""
+        """The heat map of the scores."""
         return self.path / "heat_map.png"
 
     def images(self) -> list[Path]:
-        """The saved logits that are there, sorted."""
+        """The existing files of saved logits, sorted."""
         return sorted(self.logits.glob("*.npz"))
 
     def clear(self) -> None:
-        """Remove the logits and what was found with them; all else in the folder stays."""
+        """Remove the logits and the results of a search on them. Other files in the folder stay."""
         for path in [*self.images(), self.origin, self.scores, self.best, self.heat_map]:
             path.unlink(missing_ok=True)
 
 
 def run(command: str, options: list[str]) -> int:
-    """Compute and keep the logits, search, print, and write what was found."""
+    """Compute and save the logits, search, and print and write the results."""
     arguments, rest = parse(command, options)
     folder = SearchFolder(arguments.output or arguments.checkpoint.parent / "crf_search")
     grid = Grid(**{axis: tuple(getattr(arguments, axis)) for axis in AXES})
@@ -102,7 +102,7 @@ def run(command: str, options: list[str]) -> int:
 
 
 def write(search: Search, folder: SearchFolder) -> str:
-    """Write what was found into the folder, and return what there is to say of it."""
+    """Write the results into the folder, and return a summary of them."""
     best, num_images, tried = search.best_crf, len(search.images), len(search.scores) - 1
     draw_heat_map(search.scores, best, folder.heat_map)
     heading = (
@@ -111,7 +111,7 @@ def write(search: Search, folder: SearchFolder) -> str:
         f"{search.scores[search.no_crf]:.4f} without CRF."
     )
     if search.best == search.no_crf:
-        folder.best.unlink(missing_ok=True)  # that of an earlier search would pass for this one's
+        folder.best.unlink(missing_ok=True)  # the file of an earlier search would be taken for a result of this one
         written = f"{folder.heat_map.name} and {folder.scores.name} into {folder.path}, no {folder.best.name}"
         return f"{heading}\nno CRF improves the prediction: wrote {written}"
     write_atomically(folder.best, fragment(best, heading))
@@ -120,29 +120,35 @@ def write(search: Search, folder: SearchFolder) -> str:
 
 
 def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:
-    """This command's own arguments, and those that go on to `validate`."""
+    """Parse the options of this command, and return the remaining ones for `validate` with them."""
     parser = Parser(
         prog=f"deeplab {command}",
         description="Search the dense CRF's settings on validation images: a coarse grid, then refinement.",
         epilog=EPILOG,
     )
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint in a run folder, such as runs/default/best.ckpt")
     for axis in fields(Grid):
         values = " ".join(f"{value:g}" for value in axis.default)  # type: ignore[union-attr]
         parser.add_argument(
-            f"--{axis.name}", type=float, nargs="+", default=axis.default, help=f"values of the grid; default: {values}"
+            f"--{axis.name}",
+            type=float,
+            nargs="+",
+            default=axis.default,
+            metavar="VALUE",
+            help=f"values of the coarse grid; default: {values}",
         )
-    parser.add_argument("--images", type=int, default=100, help="images, the first of the split; default: 100")
-    parser.add_argument("--iterations", type=int, default=10, help="iterations of mean field; default: 10")
+    parser.add_argument("--images", type=int, default=100, help="number of images from the split's start; default: 100")
+    parser.add_argument("--iterations", type=int, default=10, help="mean-field iterations; default: 10")
     parser.add_argument(
         "--normalization",
         choices=get_args(Normalization),
         default="after",
-        help="of the messages: after filtering, as in the releases of v1 and v2, or symmetric; default: after",
+        help="normalisation of the messages: after filtering, as in the releases of v1 and v2, or symmetric; "
+        "default: after",
     )
     parser.add_argument("--rounds", type=int, default=2, help="refinements, each at half the step; default: 2")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; default: one a core")
-    parser.add_argument("--output", type=Path, help="folder; default: crf_search beside the checkpoint")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; default: one per core")
+    parser.add_argument("--output", type=Path, help="output folder; default: crf_search beside the checkpoint")
     arguments, rest = parser.parse_known_args(options)
     if min(arguments.images, arguments.iterations, arguments.workers) < 1 or arguments.rounds < 0:
         raise ValueError(
@@ -153,7 +159,7 @@ def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:
 
 
 def _save_logits(arguments: Namespace, rest: list[str], folder: SearchFolder) -> None:
-    """Compute the logits unless they are there from the same checkpoint and options."""
+    """Compute the logits, unless the folder already has them for the same checkpoint and options."""
     if not arguments.checkpoint.is_file():
         raise FileNotFoundError(f"{arguments.checkpoint}: no such checkpoint")
     origin = {
@@ -166,7 +172,7 @@ def _save_logits(arguments: Namespace, rest: list[str], folder: SearchFolder) ->
     from deeplab_lightning.cli import run as run_lightning
 
     own = _own_settings(arguments.checkpoint, rest, folder.settings)
-    folder.clear()  # scores of other logits are worth nothing
+    folder.clear()  # earlier scores are for other logits
     options = [*own, *rest, "--ckpt_path", str(arguments.checkpoint)]
     options += ["--trainer.default_root_dir", str(folder.path), "--wandb.mode", "disabled"]
     options += ["--trainer.limit_val_batches", str(arguments.images), "--data.eval_batch_size", "1"]
@@ -176,12 +182,12 @@ def _save_logits(arguments: Namespace, rest: list[str], folder: SearchFolder) ->
 
 
 def _own_settings(checkpoint: Path, rest: list[str], copy: Path) -> list[str]:
-    """The options for a copy of what is taken of the settings beside the checkpoint.
+    """Copy the safe settings from the config beside the checkpoint, and return the options that read the copy.
 
-    There are none where the file of these settings is itself given by hand.
+    There are no such options if the user passes that config by hand.
 
     Raises:
-        FileNotFoundError: There are no settings beside the checkpoint.
+        FileNotFoundError: There is no config beside the checkpoint.
     """
     config = RunFolder(checkpoint.parent).newest_config("fit")
     if config is None:

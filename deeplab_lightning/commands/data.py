@@ -1,4 +1,4 @@
-"""`deeplab data`: fetch data sets, check them, look at samples."""
+"""`deeplab data`: download data sets, check them, and show samples."""
 
 import json
 import os
@@ -27,27 +27,28 @@ from deeplab_lightning.usage import Parser
 
 def run(command: str, options: list[str]) -> int:
     """Run `deeplab data prepare`, `check` or `show`."""
-    parser = Parser(prog=f"deeplab {command}", description="Fetch data sets, check them, look at samples.")
+    parser = Parser(prog=f"deeplab {command}", description="Download data sets, check them, show samples.")
     actions = parser.add_subparsers(dest="action", metavar="prepare|check|show", required=True)
-    fetch = actions.add_parser("prepare", help="download, verify and unpack a data set", description=prepare.__doc__)
+    description = "Download a data set, verify its checksums and unpack it. An interrupted download is resumed."
+    fetch = actions.add_parser("prepare", help="download, verify and unpack a data set", description=description)
     fetch.add_argument("name", choices=sorted(SOURCES), help="the data set")
-    fetch.add_argument("--root", type=Path, help="where to; default: the folder that DEEPLAB_DATA names, or data")
-    fetch.add_argument("--mirror", help="address of a folder with the same files, tried before the official ones")
+    fetch.add_argument("--root", type=Path, help="destination folder; default: DEEPLAB_DATA, or data")
+    fetch.add_argument("--mirror", help="URL of a folder with the same files, tried before the official URLs")
     check = actions.add_parser("check", help="list every fault of a data set; exit status 1 if there is one")
     check.add_argument(
-        "--json", action="store_true", help="print one object: faults, counts, void_shares, class_frequencies"
+        "--json", action="store_true", help="print a JSON object: faults, counts, void_shares, class_frequencies"
     )
-    check.add_argument(
-        "--num-workers", type=int, default=os.cpu_count() or 1, help="processes; default: one a processor"
-    )
+    check.add_argument("--num-workers", type=int, default=os.cpu_count() or 1, help="processes; default: one per core")
     show = actions.add_parser("show", help="write samples before and after augmentation as a PNG")
-    show.add_argument("--image-id", nargs="+", metavar="ID", help="default: the first four of the training split")
-    show.add_argument("--out", type=Path, default=Path("samples.png"), help="the PNG; default: samples.png")
+    show.add_argument("--image-id", nargs="+", metavar="ID", help="IDs in the training split; default: the first four")
+    show.add_argument("--out", type=Path, default=Path("samples.png"), help="path of the PNG; default: samples.png")
     for action in (check, show):
-        action.add_argument("-c", "--config", action="append", required=True, help="a YAML with data; later ones win")
-        action.add_argument("--root", help="in place of the config's data.root")
+        action.add_argument(
+            "-c", "--config", action="append", required=True, help="YAML file with data; later ones win"
+        )
+        action.add_argument("--root", help="folder of the data set, in place of the config's data.root")
         action.usage = f"{action.format_usage().removeprefix('usage: ').rstrip()} [--data.KEY VALUE ...]"
-        action.epilog = "--data.KEY VALUE: any other setting of data, in place of the config's, as in `deeplab fit`"
+        action.epilog = "--data.KEY VALUE: any other setting of the data, as in `deeplab fit`"
     arguments, settings = parser.parse_known_args(options)
     if settings and (arguments.action == "prepare" or not settings[0].startswith("--data.")):
         parser.error(f"unrecognized arguments: {' '.join(settings)}")
@@ -63,16 +64,16 @@ def _prepare(arguments: Namespace) -> int:
 
 
 def read_datamodule(configs: list[str], root: str | None, settings: Sequence[str] = ()) -> SegmentationDataModule:
-    """The datamodule that the data sections of configs describe, later ones over earlier ones.
+    """Build the datamodule that the data sections of configs describe; later configs override earlier ones.
 
     Args:
-        configs: Paths of YAML files.
-        root: The data's folder, in place of the configs' data.root.
-        settings: "--data.KEY", "VALUE" and so on, in place of the configs'.
+        configs: The paths of YAML files.
+        root: The folder of the data, in place of the configs' data.root.
+        settings: The options "--data.KEY", "VALUE" and so on, which override the configs.
 
     Raises:
-        UsageError: A config cannot be read, a setting in it is wrong, or none names a datamodule.
-        DataError: The data are not there.
+        UsageError: A config cannot be read, a setting in it is wrong, or no config names a datamodule.
+        DataError: The data do not exist.
     """
     from deeplab_lightning.settings.part import build_part
 
@@ -94,7 +95,7 @@ def _check(arguments: Namespace) -> int:
     try:
         datamodule = read_datamodule(arguments.config, arguments.root, arguments.settings)
         findings = _examine(datamodule, arguments.num_workers)
-    except DataError as error:  # without a datamodule: not even the names of its classes can be read
+    except DataError as error:  # there is no datamodule to examine: even its class names cannot be read
         findings = doctor.Findings([Fault.of(error)])
     if arguments.json:
         print(json.dumps(findings.as_dict(), indent=1))
@@ -123,8 +124,8 @@ def _examine(datamodule: SegmentationDataModule, num_workers: int) -> doctor.Fin
         never_labelled=never_labelled,
         num_workers=num_workers,
     )
-    faults += [fault for fault in findings.faults if fault.file not in missing]  # which would be said twice
-    findings.faults = list(dict.fromkeys(faults))  # each once, in their order
+    faults += [fault for fault in findings.faults if fault.file not in missing]  # missing files are already listed
+    findings.faults = list(dict.fromkeys(faults))
     return findings
 
 

@@ -1,4 +1,4 @@
-"""`deeplab describe`: the parameters, multiply-adds and receptive field of a network, counted without running it."""
+"""`deeplab describe`: count parameters and multiply-adds of a network and its receptive field, without running it."""
 
 import json
 from argparse import Namespace
@@ -17,23 +17,24 @@ from deeplab_lightning.settings.part import build_part
 from deeplab_lightning.usage import Parser
 
 FAMILY = Path("experiments/model")
-FAMILY_WIDTH = 130  # characters of the widest line of the family's table
+FAMILY_WIDTH = 130  # characters in the widest line of the family's table
 LAYER_COLUMNS = ("convolution", "output", "kernel", "rate", "parameters", "multiply-adds", "padded")
 
 
 def run(command: str, options: list[str]) -> int:
-    """Print the profile of one network, or those of the family in one table."""
+    """Print the profile of one network, or the profiles of the whole family in one table."""
     parser = Parser(
         prog=f"deeplab {command}",
-        description="Count parameters, multiply-adds (v1: of its training net) and the receptive field of a network.",
-        epilog="Settings follow as for the other commands: --model.output_stride 8 --model.atrous_rates [12,24,36]",
+        description="Count the parameters and multiply-adds of a network and compute its receptive field. For v1, the "
+        "multiply-adds are those of the training net.",
+        epilog="Settings are given as for the other commands: --model.output_stride 8 --model.atrous_rates [12,24,36]",
     )
-    parser.add_argument("-c", "--config", action="append", type=Path, help="YAML with a model; later ones win")
-    parser.add_argument("--all", action="store_true", help=f"every file of {FAMILY} in one table")
-    parser.add_argument("--crop", type=int, default=513, metavar="PIXELS", help="side of the image (513)")
-    parser.add_argument("--num_classes", type=int, default=21, help="classes, background included (21)")
-    parser.add_argument("--layers", action="store_true", help="every convolution in a table")
-    parser.add_argument("--json", action="store_true", help="print JSON instead")
+    parser.add_argument("-c", "--config", action="append", type=Path, help="YAML file with a model; later ones win")
+    parser.add_argument("--all", action="store_true", help=f"describe all models in {FAMILY} in one table")
+    parser.add_argument("--crop", type=int, default=513, metavar="PIXELS", help="side of the image; default: 513")
+    parser.add_argument("--num_classes", type=int, default=21, help="classes with the background; default: 21")
+    parser.add_argument("--layers", action="store_true", help="print a table of all convolutions as well")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
     arguments, settings = parser.parse_known_args(options)
     if arguments.all == bool(arguments.config):
         parser.error("give either -c FILE or --all")
@@ -72,7 +73,7 @@ def _describe(
 
 
 def build(configs: list[Path], settings: list[str], num_classes: int) -> SegmentationNetwork:
-    """Build the network of the model in these files, later ones over earlier ones, on the meta device."""
+    """Build the network that the files describe on the meta device; later files override earlier ones."""
     changes = {"num_classes": num_classes, "pretrained": False, "start_from": None}
     with torch.device("meta"):
         network: SegmentationNetwork = build_part("model", configs, settings, changes).network

@@ -1,4 +1,4 @@
-"""The answer of `deeplab ablate --dry-run`: what would run, and what it shares and costs."""
+"""The output of `deeplab ablate --dry-run`: the trainings of a plan, the rows that share them, and their costs."""
 
 import shlex
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from deeplab_lightning.reports.grid import Grid
 from deeplab_lightning.reports.terminal import print_line
 from deeplab_lightning.run_folder import JobFolder, JobKey
 
-NONE: Mapping[JobKey, str] = MappingProxyType({})
+NO_OLDER: Mapping[JobKey, str] = MappingProxyType({})
 
 
-def as_dict(plan: Plan, root: Path, older: Mapping[JobKey, str] = NONE) -> dict[str, Any]:
-    """A plan ready for JSON."""
+def as_dict(plan: Plan, root: Path, older: Mapping[JobKey, str] = NO_OLDER) -> dict[str, Any]:
+    """A plan as plain values for JSON."""
     rows = [
         {
             "name": planned.row.name,
@@ -52,28 +52,29 @@ def _is_done(training: Training, root: Path) -> bool:
     return Outcome.read(JobFolder.of(root, training.key)).is_done
 
 
-def print_plan(console: Console, plan: Plan, root: Path, older: Mapping[JobKey, str] = NONE) -> None:
-    """Print the trainings of a plan, what shares them, what they cost, and their commands."""
+def print_plan(console: Console, plan: Plan, root: Path, older: Mapping[JobKey, str] = NO_OLDER) -> None:
+    """Print the trainings of a plan, the rows that share them, their costs, and the commands."""
     console.print(_plan_grid(plan, root, older).for_terminal(plan.table.title))
     total = sum(training.gigapixels for training in plan.trainings)
     print_line(
-        console, f"{len(plan.trainings)} trainings, {total:.3g} gigapixels of crops; evaluations by passes at scale 1"
+        console,
+        f"{len(plan.trainings)} trainings, {total:.3g} gigapixels of crops; the passes of an evaluation are at scale 1",
     )
     references = [planned.row.name for planned in plan.rows if planned.training is None]
     if references:
-        print_line(console, f"references, nothing to run: {', '.join(references)}")
+        print_line(console, f"references without a run: {', '.join(references)}")
     served = [planned.row.name for planned in plan.rows if planned.served]
     if served:
         names = ", ".join(dict.fromkeys(served))
-        print_line(console, f"label maps for the VOC server, in a tarball each: {names}")
+        print_line(console, f"each written as a tarball of label maps for the VOC server: {names}")
     jobs = jobs_of(plan)
     for job in jobs:
         if job.key in older:
             print_line(console, f"{job.rows_name}: {older[job.key]}")
     for training in plan.trainings:
         for row, replaced in training.replaced.items():
-            print_line(console, f"scale {plan.scale} sets aside {', '.join(replaced)} of {row}")
-    console.print("Its commands; their configs are written when `deeplab ablate` starts them:", highlight=False)
+            print_line(console, f"scale {plan.scale} overrides {', '.join(replaced)} of {row}")
+    console.print("The commands; `deeplab ablate` writes their configs when it starts them:", highlight=False)
     for job in jobs:
         print_line(console, shlex.join(["deeplab", *job.options(root)]))
 

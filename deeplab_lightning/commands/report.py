@@ -1,4 +1,4 @@
-"""`deeplab report`: runs, and tables of the papers with what was measured for them, in the terminal and on pages."""
+"""`deeplab report`: the scores of runs, or of tables beside the papers' numbers, in the terminal and on a page."""
 
 import json
 import sys
@@ -26,27 +26,27 @@ PAGE = "report.html"
 
 
 def run(command: str, options: list[str]) -> int:
-    """Read the run folders or tables, print, and write the pages."""
+    """Read run folders or tables, print their scores, and write the page."""
     parser = _parser(command)
     arguments = parser.parse_args(options)
     files = [file for path in arguments.path for file in table_files(path)]
     if arguments.runs and arguments.wandb:
-        parser.error("--runs and --wandb are two places for the same runs; choose one")
+        parser.error("--runs and --wandb are two sources of the same runs; choose one")
     if files:
         folders = [path for path in arguments.path if not table_files(path)]
         if folders:
-            parser.error(f"tables and run folders have reports of their own; {folders[0]} is no table")
+            parser.error(f"tables and run folders need separate reports; {folders[0]} is not a table")
         return _report_tables(files, arguments)
     if arguments.scale or arguments.runs or arguments.wandb:
-        parser.error("--scale, --runs and --wandb are of tables, and there are only run folders")
+        parser.error("--scale, --runs and --wandb are for tables, but only run folders were given")
     return _report_runs(arguments.path, arguments)
 
 
 def _parser(command: str) -> Parser:
     parser = Parser(
         prog=f"deeplab {command}",
-        description="What runs left behind, or tables of the papers beside what `deeplab ablate` measured for them: in "
-        "the terminal and on one HTML page; every number with how it was measured.",
+        description="Show the scores of runs, or the papers' tables beside the scores that `deeplab ablate` measured, "
+        "in the terminal and on one HTML page. Every number comes with the way in which it was measured.",
     )
     parser.add_argument(
         "path",
@@ -55,22 +55,22 @@ def _parser(command: str) -> Parser:
         help="run folders (the trainer.default_root_dir of their commands), or tables: files or folders of "
         "experiments/ablations",
     )
-    parser.add_argument("--scale", choices=SCALES, help="of the measurements to put beside the tables; default: paper")
-    parser.add_argument("--runs", type=Path, help=f"of tables: where `deeplab ablate` kept its runs; default: {RUNS}")
+    parser.add_argument("--scale", choices=SCALES, help="for tables: scale of the measured scores; default: paper")
+    parser.add_argument("--runs", type=Path, help=f"for tables: the --runs of `deeplab ablate`; default: {RUNS}")
     parser.add_argument(
-        "--wandb", metavar="[ENTITY/]PROJECT", help="of tables: read the runs from W&B's server instead of --runs"
+        "--wandb", metavar="[ENTITY/]PROJECT", help="for tables: read the runs from the W&B server instead of --runs"
     )
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print instead: of runs a list of {run, split, metric, value, identity}, of tables one of {table, scale, "
-        "rows}",
+        help="print JSON instead: a list of {run, split, metric, value, identity} for runs, of {table, title, scale, "
+        "rows} for tables",
     )
     parser.add_argument(
         "--output",
         type=Path,
-        help="the page, of tables with a markdown file beside it; default: report.html in the run folder, in this "
-        "folder for several runs or tables",
+        help="path of the page; tables get a markdown file beside it; default: report.html in the run folder, or in "
+        "the current folder for several runs or tables",
     )
     return parser
 
@@ -79,7 +79,7 @@ def _report_tables(files: Sequence[Path], arguments: Namespace) -> int:
     scale = arguments.scale or PAPER_SCALE
     root = None if arguments.wandb else (arguments.runs or RUNS) / scale
     if arguments.runs and not (arguments.runs / scale).is_dir():
-        raise FileNotFoundError(f"{arguments.runs / scale}: no such folder; `deeplab ablate` makes it in its --runs")
+        raise FileNotFoundError(f"{arguments.runs / scale}: no such folder; `deeplab ablate` creates it in its --runs")
     outcomes = read_wandb(arguments.wandb) if root is None else read_folder(root)
     plans = [plan_table(read_table(file), scale) for file in files]
     comparisons = [compare(plan, outcomes) for plan in plans]
@@ -121,6 +121,6 @@ def _report_runs(folders: Sequence[Path], arguments: Namespace) -> int:
 
 
 def _warn(faults: Iterable[str]) -> None:
-    """Say what could not be read, each once, beside what is printed for other programs."""
+    """Print each fault once to standard error, so that it does not mix with the JSON on standard output."""
     for fault in dict.fromkeys(faults):
         print(f"deeplab: warning: {fault}", file=sys.stderr)

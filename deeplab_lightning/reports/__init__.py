@@ -1,1 +1,1 @@
-"""From finished runs to what people read: tables beside the papers, charts, pages."""
+"""The reports on finished runs: tables with the papers' numbers, charts and pages."""

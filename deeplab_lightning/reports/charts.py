@@ -1,4 +1,4 @@
-"""Charts of pages and notebooks: matplotlib figures that need no display."""
+"""The charts of pages and notebooks, as matplotlib figures that need no display."""
 
 from collections.abc import Mapping, Sequence
 from io import StringIO
@@ -10,19 +10,19 @@ from torch import Tensor
 
 from deeplab_lightning.run_reader import Curve
 
-LEGEND_ROWS = 5  # more names than this stand beside the chart
-MARKED_POINTS = 30  # a curve of fewer points shows each of them
-SHOWN_SHARE = 0.01  # smaller shares of a class have no number in its row
+LEGEND_ROWS = 5  # a longer legend stands beside the chart
+MARKED_POINTS = 30  # a curve with fewer points has a marker at each
+SHOWN_SHARE = 0.01  # smaller entries of a confusion matrix are drawn without a number
 
 
 def lines(title: str, curves: Mapping[str, Sequence[Curve]], x: str = "step", y: str = "") -> Figure:
-    """Draw curves by name; those of one name, its seeds, share a colour.
+    """Draw curves by name. The curves of one name, one for each seed, share a colour.
 
     Args:
-        title: The line above the chart.
-        curves: The curves of each name.
-        x: The name of the horizontal axis.
-        y: The name of the vertical axis.
+        title: The title above the chart.
+        curves: The curves by name.
+        x: The label of the horizontal axis.
+        y: The label of the vertical axis.
     """
     beside = len(curves) > LEGEND_ROWS
     figure = Figure(figsize=(6.8 if beside else 4.6, max(2.8, 0.2 * len(curves))), layout="constrained")
@@ -33,7 +33,7 @@ def lines(title: str, curves: Mapping[str, Sequence[Curve]], x: str = "step", y:
             marker = "o" if len(curve) < MARKED_POINTS else None
             xs, ys = zip(*curve, strict=True)
             (line,) = axes.plot(xs, ys, color=color, lw=1.2, marker=marker, markersize=3)
-            named.setdefault(_plain(name), line)  # the legend shows a name once
+            named.setdefault(_plain(name), line)
     axes.set_title(_plain(title), fontsize=10)
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
@@ -47,7 +47,7 @@ def lines(title: str, curves: Mapping[str, Sequence[Curve]], x: str = "step", y:
 
 
 def _plain(name: str) -> str:
-    """A name that matplotlib shows as it is: between dollar signs it would see a formula."""
+    """Escape dollar signs, between which matplotlib would read a formula."""
     return name.replace("$", r"\$")
 
 
@@ -57,7 +57,7 @@ def _colors(count: int) -> list[tuple[float, ...]]:
 
 
 def bars(values: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draw values in 0..1 of the same things, such as the IoU of each class, side by side for each name."""
+    """Draw one bar chart for each name, side by side, of values in 0..1 such as the IoU of each class."""
     labels = list(dict.fromkeys(label for each in values.values() for label in each))
     height = 0.4 + 0.17 * len(labels)
     figure = Figure(figsize=(1.3 + 1.45 * len(values), height), layout="constrained")
@@ -77,10 +77,10 @@ def bars(values: Mapping[str, Mapping[str, float]]) -> Figure:
 
 
 def confusion(matrix: Tensor, class_names: Sequence[str]) -> Figure:
-    """Draw a confusion matrix as shares of the pixels of each class.
+    """Draw a confusion matrix, normalised by the number of pixels of each class.
 
     Args:
-        matrix: The number of pixels of each class (row) that were predicted as each (column), (K, K).
+        matrix: The numbers of pixels (K, K) of each class (row) that were predicted as each class (column).
         class_names: The names of the K classes.
     """
     shares = matrix.double() / matrix.sum(1, keepdim=True)
@@ -90,18 +90,18 @@ def confusion(matrix: Tensor, class_names: Sequence[str]) -> Figure:
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), share in zip(shares.nonzero().tolist(), shares[shares != 0].tolist(), strict=True):
         if share >= SHOWN_SHARE:
-            color = "black" if share < 0.5 else "white"  # light fields are small shares
+            color = "black" if share < 0.5 else "white"  # small shares are drawn in light blue
             axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=color)
     names = [_plain(name) for name in class_names]
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.set_xlabel("predicted as", fontsize=9)
-    axes.set_ylabel("pixels of, in percent", fontsize=9)
+    axes.set_xlabel("predicted class", fontsize=9)
+    axes.set_ylabel("true class, in percent of its pixels", fontsize=9)
     return figure
 
 
 def svg(figure: Figure) -> str:
-    """A figure as an SVG element, its text as text."""
+    """Convert a figure to an SVG element that keeps text as text."""
     page = StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(page, format="svg", metadata={"Date": None})

@@ -1,4 +1,4 @@
-"""A table of a paper beside what was measured here."""
+"""The comparison of a paper's table with the scores that were measured here."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,15 +19,15 @@ HEADINGS = (ROW, "paper", "ours", "difference", "seeds", "seconds", "measured as
 
 @dataclass
 class Line:
-    """One row of a table beside what was measured for it.
+    """One row of a table beside our scores for it.
 
     Args:
         row: The row of the table.
-        comparable: Whether ours is measured with the paper's own settings and data.
+        comparable: Whether our scores were measured with the paper's own settings and data.
         scores: Our scores by seed, in percent.
         identities: The identities of the scores.
-        times: The seconds that the training and the evaluation of each seed took.
-        states: What is to be said of the runs, such as why there is no number of ours.
+        times: The seconds that training and evaluation took together, for each seed.
+        states: The remarks on the runs, such as the reason why there is no score.
         submits: Whether the states name label maps to submit to the VOC server.
     """
 
@@ -41,29 +41,29 @@ class Line:
 
     @property
     def ours(self) -> float | None:
-        """The mean over the seeds."""
+        """The mean of our scores over the seeds."""
         return mean(self.scores.values()) if self.scores else None
 
     @property
     def spread(self) -> float | None:
-        """The standard deviation over the seeds, with two or more."""
+        """The standard deviation of our scores over the seeds; None for fewer than two seeds."""
         return stdev(self.scores.values()) if len(self.scores) > 1 else None
 
     @property
     def difference(self) -> float | None:
-        """Ours less the paper's, where they may be compared."""
+        """Our mean minus the paper's number; None where they are missing or not comparable."""
         if self.ours is None or self.row.paper is None or not self.comparable:
             return None
         return self.ours - self.row.paper
 
     @property
     def seconds(self) -> float | None:
-        """The mean over the seeds of what training and evaluation took."""
+        """The mean duration of training and evaluation over the seeds."""
         return mean(self.times) if self.times else None
 
     @property
     def status(self) -> str:
-        """All states, each once; empty where there is nothing to say."""
+        """All states without repetitions; empty where there are none."""
         return "; ".join(dict.fromkeys(self.states))
 
     def as_dict(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class Line:
 
 @dataclass
 class Comparison:
-    """One table beside what was measured at one scale."""
+    """One table beside our scores at one scale."""
 
     table: Table
     scale: str
@@ -95,12 +95,13 @@ class Comparison:
 
     @property
     def warning(self) -> str:
-        """A sentence on what to know before two numbers of it are compared; empty at the paper's own scale."""
+        """The reason why the numbers must not be compared; empty at the paper's own scale."""
         if all(line.comparable for line in self.lines):
             return ""
         return (
-            f"Scale {self.scale}: ours are of other data and a shorter training, with that scale's settings in place "
-            "of the paper's; they are not comparable with its numbers, and no difference is given."
+            f"Scale {self.scale}: our scores come from other data and a shorter training, with the settings of that "
+            "scale in place of the paper's. They are not comparable with the paper's numbers, so no difference is "
+            "given."
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -109,7 +110,7 @@ class Comparison:
         return {"table": str(self.table.path), "title": self.table.title, "scale": self.scale, "rows": rows}
 
     def grid(self) -> Grid:
-        """The lines as text, with the paper's further columns after the name of the row."""
+        """The lines as text. The paper's further columns follow the name of the row."""
         identities = list(dict.fromkeys(describe_identity(each) for line in self.lines for each in line.identities))
         more = list(dict.fromkeys(name for line in self.lines for name in line.row.columns))
         rows = []
@@ -139,7 +140,7 @@ def _cells(line: Line, identities: list[str]) -> list[str]:
 
 
 def compare(plan: Plan, outcomes: Outcomes) -> Comparison:
-    """Gather what was measured, with whatever seeds, for the rows of a plan."""
+    """Compare the rows of a plan with their scores over all seeds that were run."""
     return Comparison(plan.table, plan.scale, [_line(planned, plan, outcomes) for planned in plan.rows_once()])
 
 
@@ -160,10 +161,10 @@ def _line(planned: PlannedRow, plan: Plan, outcomes: Outcomes) -> Line:
 
 
 def _add_seed(line: Line, planned: PlannedRow, key: JobKey, outcomes: Outcomes) -> list[str]:
-    """Add what was measured with one seed to a line.
+    """Add the score of one seed to a line.
 
     Returns:
-        What is to be said of it.
+        The states of the seed, such as the reason why there is no score.
     """
     trained = outcomes[key]
     if not trained.is_done:
@@ -182,7 +183,7 @@ def _add_seed(line: Line, planned: PlannedRow, key: JobKey, outcomes: Outcomes) 
         line.submits = line.comparable
         states.append(f"submit {scored.submission}" if line.comparable else "predicted")
     elif score is None:
-        return [*states, f"its data have no {planned.row.metric}"]
+        return [*states, f"{planned.row.metric} was not measured on these data"]
     else:
         line.scores[key.seed] = 100 * score.value
         line.identities.append(score.identity)
@@ -191,12 +192,12 @@ def _add_seed(line: Line, planned: PlannedRow, key: JobKey, outcomes: Outcomes) 
 
 
 def _training_states(training: Training, key: JobKey, trained: Outcome) -> Iterator[str]:
-    """The ways in which a training differs from that which the row asks for now."""
-    from deeplab_lightning.callbacks.global_batch import APART  # Lightning comes with it
+    """The differences between a training and the one that the row asks for now."""
+    from deeplab_lightning.callbacks.global_batch import APART  # here because it imports Lightning
 
     if key.digest != training.digest:
         yield f"older protocol ({describe_older(trained, training.resolved)})"
     if trained.num_devices > 1 and trained.protocol == 1:
         yield f"trained on {trained.num_devices} devices, each with the table's batch size"
     elif trained.batch_norm == APART:
-        yield f"trained on {trained.num_devices} devices, batch norm on each one's images alone"
+        yield f"trained on {trained.num_devices} devices, without sharing batch norm statistics"

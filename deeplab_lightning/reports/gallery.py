@@ -1,4 +1,4 @@
-"""The pictures that a report shows beside the numbers of a table: IoU by class, curves, trimap curves, panels."""
+"""The data for the pictures in the report of a table: IoU by class, curves, trimap curves and panels."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from deeplab_lightning.run_reader import Curve, Run, read_logs
 from deeplab_lightning.scores import ScoreName
 
 CURVES = {"train/loss": "training loss", "val/miou": "validation mIoU"}
-"""The curves that are shown, by logged name, and their titles."""
+"""The titles of the curves in a report, by logged name."""
 PANEL_IMAGES = 2
 
 Scores = dict[ScoreName, float]
@@ -23,14 +23,14 @@ Scores = dict[ScoreName, float]
 
 @dataclass
 class Gallery:
-    """All there is to see of a table; what was not run or recorded is left out.
+    """The data for all pictures of a table. Rows without a run or without records are left out.
 
     Args:
-        ious: The IoU of each class in 0..1, by row, the mean over the seeds.
-        curves: The curves, one a seed, by logged name and by the rows that share the training.
-        trimaps: The mIoU over the width of the band in pixels, the mean over the seeds, by row, without and with CRF.
-        panels: The pictures of the first seed, by image: (row, picture).
-        faults: A sentence for each thing that cannot be read.
+        ious: The mean IoU over the seeds of each class in 0..1, by row.
+        curves: The curves, one for each seed, by logged name and by the rows that share the training.
+        trimaps: The mean mIoU over the seeds as a curve over the band's width in pixels, by row, without and with CRF.
+        panels: The pictures of the first seed that has any, as (row, path) pairs by image.
+        faults: A sentence for each file that cannot be read.
     """
 
     ious: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -41,15 +41,15 @@ class Gallery:
 
 
 def gather(plan: Plan, outcomes: Outcomes, root: Path | None) -> Gallery:
-    """Gather what there is to see from the outcomes of a plan's jobs.
+    """Gather the data for the pictures from the outcomes of a plan's jobs.
 
     Args:
         plan: The plan of the rows.
         outcomes: The outcomes, which hold the scores.
-        root: The folder of the jobs, which holds curves and panels; None where the outcomes were read from W&B.
+        root: The folder of all jobs, which holds curves and panels; None where the outcomes were read from W&B.
     """
     gallery = Gallery()
-    shown: set[JobKey] = set()  # rows may share a training or an evaluation, and differ in the score that they take
+    shown: set[JobKey] = set()  # rows may share a training or an evaluation, whose pictures are shown once
     for planned in plan.rows_once():
         if planned.training is None:
             continue
@@ -76,7 +76,7 @@ def _read(root: Path | None, keys: Iterable[JobKey]) -> list[Run]:
 
 
 def _mean_scores(keys: Iterable[JobKey], outcomes: Outcomes) -> Scores:
-    """The mean over evaluations of each score; what is unfinished has none."""
+    """The mean of each score over evaluations. Unfinished evaluations have no scores."""
     values: dict[ScoreName, list[float]] = defaultdict(list)
     for key in keys:
         for score in outcomes[key].scores if key in outcomes else ():
@@ -85,7 +85,7 @@ def _mean_scores(keys: Iterable[JobKey], outcomes: Outcomes) -> Scores:
 
 
 def _ious(scores: Scores, metric: ScoreName) -> dict[str, float]:
-    """The IoUs of the classes that belong to a metric: of its split, with or without the CRF as it is."""
+    """The IoU of each class that belongs to a metric: on the same split, and with or without CRF like the metric."""
     return {
         name.detail: value
         for name, value in scores.items()
@@ -107,7 +107,7 @@ def _add_trimaps(gallery: Gallery, row: str, split: str, scores: Scores) -> None
             for name, value in scores.items()
             if name.kind == "trimap_miou" and (name.split, name.refined) == (split, refined)
         )
-        if len(bands) > 1:  # one band is in the scores of every evaluation
+        if len(bands) > 1:  # every evaluation scores one band, which makes no curve
             gallery.trimaps[f"{row}, {how}"] = bands
 
 

@@ -1,4 +1,4 @@
-"""A table as text: the terminal, a page and markdown show the same cells, whose numbers are formatted once."""
+"""A table as text. The terminal, HTML and markdown show the same cells, so numbers are formatted in one place."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ class Grid:
     Args:
         headings: The headings of the columns.
         rows: The cells of each row, one for each heading.
-        identities: The ways in which the numbers were measured, each behind its number; cells hold the numbers.
+        identities: The footnotes on how the scores were measured, each after its mark. Cells contain the marks.
     """
 
     headings: list[str]
@@ -23,12 +23,12 @@ class Grid:
     identities: list[str] = field(default_factory=list)
 
     def for_terminal(self, title: str, right: Sequence[str] = (), no_wrap: Sequence[str] = ()) -> Table:
-        """The grid as rich prints it.
+        """The grid as a table of rich.
 
         Args:
-            title: The line above it.
-            right: The headings of columns whose cells are aligned on the right.
-            no_wrap: The headings of columns whose cells stay on one line.
+            title: The title above the table.
+            right: The headings of the columns that are aligned on the right.
+            no_wrap: The headings of the columns that are not wrapped.
         """
         table = Table(title=escape(title), title_justify="left")
         for heading in self.headings:
@@ -45,23 +45,23 @@ class Grid:
         return "".join(f"| {' | '.join(map(inline, cells))} |\n" for cells in lines)
 
     def without(self, heading: str) -> "Grid":
-        """The grid without a column."""
+        """The grid without the column of a heading."""
         kept = [column for column, name in enumerate(self.headings) if name != heading]
         rows = [[cells[column] for column in kept] for cells in self.rows]
         return Grid([self.headings[column] for column in kept], rows, self.identities)
 
 
 def numbered(texts: Sequence[str]) -> list[str]:
-    """Texts behind the numbers by which cells name them."""
+    """Texts as footnotes, each after its mark."""
     return [f"{mark(number)} {text}" for number, text in enumerate(texts, 1)]
 
 
 def mark(number: int) -> str:
-    """The number of a text as it stands in a cell."""
+    """The mark of a footnote in a cell."""
     return f"[{number}]"
 
 
 def inline(text: str) -> str:
-    """Text that markdown shows as it is, on one line."""
+    """Escape a text so that markdown shows it literally, on one line."""
     plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([|$*`\\])", r"\\\1", plain)

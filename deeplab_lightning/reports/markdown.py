@@ -1,4 +1,4 @@
-"""Reports as markdown."""
+"""The reports in markdown."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,11 +7,11 @@ from deeplab_lightning.reports.compare import ROW, Comparison
 from deeplab_lightning.reports.gallery import Gallery
 from deeplab_lightning.reports.grid import Grid, inline
 
-WIDTHS = (1, 2, 3, 5, 10, 20, 40)  # of the trimap bands that are shown; a curve shows all
+WIDTHS = (1, 2, 3, 5, 10, 20, 40)  # widths of the trimap bands in a table; a curve has more
 
 
 def comparison_section(comparison: Comparison) -> str:
-    """A comparison as a section of a page."""
+    """The section of a markdown file for a comparison."""
     grid = comparison.grid()
     lines = [f"## {inline(comparison.table.title)}", ""]
     if comparison.warning:
@@ -22,7 +22,7 @@ def comparison_section(comparison: Comparison) -> str:
 
 
 def gallery_numbers(gallery: Gallery) -> str:
-    """The numbers in a gallery as the end of a section; empty where it has none."""
+    """The tables of the numbers in a gallery, which end the section; empty where there are none."""
     bands = {
         row: {f"{width:g}": value for width, value in curve if width in WIDTHS}
         for row, curve in gallery.trimaps.items()
@@ -35,7 +35,7 @@ def gallery_numbers(gallery: Gallery) -> str:
 
 
 def _percentages(scores: Mapping[str, Mapping[str, float]]) -> str:
-    """A table of scores in 0..1, by row and by column."""
+    """A table of scores in percent, from scores in 0..1 by row and by column."""
     names = list(dict.fromkeys(name for each in scores.values() for name in each))
     rows = [
         [row, *(f"{100 * each[name]:.2f}" if name in each else "" for name in names)] for row, each in scores.items()
@@ -44,7 +44,7 @@ def _percentages(scores: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def list_of_tables(plans: Sequence[Plan]) -> str:
-    """All tables with their files and sizes, for experiments/README.md."""
+    """The list of all tables with their files and sizes, for experiments/README.md."""
     lines = ["| table | file | rows | trainings |", "|---|---|---|---|"]
     for plan in plans:
         rows = sum(row.stage is None for row in plan.table.rows)

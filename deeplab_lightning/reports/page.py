@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs no network: tables, charts, panels."""
+"""The report as one HTML page that works offline, with tables, charts and panels."""
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -21,17 +21,17 @@ CHARTS = {
     "validation loss": ("val/loss",),
     "validation scores": ("val/miou", "val/pixel_accuracy", "val/trimap_miou/3"),
 }
-"""The charts of a training, by title, and the curves in each, by logged name."""
-LEARNING_RATE = "lr-"  # begins the logged name of the learning rate of each optimizer and group
-PANEL_WIDTH, PANEL_QUALITY = 720, 85  # of the many panels of a table: pixels, and JPEG's quality
+"""The logged names of the curves in each chart of a training, by the title of the chart."""
+LEARNING_RATE = "lr-"  # the prefix of the logged learning rate of each optimizer and parameter group
+PANEL_WIDTH, PANEL_QUALITY = 720, 85  # pixels and JPEG quality; a table may have many panels
 
 
 def render(runs: Sequence[Run], tables: Sequence[tuple[Comparison, Gallery]] = ()) -> str:
-    """The page as HTML, with a section for each run or table.
+    """The page as HTML, with a section for each run and each table.
 
     Args:
-        runs: The runs that are shown.
-        tables: The tables of papers beside ours, each with what there is to see of its runs.
+        runs: The runs to show.
+        tables: The comparisons with the papers' tables, each with its gallery.
     """
     environment = Environment(loader=PackageLoader("deeplab_lightning.reports", "."), autoescape=True)
     template = environment.get_template("report.html.jinja")
@@ -40,7 +40,7 @@ def render(runs: Sequence[Run], tables: Sequence[tuple[Comparison, Gallery]] = (
 
 
 def write(path: Path, runs: Sequence[Run], tables: Sequence[tuple[Comparison, Gallery]] = ()) -> None:
-    """Write the page; see `render`."""
+    """Write the page that `render` returns."""
     write_atomically(path, render(runs, tables))
 
 
@@ -55,7 +55,7 @@ def _run_section(run: Run) -> dict[str, Any]:
 
 
 def _charts(curves: Mapping[str, Curve]) -> list[str]:
-    """SVG pictures of what was logged during training."""
+    """The curves of a training as SVG charts."""
     rates = [name for name in curves if name.startswith(LEARNING_RATE)]
     pictures = []
     for title, names in (CHARTS | {"learning rate": tuple(rates[:1])}).items():
@@ -81,7 +81,7 @@ def _table_section(comparison: Comparison, gallery: Gallery) -> dict[str, Any]:
 
 
 def _reduced(path: Path) -> str:
-    """A picture no wider than `PANEL_WIDTH`, as a JPEG in base64."""
+    """A picture, at most `PANEL_WIDTH` pixels wide, as a JPEG in base64."""
     picture = read_image(path)
     picture.thumbnail((PANEL_WIDTH, picture.height))
     file = BytesIO()

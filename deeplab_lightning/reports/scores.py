@@ -18,17 +18,17 @@ METRICS = {
     "loss": "loss",
     "seconds_per_image": "seconds per image",
 }
-"""The words for a kind of score, with the place of its detail."""
+"""The name of each kind of score, with a placeholder for its detail."""
 NOT_MEASURED = "-"
 
 
 def metric_name(name: ScoreName) -> str:
-    """The metric of a score in words; the CRF is part of the identity, not of the metric."""
+    """The name of a score's metric. It does not mention the CRF, which is part of the identity."""
     return METRICS[name.kind].format(name.detail) if name.kind in METRICS else str(name.kind)
 
 
 def short_label(identity: Record) -> str:
-    """The heading of a column; the identity in full stands below the grid."""
+    """The short form of an identity, for the heading of a column. The full identity stands below the grid."""
     parts = [str(identity["split"])]
     if len(identity["scales"]) > 1:
         parts.append("multi-scale")
@@ -40,7 +40,7 @@ def short_label(identity: Record) -> str:
 
 
 def score_grid(run: Run) -> Grid:
-    """The scores of a run."""
+    """The scores of a run as a grid."""
     labels: dict[str, str] = {}  # by identity
     values: dict[str, dict[str, float]] = defaultdict(dict)  # by metric and identity
     for score in run.scores:

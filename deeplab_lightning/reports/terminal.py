@@ -1,4 +1,4 @@
-"""Reports in the terminal."""
+"""The reports in the terminal."""
 
 from rich.console import Console
 
@@ -6,11 +6,11 @@ from deeplab_lightning.reports.compare import REMARKS, STATE, Comparison
 from deeplab_lightning.reports.scores import score_grid
 from deeplab_lightning.run_reader import Run
 
-WIDTH = 130  # columns that the widest table needs
+WIDTH = 130  # characters in the widest table
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
-    """Print a table of a paper beside ours, with its remarks below."""
+    """Print a comparison with a paper's table, and its remarks below."""
     grid = comparison.grid().without(REMARKS)
     whole = [heading for heading in grid.headings if heading != STATE]
     table = grid.for_terminal(comparison.table.title, no_wrap=whole)
@@ -31,5 +31,5 @@ def print_run(console: Console, run: Run) -> None:
 
 
 def print_line(console: Console, text: str) -> None:
-    """Print a text as it is, on one line however long it is, so that it can be copied."""
+    """Print a text literally and without line breaks, so that it can be copied."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)

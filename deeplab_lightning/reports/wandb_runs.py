@@ -1,4 +1,4 @@
-"""The outcomes of the jobs of tables, read from Weights & Biases."""
+"""The outcomes of jobs, read from Weights & Biases."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,9 +9,9 @@ from deeplab_lightning.scores import ungroup_scores
 
 
 def read_runs(runs: Iterable[Any]) -> Outcomes:
-    """The outcomes of runs of `wandb.Api`, oldest first; of those of the same job the newest that is done counts.
+    """The outcomes of runs of `wandb.Api`, oldest first. Of several runs of a job, the newest finished one counts.
 
-    Of a training that was resumed the seconds are those of its last attempt.
+    The seconds of a resumed training are those of its last attempt.
     """
     outcomes: Outcomes = {}
     for run in runs:
@@ -29,7 +29,7 @@ def read_runs(runs: Iterable[Any]) -> Outcomes:
 
 
 def _key(run: Any) -> JobKey | None:
-    """The key of the job that a run was; None where it is no run of a table."""
+    """The key of a run's job; None where the run is not part of a table."""
     try:
         return JobKey.parse(run.config["wandb"]["work"])
     except (LookupError, TypeError, ValueError):
@@ -37,7 +37,7 @@ def _key(run: Any) -> JobKey | None:
 
 
 def _read_done(run: Any, key: JobKey) -> Outcome:
-    """The outcome of a run that is done; under the first protocol the key was what the table asked for."""
+    """The outcome of a finished run. Under the first protocol, the digest in the key is also the `asked` hash."""
     summary, config = run.summary_metrics, run.config
     return Outcome(
         seconds=summary["seconds"],
@@ -51,19 +51,19 @@ def _read_done(run: Any, key: JobKey) -> Outcome:
 
 
 def read_wandb(project: str) -> Outcomes:
-    """The outcomes of a project, "project" or "entity/project", by W&B's public API.
+    """The outcomes of a project, named "project" or "entity/project", read by W&B's public API.
 
     Raises:
-        ConnectionError: There is no key, no network, or no such project.
+        ConnectionError: There is no API key, no network, or no such project.
     """
     import wandb
 
     if not wandb.login(prompt=False, verify=False):
         raise ConnectionError(
-            "W&B has no API key here: `wandb login` or WANDB_API_KEY; without --wandb the local records are read"
+            "there is no W&B API key; run `wandb login`, set WANDB_API_KEY, or leave out --wandb to read local runs"
         )
     try:
         return read_runs(wandb.Api().runs(project, order="+created_at", per_page=200, lazy=False))
     except (wandb.Error, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ConnectionError(f"W&B's project {project} cannot be read ({reason})") from error
+        raise ConnectionError(f"the W&B project {project} cannot be read ({reason})") from error

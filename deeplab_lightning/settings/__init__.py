@@ -1,1 +1,1 @@
-"""Settings: given, composed, completed with their defaults, and explained where they are wrong."""
+"""The settings of commands: reading, composing, completing with defaults, and explaining mistakes."""

@@ -1,4 +1,4 @@
-"""The classes that settings may name by their short names, and the settings that hold instances of them."""
+"""The classes that settings may refer to by their short names, and the settings that take these classes."""
 
 from functools import cache
 
@@ -31,17 +31,17 @@ DATAMODULES = (COCODataModule, COCOStuffDataModule, FolderDataModule, ShapesData
 MODULES = (DeepLabV1Module, DeepLabV2Module, DeepLabV3Module, DeepLabV3CascadeModule, DeepLabV3PlusModule)
 
 TRAINER_DEFAULTS = {"default_root_dir": "runs/default", "use_distributed_sampler": False, "sync_batchnorm": True}
-"""The trainer's settings that have other defaults than Lightning's."""
+"""The settings of the trainer whose defaults differ from Lightning's."""
 
 EXAMPLES = {
     "model": "-c experiments/model/deeplab_v3plus.yaml, for example",
     "data": "-c experiments/data/shapes.yaml, for example",
 }
-"""Options that give a model and data, for the error when one of them is missing."""
+"""The options that the errors about a missing model and missing data suggest."""
 
 
 def slots() -> dict[str, Slot]:
-    """The settings that hold instances of classes, none of which is chosen yet."""
+    """The settings that take a class. No class is chosen yet."""
     return {
         "model": Slot(SegmentationModule, "model", EXAMPLES["model"], FROM_DATA),
         "data": Slot(SegmentationDataModule, "datamodule", EXAMPLES["data"], ("seed", "normalization")),
@@ -51,6 +51,6 @@ def slots() -> dict[str, Slot]:
 
 @cache
 def short_names() -> dict[str, type]:
-    """The classes that a table may call by their names alone: this package's, and Lightning's callbacks."""
+    """The classes that a table may refer to by their short names: this package's, and Lightning's callbacks."""
     lightnings = {name: getattr(callbacks, name) for name in callbacks.__all__}
     return lightnings | {cls.__name__: cls for cls in (*CALLBACKS, *DATAMODULES, *MODULES)}

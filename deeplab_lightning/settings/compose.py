@@ -1,4 +1,4 @@
-"""One way to put settings together: those of files, one over the other, and dotted ones over them."""
+"""The composition of settings: later files override earlier ones, and dotted settings override all files."""
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -6,18 +6,18 @@ from types import MappingProxyType
 from typing import Any
 
 Settings = dict[str, Any]
-"""Nested settings, as a YAML file holds them: parts such as model and trainer, and in them what is set."""
+"""Nested settings as in a YAML file: parts such as model and trainer, and the settings in each part."""
 
-NONE: Mapping[str, Any] = MappingProxyType({})
+NO_OVERRIDES: Mapping[str, Any] = MappingProxyType({})
 OBJECT_KEYS = {"class_path", "init_args"}
 
 
-def compose(layers: Iterable[Mapping[str, Any]], overrides: Mapping[str, Any] = NONE) -> Settings:
-    """The settings of several files with further ones over them.
+def compose(layers: Iterable[Mapping[str, Any]], overrides: Mapping[str, Any] = NO_OVERRIDES) -> Settings:
+    """Compose the settings of several files and dotted settings.
 
     Args:
-        layers: The settings of each file; later ones win.
-        overrides: Dotted settings, such as `model.init_args.lr`, and their values.
+        layers: The settings of each file. Later ones win.
+        overrides: The values of dotted settings such as `model.init_args.lr`, which win over all files.
     """
     composed: Settings = {}
     for layer in layers:
@@ -28,13 +28,13 @@ def compose(layers: Iterable[Mapping[str, Any]], overrides: Mapping[str, Any] = 
 
 
 def merge(settings: Settings, others: Mapping[str, Any]) -> None:
-    """Lay settings over others in place, as the command line does with its files.
+    """Merge new settings into old ones in place, like the command line does with its files.
 
-    The settings of a part, or of an object {class_path, init_args}, take the old ones' places one by one; a value that
-    is a mapping itself, such as `lr_multipliers`, does so as a whole. A key that ends in + adds to a list.
+    Parts and objects {class_path, init_args} are merged key by key. A value that is a mapping itself, such as
+    `lr_multipliers`, replaces the old one as a whole. A key that ends in + appends to a list.
 
     Args:
-        settings: The old settings, which are changed.
+        settings: The old settings, which are modified.
         others: The new settings, which are copied.
     """
     for part, value in others.items():
@@ -58,16 +58,17 @@ def _set(settings: Settings, key: str, value: Any) -> None:
     if key == base:
         settings[key] = deepcopy(value)
     else:
-        target = base if base in settings else key  # the plus stays where no list is there yet: a later layer has it
+        # Without a list to append to, the plus stays in the key, so that it appends to the list of another layer.
+        target = base if base in settings else key
         settings[target] = [*listed(settings.get(target)), *deepcopy(listed(value))]
 
 
 def override(settings: Settings, name: str, value: Any) -> None:
-    """Set one dotted setting in place; unlike `merge` it reaches into a mapping that is a value.
+    """Set one dotted setting in place. Unlike `merge`, it can change one item of a value that is a mapping.
 
     Args:
-        settings: The settings, which are changed; mappings that are missing on the way are made.
-        name: The dotted name; with a + at its end, the value is added to a list.
+        settings: The settings, which are modified. Missing mappings along the dotted name are created.
+        name: The dotted name. With a + at its end, the value is appended to a list.
         value: The value, which is copied.
     """
     *outer, last = name.split(".")
@@ -79,23 +80,23 @@ def override(settings: Settings, name: str, value: Any) -> None:
 
 
 def nest(overrides: Mapping[str, Any]) -> Settings:
-    """Dotted settings as nested ones."""
+    """Convert dotted settings to nested ones."""
     return compose([], overrides)
 
 
 def look_up(settings: Mapping[str, Any], name: str) -> Any:
-    """The value of a dotted setting.
+    """Return the value of a dotted setting.
 
     Raises:
         KeyError: There is no such setting.
     """
     for key in name.split("."):
-        settings = settings[key] if key in settings else settings[f"{key}+"]  # the plus of a list that began with it
+        settings = settings[key] if key in settings else settings[f"{key}+"]  # `_set` may have kept the plus
     return settings
 
 
 def listed(value: Any) -> list[Any]:
-    """The values of a setting that is a list, or may have one value in the place of a list."""
+    """Return the values of a setting as a list: those of a list, a single value, or none."""
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]

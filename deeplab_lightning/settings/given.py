@@ -1,4 +1,4 @@
-"""Settings as somebody wrote them: on the command line and in its files."""
+"""Settings as the user wrote them, on the command line and in the files that it names."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,12 +17,12 @@ CONFIG = ("-c", "--config")
 
 
 class Given(NamedTuple):
-    """A setting as somebody wrote it.
+    """A setting as the user wrote it.
 
     Args:
-        file: The file that it stands in; empty for the command line.
-        name: Its name, dotted on the command line.
-        value: Its value, a text on the command line.
+        file: The file that contains the setting; empty for the command line.
+        name: The name of the setting. It is dotted on the command line.
+        value: The value of the setting. It is a text on the command line.
     """
 
     file: str
@@ -31,10 +31,10 @@ class Given(NamedTuple):
 
 
 def given_by(options: Sequence[str]) -> list[Given]:
-    """The settings of a command line and of its files, in order.
+    """Read the settings of a command line and of its files, in order.
 
     Args:
-        options: The words of the command line.
+        options: The words of the command line after the command.
 
     Raises:
         UsageError: A file cannot be read, a word belongs to no option, or an option lacks its value.
@@ -45,8 +45,8 @@ def given_by(options: Sequence[str]) -> list[Given]:
         name, equals, value = word.partition("=")
         if not name.startswith("-"):
             raise UsageError(
-                f"{word!r} belongs to no option: a setting is --model.lr 0.1, a file -c FILE, and a list is one value: "
-                '--data.crop_size "[128, 128]"'
+                f"{word!r} does not belong to an option; write a setting as --model.lr 0.1, a file as -c FILE, and a "
+                'list as one value: --data.crop_size "[128, 128]"'
             )
         if _is_flag(name):
             if name.endswith(".help") and not equals:
@@ -57,7 +57,7 @@ def given_by(options: Sequence[str]) -> list[Given]:
         if not equals:
             value = next(words, "--")
             if value.startswith("-") and not _is_number(value):
-                raise UsageError(f"{name} lacks its value")
+                raise UsageError(f"{name} needs a value")
         if name in CONFIG:
             given += [Given(value, key, each) for key, each in read_settings(value).items()]
         elif not name.startswith("--"):
@@ -68,7 +68,7 @@ def given_by(options: Sequence[str]) -> list[Given]:
 
 
 def check_models(given: Iterable[Given]) -> None:
-    """Refuse files of two models: those settings of the first that the second has too would stay.
+    """Check that all files are for one model. Otherwise the second would silently keep settings of the first.
 
     Args:
         given: The settings of a command line and of its files.
@@ -81,12 +81,12 @@ def check_models(given: Iterable[Given]) -> None:
         if file and name == "model" and isinstance(value, Mapping) and isinstance(value.get("class_path"), str):
             own = value["class_path"].rpartition(".")[2]
             if first is not None and first[1] != own:
-                raise UsageError(f"{first[0]} is for a {first[1]} and {file} for a {own}; give one of them")
+                raise UsageError(f"{first[0]} is for a {first[1]} and {file} for a {own}; use one of them")
             first = file, own
 
 
 def expand_homes(config: Any) -> Any:
-    """The settings with the home folder in the place of a leading `~`, as a shell does it; a Namespace is changed."""
+    """Replace a leading `~` by the home folder in all values, like a shell. A Namespace is changed in place."""
     if isinstance(config, str):
         return os.path.expanduser(config)
     if isinstance(config, (list, tuple)):
@@ -111,13 +111,13 @@ def _is_number(text: str) -> bool:
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
-    """The settings in a YAML file.
+    """Read the settings in a YAML file.
 
     Args:
-        path: The file.
+        path: The path of the file.
 
     Raises:
-        UsageError: There is no such file, or it holds no settings; a fault in its YAML is named by line and column.
+        UsageError: There is no such file, or it holds no settings. For invalid YAML, the message has line and column.
     """
     path = Path(path)
     if path.is_dir():
@@ -136,7 +136,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         found = "it is empty" if content is None else "it holds no settings"
-        raise UsageError(f"{path}: {found}; settings are written as in `trainer: {{max_steps: 100}}`")
+        raise UsageError(f"{path}: {found}; write settings as in `trainer: {{max_steps: 100}}`")
     return content
 
 
@@ -145,6 +145,6 @@ def _fault(text: str, error: Any) -> str:
     if mark is None:
         return f": {error.problem}"
     line = (*text.splitlines(), "")[mark.line][mark.column :]
-    tab = "a tab; YAML is indented with spaces"
-    problem = tab if line.startswith("\t") else f"{error.problem}; look at indentation, colons and brackets"
+    tab = "there is a tab; indent YAML with spaces"
+    problem = tab if line.startswith("\t") else f"{error.problem}; check the indentation, colons and brackets"
     return f", line {mark.line + 1}, column {mark.column + 1}: {problem}"

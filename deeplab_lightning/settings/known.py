@@ -1,6 +1,7 @@
-"""Settings that jsonargparse refuses, explained in one sentence: the name or the value that is wrong, and the nearest.
+"""One-sentence errors for settings that jsonargparse refuses: the wrong name or value, and the nearest valid one.
 
-jsonargparse itself lists every type that a value does not fit. Its knowledge of names and types says more.
+jsonargparse's own errors list every type that a value does not fit. Its parsers know all names and types, from which
+shorter errors are made here.
 """
 
 from argparse import ArgumentError
@@ -15,21 +16,21 @@ from deeplab_lightning.settings.parameters import find_class, parameters, subcla
 from deeplab_lightning.settings.values import check_value, item_type
 from deeplab_lightning.usage import UsageError, did_you_mean
 
-LONGEST = 250
-"""Characters of an error of jsonargparse's that nothing here explains."""
-SEE = "; --help lists the settings"
+MAX_LENGTH = 250
+"""The limit on the characters of an error by jsonargparse that nothing here explains."""
+SEE_HELP = "; --help lists the settings"
 
 
 @dataclass
 class Slot:
-    """A setting that holds an instance of a class, which is chosen by its name.
+    """A setting that takes a class, which is chosen by its name.
 
     Args:
-        base: The class that all choices derive from.
-        word: The field's word for such a class.
-        example: Options that choose one, for the error when none is given; empty where none is needed.
-        linked: Parameters that follow from other settings.
-        chosen: The class that was chosen last.
+        base: The base class of all choices.
+        word: The word for such a class in an error, such as "callback".
+        example: The options that choose a class, for the error when none is chosen; empty where none is required.
+        linked: The parameters that follow from other settings.
+        chosen: The class that was chosen last; None where none was chosen yet.
     """
 
     base: type
@@ -48,19 +49,19 @@ class Slot:
         found = find_class(name, known)
         if found is None or not issubclass(found, self.base):
             ours = sorted(key for key, each in known.items() if each.__module__.startswith("deeplab_lightning."))
-            choice = did_you_mean(name, known) or f"; there are {', '.join(ours)}"
+            choice = did_you_mean(name, known) or f"; choose one of {', '.join(ours)}"
             raise UsageError(f"there is no {self.word} {name!r}{choice}")
         self.chosen = found
 
 
 @dataclass
 class Known:
-    """The settings that there are.
+    """The settings that exist.
 
     Args:
         types: The types of plain settings, by dotted name.
-        slots: The settings that hold instances, by dotted name.
-        seen: The names of the arguments of instances that were given, by dotted name.
+        slots: The settings that take a class, by dotted name.
+        seen: The dotted names of all arguments of classes that were given.
     """
 
     types: dict[str, Any]
@@ -69,24 +70,24 @@ class Known:
 
     @contextmanager
     def explain(self, given: Sequence[Given]) -> Iterator[None]:
-        """Put a sentence in the place of jsonargparse's own error.
+        """Replace an error that jsonargparse raises in the block by one sentence.
 
         Args:
-            given: The settings that are parsed within, as somebody wrote them.
+            given: The settings that the block parses, as the user wrote them.
 
         Raises:
-            UsageError: One of them is wrong, or one is missing.
+            UsageError: A setting is wrong or missing.
         """
         try:
             yield
         except ArgumentError as error:
-            for _ in range(2):  # a class may be chosen after its settings, which are checked in the second round
+            for _ in range(2):  # a setting may precede the choice of its class; the second round checks it
                 for file, name, value in given:
                     with _from(file):
                         self._check(name.removesuffix("+").replace(".init_args", ""), value)
             self._check_complete()
             message = " ".join(str(error).split())
-            raise UsageError(message if len(message) <= LONGEST else f"{message[: LONGEST - 4]} ...") from error
+            raise UsageError(message if len(message) <= MAX_LENGTH else f"{message[: MAX_LENGTH - 4]} ...") from error
 
     def _check(self, name: str, value: Any) -> None:
         for key, slot in self.slots.items():
@@ -103,7 +104,7 @@ class Known:
             for key, own in value.items():
                 self._check(f"{name}.{key}".removesuffix("+"), own)
         elif not _check_item(name, name, self.types, value):
-            raise UsageError(f"there is no setting {name}{did_you_mean(name, self.names()) or SEE}")
+            raise UsageError(f"there is no setting {name}{did_you_mean(name, self.names()) or SEE_HELP}")
 
     def _check_instance(self, name: str, slot: Slot, value: Any) -> None:
         if isinstance(value, str) and not value.endswith((".yaml", ".yml")):
@@ -124,21 +125,21 @@ class Known:
             if key in types:
                 check_value(name, types[key], value)
             elif not _check_item(name, key, types, value):
-                choice = did_you_mean(name, self.names()) or SEE
+                choice = did_you_mean(name, self.names()) or SEE_HELP
                 raise UsageError(f"there is no setting {name} of {slot.chosen.__name__}{choice}")
 
     def _check_complete(self) -> None:
         for name, slot in self.slots.items():
             if slot.chosen is None and slot.example:
-                raise UsageError(f"no {slot.word} is given; add {slot.example}")
+                raise UsageError(f"there is no {slot.word}; add {slot.example}")
             if slot.chosen is not None and slot.example:
                 for own in signature(slot.chosen).parameters.values():
                     needed = own.default is Parameter.empty and own.kind is Parameter.POSITIONAL_OR_KEYWORD
                     if needed and own.name not in slot.linked and f"{name}.{own.name}" not in self.seen:
-                        raise UsageError(f"{slot.chosen.__name__} needs --{name}.{own.name}, which is not given")
+                        raise UsageError(f"{slot.chosen.__name__} needs --{name}.{own.name}, which is missing")
 
     def names(self) -> list[str]:
-        """The names of all settings, those of the chosen classes included."""
+        """The names of all settings, including those of the chosen classes."""
         own = (
             f"{name}.{key}"
             for name, slot in self.slots.items()
@@ -150,7 +151,7 @@ class Known:
 
 
 def _check_item(name: str, key: str, types: Mapping[str, Any], value: Any) -> bool:
-    """Whether a key is an item of a setting that is a mapping, whose value is then checked, or lies in an instance."""
+    """Whether a key lies within a known setting. If that setting is a mapping with typed values, check the value."""
     parent = key.rpartition(".")[0]
     if parent not in types:
         return bool(parent) and _check_item(name, parent, types, None)
@@ -161,7 +162,7 @@ def _check_item(name: str, key: str, types: Mapping[str, Any], value: Any) -> bo
 
 @contextmanager
 def _from(file: str) -> Iterator[None]:
-    """Begin the sentence on a mistake with the file that has it; empty for the command line."""
+    """Prefix an error with the file that has the mistake; with nothing for the command line."""
     try:
         yield
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""The parameters of a class: their types and defaults, and how they are filled in. jsonargparse knows them."""
+"""The parameters of a class: their types, their defaults and their values, as jsonargparse determines them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,13 +9,13 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 FROM_DATA = ("num_classes", "class_names")
-"""The parameters of a model that follow from the data."""
+"""The parameters of a model that are taken from the data."""
 
 
 def types_of(parser: ArgumentParser) -> dict[str, Any]:
-    """The types of a parser's settings by dotted name.
+    """The types of a parser's settings, by dotted name.
 
-    They are read from the parser's actions, which are private: neither argparse nor jsonargparse lists them otherwise.
+    They are read from a private attribute, because neither argparse nor jsonargparse has a public list of them.
     """
     actions = [action for action in parser._actions if action.dest.rpartition(".")[2] not in ("help", "print_config")]
     groups = {action.dest.rpartition(".")[0] for action in actions}
@@ -24,11 +24,11 @@ def types_of(parser: ArgumentParser) -> dict[str, Any]:
 
 @cache
 def parser_of(cls: type, skip: tuple[str, ...] = ()) -> ArgumentParser:
-    """A parser of the parameters of a class, those included that it hands on to others.
+    """A parser for the parameters of a class, including those that it passes on through **kwargs.
 
     Args:
         cls: The class.
-        skip: Parameters that are left out.
+        skip: The parameters to leave out.
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls, None, skip=set(skip), fail_untyped=False)
@@ -37,25 +37,25 @@ def parser_of(cls: type, skip: tuple[str, ...] = ()) -> ArgumentParser:
 
 @cache
 def parameters(cls: type, skip: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The parameters of a class with their types, those included that it hands on to others.
+    """The types of the parameters of a class, including those that it passes on through **kwargs.
 
     Args:
         cls: The class.
-        skip: Parameters that are left out.
+        skip: The parameters to leave out.
     """
     return types_of(parser_of(cls, skip))
 
 
 def complete(cls: type, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """All parameters of a class but `FROM_DATA`: the given ones converted to their types, the others' defaults.
+    """The values of all parameters of a class except `FROM_DATA`: given values in their types, and defaults.
 
     Args:
         cls: The class, which is not instantiated.
-        given: Plain values, as YAML has them.
+        given: The given values, which must be plain YAML values.
 
     Raises:
         ArgumentError: A parameter does not exist, has a value that does not fit its type, or is missing.
-        TypeError: A value is not plain; so are ValueError and RecursionError.
+        TypeError, ValueError, RecursionError: A value is not plain.
     """
     return _complete(cls, json.dumps(given))
 
@@ -66,12 +66,12 @@ def _complete(cls: type, given: str) -> Mapping[str, Any]:
 
 
 def forget_completed() -> None:
-    """Let `complete` look at the parsers anew, whose defaults have been changed."""
+    """Clear the cache of `complete`, after the defaults of a parser have changed."""
     _complete.cache_clear()
 
 
 def subclasses(base: type) -> Iterator[type]:
-    """All classes that derive from one, as far as they are imported."""
+    """All imported classes that derive from a base class."""
     derived: list[type] = base.__subclasses__()
     for each in derived:
         yield each
@@ -79,30 +79,30 @@ def subclasses(base: type) -> Iterator[type]:
 
 
 def find_class(name: object, known: Mapping[str, type]) -> type | None:
-    """The class of a name: a short one among those that are known, or a dotted import path; None where there is none.
+    """Find a class by its short name or its import path; None where there is no such class.
 
     Args:
-        name: The name, or what stands in its place.
-        known: Classes by their short names.
+        name: The name. A value that is not a text names no class.
+        known: The classes that have short names, by these names.
     """
     if not isinstance(name, str) or name in known:
         return known.get(name) if isinstance(name, str) else None
     module, _, short = name.rpartition(".")
     try:
         found = getattr(import_module(module), short)
-    except (ImportError, AttributeError, TypeError, ValueError):  # the last two: a relative path, or no module at all
+    except (ImportError, AttributeError, TypeError, ValueError):  # the last two: a relative path, or an empty module
         return None
     return found if isinstance(found, type) else None
 
 
 def instantiate(parser: ArgumentParser, settings: Namespace) -> Namespace:
-    """The settings with instances in the place of classes.
+    """Replace the classes in settings by instances.
 
-    jsonargparse takes an error of a constructor for a value that does not fit its type, and says so at length. Here the
-    constructor's own error passes.
+    jsonargparse would report an error of a constructor as a long type error. This function raises the constructor's own
+    error.
 
     Args:
-        parser: The parser that has parsed the settings.
+        parser: The parser that parsed the settings.
         settings: The parsed settings.
     """
     errors: list[Exception] = []
@@ -120,4 +120,4 @@ def instantiate(parser: ArgumentParser, settings: Namespace) -> Namespace:
     except ValueError:
         if not errors:
             raise
-    raise errors[-1]  # out here: within, the library's error, whose cause it is, would become its context
+    raise errors[-1]  # outside the except block, where the two errors would become each other's context

@@ -1,4 +1,4 @@
-"""One part of the settings, the model or the data alone, as commands take it that need no more."""
+"""The settings of one part, the model or the data, for commands that need no other part."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,24 +15,25 @@ from deeplab_lightning.usage import UsageError
 
 
 def build_part(part: str, files: Sequence[str | Path], options: Sequence[str], changes: Mapping[str, Any]) -> Any:
-    """The instance that a part of the settings describes.
+    """Build the instance that one part of the settings describes.
+
+    Errors of the constructor are passed on, such as a ValueError for an argument that the class refuses.
 
     Args:
-        part: The part: "model" or "data".
-        files: Paths of YAML files; later ones win, and their other parts are left alone.
-        options: Options of the command line over the files, such as `--model.output_stride 8`.
-        changes: Arguments over those of the files, by name.
+        part: The name of the part, "model" or "data".
+        files: The paths of YAML files. Later ones win, and their other parts are ignored.
+        options: The options of the command line, such as `--model.output_stride 8`, which override the files.
+        changes: The arguments that override those of the files, by name.
 
     Raises:
         UsageError: A file cannot be read, a setting is wrong, or no file names the class.
-        ValueError: The class refuses its arguments; and whatever else its constructor raises.
     """
     sections = {str(file): read_settings(file).get(part) or {} for file in files}
     overrides = {f"{part}.init_args.{name}": value for name, value in changes.items()}
     settings = compose(({part: section} for section in sections.values()), overrides)
     slot = slots()[part]
     if "class_path" not in settings.get(part, {}):
-        raise UsageError(f"{', '.join(sections)}: no {part}.class_path; add {slot.example}")
+        raise UsageError(f"{', '.join(sections)}: there is no {part}.class_path; add {slot.example}")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(slot.base, part, required=True)
     given = [Given(file, part, section) for file, section in sections.items()]

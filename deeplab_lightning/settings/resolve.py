@@ -1,4 +1,4 @@
-"""The settings that composed ones come to: each checked, with every default, and nothing instantiated."""
+"""The resolution of composed settings: every value is checked and every default filled in, without instantiation."""
 
 from argparse import ArgumentError
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from deeplab_lightning.settings.values import check_value, shown
 from deeplab_lightning.usage import UsageError, did_you_mean
 
 Resolved = dict[str, Any]
-"""Dotted settings and their values, of those that can change a result."""
+"""The values of the dotted settings that can change a result."""
 
-PLACES = {
+IRRELEVANT = {
     "trainer": {
         *("accelerator", "barebones", "benchmark", "default_root_dir", "detect_anomaly", "deterministic", "devices"),
         *("enable_autolog_hparams", "enable_checkpointing", "enable_model_summary", "enable_progress_bar"),
@@ -25,8 +25,8 @@ PLACES = {
     "data": {"eval_batch_size", "normalization", "num_workers", "seed"},
     "callbacks": {"num_workers"},
 }
-"""Settings that say where and how fast a result comes about, or that follow from others: they cannot change it."""
-SPECTATORS = {"LogPredictions"}
+"""Settings that cannot change a result: those on the place and speed of a run, and those that follow from others."""
+OBSERVERS = {"LogPredictions"}
 """Callbacks that cannot change a result."""
 
 
@@ -34,10 +34,10 @@ def resolve(config: Mapping[str, Any]) -> Resolved:
     """The settings that can change the result of a training or an evaluation, with the defaults of all classes.
 
     Args:
-        config: The settings, composed of whatever files and overrides give them.
+        config: The settings, composed of files and overrides.
 
     Raises:
-        UsageError: A setting does not exist, or has a value that it cannot have.
+        UsageError: A setting does not exist, or its value does not fit.
     """
     from lightning import Trainer
 
@@ -58,40 +58,40 @@ def resolve(config: Mapping[str, Any]) -> Resolved:
 
 
 def flatten(config: Mapping[str, Any]) -> Resolved:
-    """The settings that can change a result, of all that a run had.
+    """The settings that can change a result, out of the complete settings of a run.
 
     Args:
-        config: Complete settings, as `resolve` makes them or as a run has left them in its config.yaml.
+        config: The complete settings, as `resolve` composes them or as a run wrote them into its config.yaml.
     """
     trainer = config["trainer"]
-    callbacks = [each for each in listed(trainer.get("callbacks")) if _class_name(each) not in SPECTATORS]
+    callbacks = [each for each in listed(trainer.get("callbacks")) if _class_name(each) not in OBSERVERS]
     objects = {"model": config["model"], "data": config["data"]}
     objects |= {f"trainer.callbacks.{number}": each for number, each in enumerate(callbacks)}
-    resolved = {f"trainer.{key}": _plain(value) for key, value in trainer.items() if key not in PLACES["trainer"]}
+    resolved = {f"trainer.{key}": _plain(value) for key, value in trainer.items() if key not in IRRELEVANT["trainer"]}
     resolved |= {f"finite_loss.{key}": _plain(value) for key, value in (config.get("finite_loss") or {}).items()}
     for name, content in objects.items():
         resolved[f"{name}.class_path"] = _class_name(content)
         for key, value in (content.get("init_args") or {}).items():
-            if key not in PLACES.get(name, PLACES["callbacks"]):
+            if key not in IRRELEVANT.get(name, IRRELEVANT["callbacks"]):
                 resolved[f"{name}.init_args.{key}"] = _plain(value)
     return resolved
 
 
 def differences(old: Resolved, new: Resolved) -> list[str]:
-    """The settings that differ between two results, each with its old and its new value."""
+    """The settings that differ between two results, each with its old and new values."""
     found = []
     for key in [*new, *(key for key in old if key not in new)]:
-        was, now = (shown(each[key]) if key in each else "not there" for each in (old, new))
+        was, now = (shown(each[key]) if key in each else "missing" for each in (old, new))
         if was != now:
             found.append(f"{key} {was} -> {now}")
     return found
 
 
 def check_shape(config: Mapping[str, Any]) -> None:
-    """Look at the parts of the settings, before anything is looked for in them.
+    """Check that the parts of the settings are mappings, so that later code can look up settings in them.
 
     Raises:
-        UsageError: One is no mapping.
+        UsageError: A part is not a mapping.
     """
     for part in ("model", "data", "trainer", "finite_loss"):
         content = _mapping(part, config.get(part, {}))
@@ -99,12 +99,12 @@ def check_shape(config: Mapping[str, Any]) -> None:
 
 
 def _complete_object(name: str, given: object) -> dict[str, Any]:
-    """An object that a mapping {class_path, init_args} describes, with all its settings."""
+    """The description {class_path, init_args} of an object, completed with the defaults of its class."""
     from deeplab_lightning.settings.classes import short_names
 
     content = _mapping(name, given)
     if unknown := sorted(set(content) - OBJECT_KEYS):
-        raise UsageError(f"there is no setting {name}.{unknown[0]}; there are class_path and init_args")
+        raise UsageError(f"there is no setting {name}.{unknown[0]}; {name} takes class_path and init_args")
     class_path, known = content.get("class_path"), short_names()
     cls = find_class(class_path, known)
     if cls is None:
@@ -115,7 +115,7 @@ def _complete_object(name: str, given: object) -> dict[str, Any]:
 
 
 def _complete(cls: type, name: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """All settings of a class, the given ones as its parser takes them."""
+    """All settings of a class: the given ones, converted by its parser, and the defaults of the others."""
     types = parameters(cls, FROM_DATA)
     for key in given:
         if key.removesuffix("+") not in types:
@@ -139,7 +139,7 @@ def _class_name(content: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value in the form that is hashed: 1.0 is 1, a tuple is a list, the keys of a mapping are texts."""
+    """A value in the form that is hashed: 1.0 becomes 1, a tuple becomes a list, and keys become texts."""
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     if isinstance(value, dict | Namespace):

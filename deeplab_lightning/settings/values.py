@@ -1,4 +1,4 @@
-"""Values of settings: whether one fits its type, and in words what would."""
+"""The check of a setting's value against its type, with an error that describes the type in words."""
 
 from argparse import ArgumentError
 from collections.abc import Iterable, Mapping
@@ -16,30 +16,30 @@ WORDS = {
     bool: ("true or false", "true or false"),
     NoneType: ("null", "null"),
 }
-"""Types in words: for one value, and for several."""
-LONGEST = 80
-"""Characters of a value in an error."""
+"""The types in words, in the singular and the plural."""
+MAX_LENGTH = 80
+"""The limit on the characters of a value in an error."""
 
 
 def shown(value: object) -> str:
-    """A value as an error names it, cut where it is long."""
+    """The representation of a value in an error, cut where it is long."""
     try:
         text = repr(value)
-    except ValueError:  # Python writes out no number of thousands of digits
+    except ValueError:  # Python refuses to print integers with thousands of digits
         text = "a number that is too large"
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}..."
 
 
 def check_value(name: str, hint: Any, value: Any) -> None:
-    """Look at a value: a text is read as the command line reads it, other values as a file holds them.
+    """Check a value against a type. A text is parsed like on the command line, other values like those of a file.
 
     Args:
-        name: The setting's name, for the error.
-        hint: The setting's type; None where it has none, and takes anything.
+        name: The name of the setting, for the error.
+        hint: The type of the setting; None where it takes any value.
         value: The value.
 
     Raises:
-        UsageError: The value does not fit the type; the nearest one that does is named.
+        UsageError: The value does not fit the type. The message names the nearest fitting value, if there is one.
     """
     if hint is None or _accepts(hint, value):
         return
@@ -71,7 +71,7 @@ def _choices(hint: Any) -> Iterable[Any]:
 
 
 def _takes(hint: Any, plural: bool = False) -> str:
-    """The values of a type, in words."""
+    """The values that a type accepts, in words."""
     origin, parts = get_origin(hint), get_args(hint)
     if hint in WORDS:
         return WORDS[hint][plural]
@@ -87,7 +87,7 @@ def _takes(hint: Any, plural: bool = False) -> str:
 
 
 def item_type(hint: Any) -> Any:
-    """The type of the values of a mapping; None where the type is no mapping's."""
+    """The type of a mapping's values; None where the type is not a mapping."""
     if isinstance(get_origin(hint), type) and issubclass(get_origin(hint), Mapping):
         return get_args(hint)[1]
     return next((own for part in get_args(hint) if (own := item_type(part)) is not None), None)

@@ -1,4 +1,4 @@
-"""Code whose defaults have changed."""
+"""A changed default in the code."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from deeplab_lightning.settings.parameters import FROM_DATA, complete, forget_co
 
 @contextmanager
 def changed_default(**defaults: Any) -> Iterator[None]:
-    """Give arguments of `DeepLabV3Module` other defaults."""
+    """Change the defaults of arguments of `DeepLabV3Module`."""
     before = {key: complete(DeepLabV3Module, {})[key] for key in defaults}
     try:
         _set(defaults)

@@ -1,6 +1,6 @@
-"""What the papers print in the tables of experiments/ablations/, and what is uncertain of it."""
+"""The numbers that the papers print in the tables of experiments/ablations/, and the uncertain rows."""
 
-# all numbers of a table in the order of its rows, as the paper prints them; the figures have none
+# All numbers of a table in the order of its rows, as printed in the paper. Figures have none.
 NUMBERS = {
     **dict.fromkeys(("deeplab_v2_figure10", "deeplab_v3_figure7", "deeplab_v3plus_figure5"), ""),
     "deeplab_v1_table1a": "59.80 63.74 61.30 65.21 64.38 67.64 62.25 67.64 64.21 68.70",
@@ -30,7 +30,7 @@ NUMBERS = {
     "deeplab_v3plus_table6": "82.7 83.1 83.6 84.2 84.9 85.4 86.3 86.6 86.8 85.7 86.9 87.8 89.0",
     "mobilenet_v2_table7": "75.29 78.56 75.70 78.42 75.32 77.33 80.49 82.70 80.25 70.19 71.83",
 }
-# what else the paper prints, row by row, a dash where that is nothing
+# The further columns of a table, row by row, with a dash where a row has none.
 COLUMNS = {
     "deeplab_v1_table2": "7x7 4 224 134.3M 1.44 " * 2
     + "4x4 4 128 65.1M 2.9 " * 2

@@ -1,4 +1,4 @@
-"""Stands for the processes of `deeplab` that the runner starts."""
+"""A stand-in for the processes of `deeplab` that the runner starts."""
 
 import json
 import subprocess
@@ -14,11 +14,11 @@ from tests.test_identity import IDENTITY
 
 
 class Processes:
-    """Remembers the processes that were started; each is done at once, or when `wait` returns.
+    """Records the processes that the runner starts. Each process ends when `wait` returns, by default at once.
 
     Args:
-        monkeypatch: Puts it in the place of `subprocess`.
-        wait: Is called with the options of a process, and returns its exit status when it ends.
+        monkeypatch: The fixture by which this object replaces `subprocess` in the runner.
+        wait: A function that takes the options of a process and returns its exit status.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, wait: Callable[[list[str]], int] = lambda options: 0) -> None:
@@ -35,7 +35,7 @@ class Processes:
         return SimpleNamespace(wait=lambda: self.run(options), terminate=self.terminated.set)
 
     def run(self, options: list[str]) -> int:
-        """Leave what a process with these options would leave; its exit status."""
+        """Write the files that a process with these options would write, and return its exit status."""
         status = self._wait(options)
         if status == 0:
             folder = Path(options[2]).parent

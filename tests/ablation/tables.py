@@ -44,7 +44,7 @@ rows:
 
 
 def write_tree(root: Path, data: Path, table: str = TABLE) -> Path:
-    """Write the tree into a folder; its only table's path."""
+    """Write the tree into a folder, and return the path of its only table."""
     files = {
         "base.yaml": BASE,
         "data/shapes.yaml": f"data: {{class_path: FolderDataModule, init_args: {{root: {data}}}}}\n",
@@ -61,7 +61,7 @@ def write_tree(root: Path, data: Path, table: str = TABLE) -> Path:
 
 
 def write_runs(path: Path, root: Path, num_seeds: int, num_bands: int = 0) -> None:
-    """Write what the table's runs would leave under a folder at the paper's scale, with made-up scores.
+    """Write the files of the table's runs at the paper's scale into a folder, with made-up scores.
 
     Row k scores 20 + 10 k in the mean, in percent, seed s as much more; the CRF adds 5 to every score.
     """
@@ -76,13 +76,13 @@ def write_runs(path: Path, root: Path, num_seeds: int, num_bands: int = 0) -> No
 
 
 def write_log(folder: Path, name: str) -> Path:
-    """An empty log folder."""
+    """Create an empty log folder."""
     (folder / "logs" / name).mkdir(parents=True)
     return folder / "logs" / name
 
 
 def write_evaluation(folder: Path, training: Training, score: float, num_bands: int) -> None:
-    """Scores and panels of one evaluation."""
+    """Write the scores and the panels of one evaluation."""
     values = {}
     for suffix, gain in (("", 0.0), ("_crf", 0.05)):
         values[f"miou{suffix}"] = score + training.seed / 100 + gain

@@ -1,4 +1,4 @@
-"""Where a paper says what is cited: each file with all the sections that it names."""
+"""The sections of the papers that each file cites."""
 
 import re
 
@@ -24,5 +24,5 @@ SECTIONS = {
 
 
 @pytest.mark.parametrize("path", SECTIONS)
-def test_sections_are_those_that_say_it(path: str) -> None:
+def test_cited_sections_contain_what_is_cited(path: str) -> None:
     assert set(re.findall(r"section ([\d.]*\d)", (ROOT / path).read_text())) == SECTIONS[path]

@@ -1,4 +1,4 @@
-"""The hashes by which results are found again are those of before; see digests.yaml."""
+"""The hashes that identify results must not change; see digests.yaml."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ DIGESTS = yaml.safe_load((Path(__file__).parent / "digests.yaml").read_text())
 
 
 @pytest.mark.parametrize("key", DIGESTS)
-def test_settings_have_the_hashes_that_they_had(key: str) -> None:
+def test_hashes_of_settings_are_unchanged(key: str) -> None:
     name, scale = key.split()
     plan = plan_table(read_table(ABLATIONS / f"{name}.yaml"), scale, names=list(DIGESTS[key]))
     found = {

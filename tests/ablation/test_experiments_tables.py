@@ -27,7 +27,7 @@ TABLES = sorted((ROOT / "experiments" / "ablations").glob("*.yaml"))
 
 @cache
 def parser() -> ArgumentParser:
-    """A parser of one experiment that refuses what it does not know."""
+    """A parser for one experiment that refuses unknown settings."""
     assert CALLBACKS + DATAMODULES + MODULES  # imported so that their short names work
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(SegmentationModule, "model")
@@ -37,7 +37,7 @@ def parser() -> ArgumentParser:
 
 
 def parse(config: dict[str, Any]) -> Any:
-    """The settings as the commands would understand them."""
+    """The settings as the commands would parse them."""
     config = deepcopy(config)
     config["model"]["init_args"] |= {"num_classes": 21, "pretrained": False}
     return parser().parse_object(config)
@@ -45,7 +45,7 @@ def parse(config: dict[str, Any]) -> Any:
 
 @cache
 def shapes(model: str) -> dict[str, torch.Size]:
-    """The tensors of the network of a model's settings, as JSON, built on no device."""
+    """The shapes of a network's tensors, built on the meta device from the settings of a model, as JSON."""
     networks = ArgumentParser(exit_on_error=False)
     networks.add_subclass_arguments(SegmentationModule, "model")
     with torch.device("meta"):
@@ -55,7 +55,7 @@ def shapes(model: str) -> dict[str, torch.Size]:
 
 
 def build(config: dict[str, Any]) -> dict[str, torch.Size]:
-    """Parse all settings, and build the network; scales and flip do not change it."""
+    """Parse all settings, and build the network without scales and flip, which do not change it."""
     parse(config)
     model = deepcopy(config["model"])
     model["init_args"] |= {"num_classes": 21, "pretrained": False}
@@ -65,7 +65,7 @@ def build(config: dict[str, Any]) -> dict[str, torch.Size]:
 
 
 def has_other_resnet(row: Row, training: Training | None) -> bool:
-    """Whether it is a row of v3 or v3+ on a ResNet, which is torchvision's for the sake of its weights."""
+    """Whether a row is of v3 or v3+ on a ResNet. It uses torchvision's variant, because weights exist for that one."""
     if training is None or row.stage:
         return False
     network, backbone = training.config["model"]["class_path"], training.config["model"]["init_args"].get("backbone")
@@ -89,7 +89,7 @@ def test_rows_are_the_papers(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
-def test_rows_say_what_stands_against_their_number(path: Path) -> None:
+def test_uncertain_and_irreproducible_rows_are_marked(path: Path) -> None:
     table = read_table(path)
     marks = {row.name: row.remarks.uncertain for row in table.rows if row.remarks.uncertain and not row.stage}
     uncertain = {name: text.removesuffix(RESNET).removesuffix(DECODER) for name, text in marks.items()}
@@ -134,8 +134,8 @@ def is_trained(name: str) -> bool:
     return not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
-def test_the_classifier_of_v2s_rows_above_large_fov() -> None:
-    """As that of the released COCO weights: 91 classes by one 1x1."""
+def test_the_classifier_of_v2_rows_above_large_fov() -> None:
+    """It is that of the released COCO weights: 91 classes by a 1x1 convolution."""
     (shape,) = {
         build(training.config)["classifier.0.weight"]
         for name in ("deeplab_v2_table4", "deeplab_v2_table5", "deeplab_v2_figure10")
@@ -147,7 +147,7 @@ def test_the_classifier_of_v2s_rows_above_large_fov() -> None:
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
-def test_a_row_after_the_crf_has_one_as_released(path: Path) -> None:
+def test_a_row_with_crf_is_normalised_as_released(path: Path) -> None:
     for planned in plan_table(read_table(path), "paper").rows:
         if planned.evaluation is None:
             continue
@@ -190,6 +190,6 @@ def test_trainings_are_shared_across_tables() -> None:
     assert all(len(each) == 1 for each in found)
 
 
-def test_the_list_in_the_readme_is_that_of_the_files() -> None:
+def test_the_readme_lists_the_tables() -> None:
     text = (ROOT / "experiments" / "README.md").read_text()
     assert list_of_tables([plan_table(read_table(path), "paper") for path in TABLES]) in text

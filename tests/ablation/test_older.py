@@ -20,11 +20,11 @@ NEXT = "  - {name: next, train: {trainer.max_steps: 9}, start_from: plain, paper
 
 
 class Done:
-    """The rows of a table, done as the code was before a default changed.
+    """The rows of a table that were run before a default in the code changed.
 
     Args:
-        root: a folder for the table and its runs.
-        monkeypatch: puts processes that end at once in the place of real ones.
+        root: The folder for the table and its runs.
+        monkeypatch: The fixture by which processes are replaced by ones that end at once.
     """
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,17 +38,17 @@ class Done:
         log.write_text(yaml.safe_dump(training.config | {"model": training.config["model"] | {"init_args": settings}}))
 
     def ablate(self, *options: str) -> tuple[int, list[str]]:
-        """The status of the command, and what it ran."""
+        """The exit status of the command, and the jobs that it ran."""
         processes = Processes(self._monkeypatch)
         status = run("ablate", [str(self.path), "--runs", str(self.root.parent), *options])
         return status, processes.rows()
 
     def states(self) -> dict[str, tuple[float | None, str]]:
-        """What a report shows of the rows."""
+        """The states of the rows in a report."""
         return {line.row.name: (line.ours, line.status) for line in compare(self.plan(), read_folder(self.root)).lines}
 
     def plan(self) -> Plan:
-        """The plan of the rows as the code is now."""
+        """The plan of the rows with the current code."""
         return plan_table(read_table(self.path), "paper")
 
 
@@ -57,12 +57,12 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Done:
     return Done(tmp_path, monkeypatch)
 
 
-def test_what_is_done_stays_done_while_the_code_is_the_same(done: Done) -> None:
+def test_finished_jobs_are_not_repeated_while_the_code_is_unchanged(done: Done) -> None:
     assert done.ablate() == (0, [])
     assert done.states()["plain"] == (20.0, "")
 
 
-def test_an_older_result_is_named_and_neither_taken_nor_done_again(
+def test_an_older_result_is_reported_and_by_default_neither_accepted_nor_repeated(
     done: Done, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
@@ -95,7 +95,7 @@ def test_an_older_result_can_be_accepted(done: Done) -> None:
         assert len([*done.root.glob("*_seed0")]) == 2
 
 
-def test_an_older_result_can_be_done_again_and_is_kept(done: Done) -> None:
+def test_an_older_result_can_be_rerun_and_is_kept(done: Done) -> None:
     with changed_default(trimap_width=5):
         status, ran = done.ablate("--older", "rerun")
         assert (status, len(ran)) == (0, 5)
@@ -105,7 +105,7 @@ def test_an_older_result_can_be_done_again_and_is_kept(done: Done) -> None:
 
 
 def test_folders_of_the_first_protocol_are_found(done: Done) -> None:
-    """They are named by the hash of what the table gives, and say neither that nor a protocol."""
+    """They are named by the hash of the table's settings, and their records have neither that hash nor a protocol."""
     for training in done.plan().trainings:
         folder = (done.root / training.name).rename(done.root / f"{training.asked[0]}_seed0")
         for digest, evaluation in training.evaluations.items():
@@ -118,7 +118,7 @@ def test_folders_of_the_first_protocol_are_found(done: Done) -> None:
         newest.write_text("model: [")  # a damaged record hides nothing
     ours, status = done.states()["plain"]
     assert ours == 20.0
-    assert "older protocol (protocol 1 -> 2: data.batch_size is of all processes together" in status
+    assert "older protocol (protocol 1 -> 2: data.batch_size is the total over all processes" in status
     assert done.ablate() == (1, [])
     assert done.ablate("--older", "accept") == (0, [])
 
@@ -130,7 +130,7 @@ def test_the_seeds_of_a_training_in_their_order(tmp_path: Path) -> None:
     assert keys_by_seed(training, dict.fromkeys([*keys, *others], Outcome())) == {1: keys[1], 10: keys[0]}
 
 
-def test_what_is_accepted_leaves_the_plan_as_it_is(done: Done) -> None:
+def test_accepting_an_older_result_does_not_change_the_plan(done: Done) -> None:
     with changed_default(trimap_width=5):
         plan, outcomes = done.plan(), read_folder(done.root)
         name = plan.trainings[0].name

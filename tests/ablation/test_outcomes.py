@@ -35,7 +35,7 @@ def test_an_outcome_is_read_as_it_was_written(command: str, outcome: Outcome, tm
     assert json.loads(folder.done.read_text())["protocol"] == PROTOCOL
 
 
-def test_a_tarball_is_found_where_its_folder_is_moved_to(tmp_path: Path) -> None:
+def test_a_tarball_is_found_after_its_folder_was_moved(tmp_path: Path) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
     Outcome(submission=str(before / "logs" / "map.tar")).write(JobFolder(before), "predict", {})
     before.rename(after)
@@ -52,7 +52,7 @@ def test_a_failure_is_kept_with_its_reason(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["done.json", "failed.json"])
 @pytest.mark.parametrize("content", ["", '{"rows": ["pl', "[]", "{}"])
-def test_a_file_that_cannot_be_read_is_named_and_hides_nothing_else(root: Path, name: str, content: str) -> None:
+def test_an_unreadable_file_is_named_and_others_are_still_read(root: Path, name: str, content: str) -> None:
     (folder,) = root.glob("*_seed1")
     (folder / "done.json").unlink()
     (folder / name).write_text(content)

@@ -33,7 +33,7 @@ def test_rows_that_train_alike_share_a_training(tmp_path: Path) -> None:
     assert [evaluation.passes for evaluation in other.evaluations.values()] == [2.5]
 
 
-def test_a_row_of_its_own_settings_trains_for_itself(tmp_path: Path) -> None:
+def test_a_row_with_settings_of_its_own_has_its_own_training(tmp_path: Path) -> None:
     row = "  - {name: slow, train: {model.init_args.lr: 0.001}, paper: 1}\n"
     shared, own = plan(tmp_path, row).trainings
     assert own.config["model"]["init_args"]["lr"] == 0.001
@@ -64,7 +64,7 @@ def test_a_training_starts_from_another(tmp_path: Path) -> None:
     assert other.name != second.name  # what it starts from is part of what it is
 
 
-def test_a_scale_wins_and_says_what_it_set_aside(tmp_path: Path) -> None:
+def test_a_scale_overrides_settings_and_names_them(tmp_path: Path) -> None:
     made = plan(tmp_path, CHAIN, scale="smoke")
     assert {training.config["trainer"]["max_steps"] for training in made.trainings} == {2}
     assert [training.replaced for training in made.trainings] == [{}, {}, {"second": ["trainer.max_steps"]}]
@@ -78,7 +78,7 @@ SERVER = """  - name: test
 """
 
 
-def test_what_the_server_scores_is_predicted_as_its_row_says(tmp_path: Path) -> None:
+def test_rows_of_the_server_are_predicted(tmp_path: Path) -> None:
     (row,) = plan(tmp_path, SERVER, names=["test"]).rows
     assert row.evaluation is not None
     assert row.evaluation.command == "predict"
@@ -105,9 +105,7 @@ def test_what_the_server_scores_is_predicted_as_its_row_says(tmp_path: Path) -> 
         ({}, {"model.init_args.pretrained": True}, "comp6"),
     ],
 )
-def test_the_competition_follows_from_all_that_was_seen(
-    config: Settings, source: Settings | None, expected: str
-) -> None:
+def test_the_competition_depends_on_all_training_data(config: Settings, source: Settings | None, expected: str) -> None:
     def training(settings: Settings, source: Training | None) -> Training:
         voc = nest({"data.class_path": "VOCDataModule", "data.init_args": {}, "model.init_args.pretrained": False})
         merge(voc, nest(settings))
@@ -116,7 +114,7 @@ def test_the_competition_follows_from_all_that_was_seen(
     assert competition(training(config, None if source is None else training(source, None))) == expected
 
 
-def test_a_row_may_add_to_a_list_that_is_not_there(tmp_path: Path) -> None:
+def test_a_row_may_append_to_a_missing_list(tmp_path: Path) -> None:
     row = "  - {name: more, train: {trainer.callbacks+: [{class_path: LogPredictions}]}, paper: 1}\n"
     (training,) = plan(tmp_path, row, names=["more"]).trainings
     assert training.config["trainer"]["callbacks+"] == [{"class_path": "LogPredictions"}]

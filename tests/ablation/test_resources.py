@@ -25,7 +25,7 @@ def test_fewer_and_more_jobs_than_gpus(machine: pytest.MonkeyPatch) -> None:
     assert [each.gpus for each in split_devices(5)] == [("0",), ("1",), ("2",), ("3",), ("0",)]
 
 
-def test_only_the_gpus_that_were_given(machine: pytest.MonkeyPatch) -> None:
+def test_only_visible_gpus_are_used(machine: pytest.MonkeyPatch) -> None:
     machine.setenv("CUDA_VISIBLE_DEVICES", "5,7")
     machine.setattr(torch.cuda, "device_count", lambda: 2)
     assert [each.gpus for each in split_devices(None)] == [("5",), ("7",)]
@@ -39,6 +39,6 @@ def test_without_gpus_the_threads_are_split(machine: pytest.MonkeyPatch) -> None
     assert split_devices(2) == [Resources(1)] * 2
 
 
-def test_a_process_is_told_its_part_by_its_environment() -> None:
+def test_resources_become_environment_variables() -> None:
     assert Resources(2, ("1", "3")).environment() == {"OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": "1,3"}
     assert WHOLE_MACHINE.environment() == {}

@@ -16,7 +16,7 @@ from deeplab_lightning.run_folder import JobFolder
         (-200, "", "ended with status -200"),
     ],
 )
-def test_why_a_process_failed(status: int, log: str, failure: str) -> None:
+def test_failures_are_described(status: int, log: str, failure: str) -> None:
     assert describe_failure(status, log) == failure
 
 
@@ -36,7 +36,7 @@ def test_logs_that_cannot_be_read_are_named(tmp_path: Path, content: str) -> Non
         ("validate", "{}/evaluation.json"),
     ],
 )
-def test_work_without_what_it_is_for(tmp_path: Path, command: str, error: str) -> None:
+def test_missing_results_are_an_error(tmp_path: Path, command: str, error: str) -> None:
     log = tmp_path / "logs" / f"{command}_0"
     log.mkdir(parents=True)
     (log / "run.json").write_text('{"seconds": 2.0, "environment": {"num_devices": 1}}')

@@ -43,7 +43,7 @@ class Said(dict[str, tuple[State, str]]):
         self[f"{job.command} {job.rows_name}"] = state, reason
 
 
-def test_what_two_tables_share_is_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_of_two_tables_is_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     processes = Processes(monkeypatch)
     first = plan(tmp_path)
     other = first.table.path.with_name("other.yaml")
@@ -55,7 +55,7 @@ def test_what_two_tables_share_is_run_once(tmp_path: Path, monkeypatch: pytest.M
     assert json.loads((folder / "done.json").read_text())["seconds"] == 1.5
 
 
-def test_pieces_run_side_by_side_each_on_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_run_simultaneously_on_separate_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """None of the two evaluations ends before both have started."""
     barrier = threading.Barrier(2, timeout=PATIENCE)
     processes = Processes(monkeypatch, lambda options: 0 if options[0] == "fit" else 0 * barrier.wait())
@@ -63,7 +63,7 @@ def test_pieces_run_side_by_side_each_on_its_share(tmp_path: Path, monkeypatch: 
     assert {environment["OMP_NUM_THREADS"] for environment in processes.environments[1:]} == {"3", "4"}
 
 
-def test_what_is_needed_comes_first_and_a_failure_stops_nothing_else(
+def test_needed_jobs_come_first_and_a_failure_stops_only_what_needs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processes = Processes(monkeypatch, lambda options: int(options[options.index("--wandb.name") + 1] == "slow"))
@@ -142,8 +142,8 @@ def test_status_0_without_its_records_is_a_failure(tmp_path: Path, monkeypatch: 
     assert not (folder.path / "done.json").exists()
 
 
-def test_a_training_took_what_all_its_attempts_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first was killed outright, the second interrupted; what was scored by hand is no attempt."""
+def test_the_seconds_of_a_training_include_all_attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first was killed by SIGKILL, the second interrupted. An evaluation by hand is not an attempt."""
     Processes(monkeypatch)
     jobs = jobs_of(plan(tmp_path, names=["plain"]))
     folder = jobs[0].folder(tmp_path).path
@@ -160,7 +160,7 @@ def test_a_training_took_what_all_its_attempts_took(tmp_path: Path, monkeypatch:
     assert [outcomes[job.key].seconds for job in jobs] == [41.5, 1.5]
 
 
-def test_a_record_that_cannot_be_read_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_with_an_unreadable_record_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     processes = Processes(monkeypatch)
     jobs = jobs_of(plan(tmp_path, names=["plain"]))
     run_jobs(jobs, tmp_path, quiet)
@@ -172,7 +172,7 @@ def test_a_record_that_cannot_be_read_is_not_done(tmp_path: Path, monkeypatch: p
 
 @pytest.fixture
 def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[IO[str]]:
-    """The lock of the training of "plain", which another process is at."""
+    """The lock on the training of "plain", which another process is running."""
     monkeypatch.setattr(runner, "PAUSE", 0.001)
     folder = jobs_of(plan(tmp_path))[0].folder(tmp_path)
     folder.path.mkdir()
@@ -181,7 +181,7 @@ def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[IO[str]]:
         yield lock
 
 
-def test_what_another_process_is_at_stops_nothing_else(
+def test_a_job_of_another_process_does_not_stop_others(
     held: IO[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "PATIENCE", 0.0)
@@ -193,7 +193,7 @@ def test_what_another_process_is_at_stops_nothing_else(
     assert processes.rows() == ["fit slow", "validate slow", "fit next", "validate next"]
 
 
-def test_a_process_that_takes_its_time_to_go_holds_up_nothing_else(
+def test_a_slowly_released_lock_does_not_delay_other_jobs(
     held: IO[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processes, said = Processes(monkeypatch), Said()
@@ -207,7 +207,7 @@ def test_a_process_that_takes_its_time_to_go_holds_up_nothing_else(
     assert processes.rows()[-3:] == ["fit plain and 1 more", "validate plain", "validate flip"]
 
 
-def test_a_wandb_agents_names_for_its_run_stay_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_variables_of_a_wandb_agent_are_not_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "one")
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
     processes = Processes(monkeypatch)

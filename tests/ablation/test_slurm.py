@@ -37,7 +37,7 @@ sys.exit(int(sys.argv[1] == "fail"))
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder where an `sbatch` of our own puts the script that it gets."""
+    """The folder into which a fake `sbatch` copies the script that it gets."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("sbatch", "srun"):
@@ -69,7 +69,7 @@ def test_an_array_job_with_a_task_for_each_chain(cluster: Path, capsys: pytest.C
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A `deeplab_lightning` that only writes down how it was called."""
+    """A fake `deeplab_lightning` that only records how it was called."""
     (tmp_path / "deeplab_lightning").mkdir()
     (tmp_path / "deeplab_lightning" / "__main__.py").write_text(DEEPLAB)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -85,8 +85,8 @@ def test_a_task_hides_slurm_from_lightning(package: Path, monkeypatch: pytest.Mo
         Task(["fail", "a.yaml"])()
 
 
-def test_a_task_whose_time_is_up_saves_and_goes_on(package: Path) -> None:
-    """As submitit does it: the signal's handler asks the task how to go on, and leaves."""
+def test_a_task_at_its_time_limit_saves_and_is_requeued(package: Path) -> None:
+    """Like in submitit, the handler of the signal calls `checkpoint` and exits."""
     task = Task(["wait", "a.yaml"])
     later: list[DelayedSubmission] = []
 

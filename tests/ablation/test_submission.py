@@ -1,4 +1,4 @@
-"""Rows whose metric is on VOC's evaluation server: predicted, packed as the devkit's rules say, and reported."""
+"""Rows that the VOC evaluation server scores: they are predicted, packed by the devkit's rules, and reported."""
 
 import io
 import struct
@@ -36,7 +36,7 @@ FIRST_COLOURS = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128)
 
 
 def check_by_the_devkit(tarball: Path, voc_root: Path) -> None:
-    """One regular file for each line of test.txt, a palette PNG of 8 bits, of its image's size, with classes alone."""
+    """Check for one regular file per line of test.txt: an 8-bit palette PNG of the image's size, without void."""
     image_ids = (voc_root / "ImageSets" / "Segmentation" / "test.txt").read_text().split()
     with tarfile.open(tarball) as content:
         members = {member.name: member for member in content.getmembers()}
@@ -60,7 +60,7 @@ def check_by_the_devkit(tarball: Path, voc_root: Path) -> None:
 
 
 def options(folder: Path, voc_root: Path, *more: str) -> list[str]:
-    """Of `deeplab predict`, with a tiny network on the generated VOC."""
+    """The options of `deeplab predict`, with a tiny network on the generated VOC."""
     data = f"data: {{class_path: VOCDataModule, init_args: {{root: {voc_root}, test_split: test}}}}\n"
     callbacks = "trainer: {callbacks: [{class_path: CRFEvaluation, init_args: {iterations: 1}}], logger: false}\n"
     files = {"data.yaml": data, "tiny.yaml": TINY, "crf.yaml": callbacks}
@@ -70,7 +70,7 @@ def options(folder: Path, voc_root: Path, *more: str) -> list[str]:
     return [*configs, "--untrained", "true", "--trainer.default_root_dir", str(folder / "run"), *more]
 
 
-def test_a_prediction_of_the_test_split_is_packed_as_the_server_takes_it(
+def test_a_prediction_of_the_test_split_is_packed_for_the_server(
     tmp_path: Path, voc_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["predict", *options(tmp_path, voc_root, "--trainer.callbacks+", "WriteSubmission")]) == 0
@@ -91,7 +91,7 @@ def test_a_prediction_of_the_test_split_is_packed_as_the_server_takes_it(
         ("validate", "--data.test_split=test", "`deeplab predict`"),
     ],
 )
-def test_what_is_not_the_whole_test_split_is_refused_before_it_is_predicted(
+def test_a_part_of_the_test_split_is_refused_before_prediction(
     tmp_path: Path, voc_root: Path, capsys: pytest.CaptureFixture[str], command: str, setting: str, error: str
 ) -> None:
     assert main([command, *options(tmp_path, voc_root, "--trainer.callbacks+", "WriteSubmission", setting)]) == 1
@@ -153,7 +153,7 @@ def other_palette(folder: Path) -> None:
         (other_palette, "its palette is not VOC's"),
     ],
 )
-def test_label_maps_that_the_server_would_not_take(
+def test_label_maps_that_the_server_would_refuse(
     tmp_path: Path, voc_root: Path, plant: Callable[[Path], None], fault: str
 ) -> None:
     images = {image_id: voc_root / "JPEGImages" / f"{image_id}.jpg" for image_id in VOC_TEST}
@@ -178,7 +178,7 @@ def quiet(job: Job, state: State, reason: str) -> None:
     pass
 
 
-def test_a_row_of_the_server_is_run_once_and_says_what_to_submit(
+def test_a_row_of_the_server_is_run_once_and_names_its_tarball(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made, root = plan(tmp_path), tmp_path / "runs"
@@ -213,8 +213,8 @@ def test_another_scale_submits_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     assert compare(made, read_folder(tmp_path / "runs")).lines[0].status == "predicted"
 
 
-def test_a_dry_run_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_names_the_rows_of_the_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     print_plan(Console(width=200), plan(tmp_path), tmp_path)
     printed = capsys.readouterr().out
-    assert "label maps for the VOC server, in a tarball each: test\n" in printed
+    assert "VOC server: test\n" in printed
     assert "deeplab predict -c" in printed

@@ -19,7 +19,7 @@ OTHERS = """  - {name: slow, train: {model.init_args.lr: 0.001}, paper: 1}
 
 
 def planned(capsys: pytest.CaptureFixture[str], command: list[str]) -> tuple[list[tuple[str, str, int]], set[str]]:
-    """What a command would run: (table, row, seed) of each row that trains, and the trainings."""
+    """The (table, row, seed) of each trained row that a command would run, and the trainings."""
     capsys.readouterr()
     assert main([*command, "--dry-run", "--json"]) == 0
     plans = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -27,7 +27,7 @@ def planned(capsys: pytest.CaptureFixture[str], command: list[str]) -> tuple[lis
     return rows, {run["run"] for plan in plans for run in plan["runs"]}
 
 
-def test_rows_whose_trainings_hang_together(tmp_path: Path) -> None:
+def test_rows_with_connected_trainings_form_a_part(tmp_path: Path) -> None:
     plan = plan_table(read_table(write_tree(tmp_path, tmp_path, TABLE + OTHERS)), "paper", (0, 7))
     assert parts_of([plan]) == [
         *(Part(("plain", "flip"), seed) for seed in (0, 7)),
@@ -53,7 +53,7 @@ def test_the_parts_of_tables_that_share_trainings_run_every_row_once(
 
 
 def substituted(sweep: dict[str, object], values: dict[str, object]) -> list[str]:
-    """The command line of an agent, after the interpreter's `-m deeplab_lightning`."""
+    """The words of an agent's command line after `-m deeplab_lightning`."""
     macros = create_sweep_command_args({"args": {name: {"value": value} for name, value in values.items()}})
     macros |= {"env": ["/usr/bin/env"], "interpreter": ["python"], "program": [sweep["program"]]}
     command: list[str] = []
@@ -90,7 +90,7 @@ def test_the_agents_of_a_sweep_run_every_row_once(
 
 
 @pytest.mark.parametrize("launcher", [["wandb"], ["slurm", "--slurm", "time=60"]])
-def test_rows_that_do_not_train_are_not_handed_over(
+def test_rows_without_a_training_are_not_in_a_part(
     launcher: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     path, runs = write_tree(tmp_path, tmp_path), tmp_path / "runs"

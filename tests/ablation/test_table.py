@@ -8,7 +8,7 @@ from tests.ablation.tables import TABLE, write_tree
 
 
 def fault(folder: Path, row: str) -> str:
-    """The error of a table with one more row."""
+    """The error message for a table with one more row."""
     with pytest.raises(TableError) as error:
         read_table(write_tree(folder, folder, f"{TABLE}  - {row}\n"))
     assert "tiny.yaml" in str(error.value)
@@ -29,13 +29,13 @@ def test_what_is_uncertain_of_all_rows_that_train(tmp_path: Path) -> None:
     assert [row.remarks.uncertain for row in table.rows] == [None, "the stem", "the side; the stem"]
 
 
-def test_a_row_that_is_only_scored_trains_as_the_files_say(tmp_path: Path) -> None:
+def test_a_row_with_evaluate_alone_is_trained_with_the_files_settings(tmp_path: Path) -> None:
     row = "{name: more, evaluate: {configs: [crf/crf.yaml]}, paper: 1}"
     more = read_table(write_tree(tmp_path, tmp_path, f"{TABLE}  - {row}\n")).row("more")
     assert (more.train, more.evaluate, more.evaluate_configs) == ({}, {}, ("crf/crf.yaml",))
 
 
-def test_a_rows_file_takes_the_place_of_the_one_from_its_folder(tmp_path: Path) -> None:
+def test_a_file_of_a_row_replaces_the_one_from_the_same_folder(tmp_path: Path) -> None:
     row = "{name: more, configs: [model/other.yaml, crf/crf.yaml], train: {}, paper: 1}"
     more = read_table(write_tree(tmp_path, tmp_path, f"{TABLE}  - {row}\n")).row("more")
     assert more.configs == ("base.yaml", "data/shapes.yaml", "model/other.yaml", "crf/crf.yaml")
@@ -55,7 +55,7 @@ def test_a_rows_file_takes_the_place_of_the_one_from_its_folder(tmp_path: Path) 
         ("{name: a, paper: high}", ["paper", "'high'"]),
         ("{name: a, paper: 1, train: }", ["train", "None"]),
         ("{name: a, paper: 1, train: [1]}", ["train", "[1]"]),
-        ("{name: a, paper: 1, train: {1: 2}}", ["1 is no setting"]),
+        ("{name: a, paper: 1, train: {1: 2}}", [": 1 is", "model.init_args.output_stride"]),
         ("{name: a, paper: 1, evaluate: [x]}", ["evaluate", "['x']"]),
         ("{name: a, paper: 1, evaluate: {configs: crf/crf.yaml}}", ["configs", "a list", "'crf/crf.yaml'"]),
         ("{name: a, paper: 1, columns: 5}", ["columns", "5"]),

@@ -36,7 +36,7 @@ def test_dry_run_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_dry_run_in_words(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     text = printed(capsys, TABLES / "deeplab_v3_table9.yaml", "--dry-run", "--scale", "smoke", "--runs", tmp_path)
-    assert "scale smoke sets aside data.init_args.batch_size of batch8\n" in text
+    assert "scale smoke overrides data.init_args.batch_size of batch8\n" in text
     assert text.count("deeplab fit ") == text.count("deeplab validate ") == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -77,15 +77,15 @@ def test_faults_are_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: P
     [
         (("--jobs", "2"), "--jobs"),
         (("--launcher", "local", "--jobs", "0"), "got 0"),
-        (("--launcher", "slurm"), "--slurm SETTINGS"),
-        (("--slurm", "time=60"), "--slurm SETTINGS"),
-        (("--launcher", "slurm", "--slurm", "partition=gpu"), "needs time"),
+        (("--launcher", "slurm"), "--slurm"),
+        (("--slurm", "time=60"), "--slurm"),
+        (("--launcher", "slurm", "--slurm", "partition=gpu"), "time=720"),
         (("--launcher", "slurm", "--slurm", "time=12:00:00"), "got 12:00:00"),
         (("--launcher", "slurm", "--slurm", "gpu"), "'gpu'"),
         (("--launcher", "wandb", "--dry-run"), "--launcher"),
     ],
 )
-def test_launchers_whose_options_take_no_effect(
+def test_options_without_their_launcher_are_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     path = write_tree(tmp_path, tmp_path)

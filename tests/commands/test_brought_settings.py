@@ -1,4 +1,4 @@
-"""What lies beside a checkpoint from elsewhere is read as data: nothing in it runs."""
+"""The config beside a foreign checkpoint is read as data. No code in it runs."""
 
 import json
 from pathlib import Path
@@ -56,7 +56,7 @@ ATTACKS: list[tuple[str, Any, str]] = [
     ("model.init_args.backbone", POPEN, "model.init_args.backbone.class_path is 'subprocess.Popen'"),
     ("data", POPEN, "data.class_path is 'subprocess.Popen'"),
     ("data.init_args.root", [[ON_IMPORT]], "data.init_args.root.0.0.class_path is 'runs_on_import.Callback'"),
-    ("data.init_args", ["runs_on_import.Callback"], "data is .*where a class_path and its init_args are needed"),
+    ("data.init_args", ["runs_on_import.Callback"], "data is .*class_path.* init_args"),
     ("optimizer", POPEN, "optimizer.class_path is 'subprocess.Popen'"),
     ("lr_scheduler.class_path", {"class_path": "os.system"}, "lr_scheduler.class_path is {'class_path': 'os.system'}"),
     ("checkpoint.monitor", ON_IMPORT, "checkpoint.monitor.class_path is 'runs_on_import.Callback'"),
@@ -72,7 +72,7 @@ NO_PLAIN_YAML = [
 
 @pytest.fixture
 def sentinel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file that is there once something has run, by a command or by the import of a module that lies at hand."""
+    """A file that exists only if foreign code ran, in a subprocess or by the import of a module on the path."""
     path = tmp_path / "something_ran"
     (tmp_path / "runs_on_import.py").write_text(
         f"import lightning, pathlib\npathlib.Path({str(path)!r}).touch()\nclass Callback(lightning.Callback): ...\n"
@@ -83,7 +83,7 @@ def sentinel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def brought(folder: Path, text: str) -> Path:
-    """The config of a checkpoint with this content, and the checkpoint."""
+    """Write a checkpoint and its config, and return the path of the config."""
     config = folder / "logs" / "fit_0" / "config.yaml"
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(text)
@@ -101,7 +101,7 @@ def with_attack(place: str, value: Any, sentinel: Path) -> str:
     return yaml.safe_dump(settings).replace("SENTINEL", str(sentinel)).replace("FOLDER", str(sentinel.parent))
 
 
-def test_what_a_network_and_its_data_are_is_taken_and_no_more(tmp_path: Path) -> None:
+def test_only_the_settings_of_the_network_and_its_data_are_read(tmp_path: Path) -> None:
     taken = read_brought_settings(brought(tmp_path, yaml.safe_dump(PLAIN)))
     assert taken == {key: PLAIN[key] for key in ("seed_everything", "model", "data")} | {
         "trainer": {"precision": "bf16-mixed"}
@@ -124,12 +124,12 @@ def test_foreign_code_is_named_and_does_not_run(
 @pytest.mark.parametrize("text", NO_PLAIN_YAML, ids=range(len(NO_PLAIN_YAML)))
 def test_only_plain_yaml_is_read(text: str, tmp_path: Path, sentinel: Path) -> None:
     config = brought(tmp_path, text.replace("SENTINEL", str(sentinel)))
-    with pytest.raises(ValueError, match=f"^{config}: it is no plain YAML"):
+    with pytest.raises(ValueError, match=f"^{config}: .*plain YAML"):
         read_brought_settings(config)
     assert not sentinel.exists()
 
 
-def test_a_file_that_unfolds_without_end_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_unfolds_endlessly_is_refused(tmp_path: Path) -> None:
     laughs = [
         "a0: &a0 [1, 1]",
         *(f"a{level}: &a{level} [{', '.join(9 * [f'*a{level - 1}'])}]" for level in range(1, 40)),
@@ -141,7 +141,7 @@ def test_a_file_that_unfolds_without_end_is_refused(tmp_path: Path) -> None:
             read_brought_settings(brought(tmp_path, text))
 
 
-def test_what_looks_like_code_in_a_plain_setting_stays_text(
+def test_a_plain_setting_that_looks_like_code_stays_a_text(
     tmp_path: Path, sentinel: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for value in (json.dumps(POPEN), "${oc.env:HOME}", "runs_on_import.Callback"):

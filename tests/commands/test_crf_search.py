@@ -1,4 +1,4 @@
-"""What `deeplab crf-search` leaves behind."""
+"""The files that `deeplab crf-search` writes."""
 
 from pathlib import Path
 
@@ -18,8 +18,8 @@ def searched(folder: Path, without: float, weak: float, strong: float) -> Search
     return search
 
 
-def test_where_no_crf_wins_it_says_so_and_no_setting_is_written(tmp_path: Path) -> None:
-    """Nor is the one left there that an earlier search found."""
+def test_if_no_crf_helps_no_setting_is_written(tmp_path: Path) -> None:
+    """The setting of an earlier search is removed."""
     (tmp_path / "best.yaml").touch()
     for without, weak, strong in ((0.5, 0.3, 0.4), (0.5, 0.3, 0.5)):
         said = write(searched(tmp_path, without, weak, strong), SearchFolder(tmp_path))
@@ -31,14 +31,14 @@ def test_where_no_crf_wins_it_says_so_and_no_setting_is_written(tmp_path: Path) 
         assert {path.name for path in tmp_path.iterdir()} == {"heat_map.png"}
 
 
-def test_where_one_wins_it_is_written(tmp_path: Path) -> None:
+def test_the_best_setting_is_written(tmp_path: Path) -> None:
     said = write(searched(tmp_path, 0.3, 0.35, 0.4), SearchFolder(tmp_path))
     assert "wrote best.yaml" in said
     assert "bilateral_weight: 3" in (tmp_path / "best.yaml").read_text()
 
 
-def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What was searched before goes, of a chosen folder all else stays."""
+def test_other_files_in_the_folder_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the files of an earlier search are removed from a chosen folder."""
     (tmp_path / "best.ckpt").touch()
     config = tmp_path / "logs" / "fit_0" / "config.yaml"
     config.parent.mkdir(parents=True)

@@ -38,7 +38,7 @@ def test_the_resnet_behind_the_papers_numbers(capsys: pytest.CaptureFixture[str]
     assert "80.83 B as v3 and v3+ count them" in text
 
 
-def test_settings_over_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_override_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--model.output_stride", 8, "--model.atrous_rates", "[12,24,36]", "--num_classes", 5, "--json"]
     row = json.loads(described(capsys, "-c", MODEL / "deeplab_v3.yaml", *options))
     assert (row["output_stride"], row["feature_size"], row["receptive_field"]) == (8, [65, 65], None)

@@ -1,4 +1,4 @@
-"""The printed plan; what `deeplab ablate --dry-run` prints of real tables is in test_ablate.py."""
+"""The printed plan. The output of `deeplab ablate --dry-run` for real tables is tested in test_ablate.py."""
 
 from pathlib import Path
 

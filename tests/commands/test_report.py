@@ -41,7 +41,7 @@ def test_terminal_and_page(root: Path, capsys: pytest.CaptureFixture[str]) -> No
     "content",
     ["", "[{", "{}", "[1]", "[{}]", '[{"metric": "val/miou", "value": null}]', "\xff", '[{"metric": 1, "value": 1}]'],
 )
-def test_a_file_that_cannot_be_read_is_named_and_hides_nothing_else(
+def test_an_unreadable_file_is_named_and_others_are_still_read(
     root: Path, content: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = score_grid(read_run(root))
@@ -67,9 +67,7 @@ def test_a_file_that_cannot_be_read_is_named_and_hides_nothing_else(
     assert "0.4300" in printed.out
 
 
-def test_runs_that_are_not_there_and_damaged_ones(
-    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_and_damaged_runs(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(FileNotFoundError, match="nothere/paper"):
         run("report", [str(path), "--runs", str(tmp_path / "nothere")])
     log = next((tmp_path / "runs" / "paper").glob("*_seed0")) / "logs" / "fit_0"
@@ -97,7 +95,7 @@ def test_the_report_of_a_table_and_of_a_folder(path: Path, tmp_path: Path, capsy
     assert "23.00 ± 1.41" in (tmp_path / "out" / "page.md").read_text()
 
 
-def test_options_that_take_no_effect(path: Path, tmp_path: Path) -> None:
+def test_options_without_effect_are_refused(path: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "logs").mkdir(parents=True)
     table, folder = str(path), str(tmp_path / "run")
     for options in ([table, folder], [folder, "--scale", "smoke"], [folder, "--wandb", "mine"]):

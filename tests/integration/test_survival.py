@@ -170,7 +170,7 @@ def test_a_loader_worker_that_dies(
     error = capsys.readouterr().err
     assert "Traceback" not in error
     assert "a loader worker was killed" in error
-    (opened,) = re.findall(r"the last that it opened is (.*?);", error)
+    (opened,) = re.findall(r"opened is (.*?);", error)
     assert re.search(r"/train_\d+\.jpg( or |$)", opened)  # of the other loader's worker too, if the pipe told of it
     assert "--ckpt_path last" in error
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] >= 1

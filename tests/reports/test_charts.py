@@ -16,7 +16,7 @@ def test_seeds_share_a_colour_and_a_name() -> None:
     assert [np.asarray(line.get_ydata()).tolist() for line in axes.lines] == [[1, 2], [2, 3], [3, 4]]
 
 
-def test_many_names_stand_beside_the_chart() -> None:
+def test_a_long_legend_stands_beside_the_chart() -> None:
     figure = lines("loss", {f"row{number}": [[(0, number)]] for number in range(LEGEND_ROWS + 1)})
     assert figure.axes[0].get_legend() is None
     assert len(figure.legends[0].get_texts()) == LEGEND_ROWS + 1
@@ -29,7 +29,7 @@ def test_a_class_that_one_row_lacks_keeps_its_place() -> None:
     assert [text.get_text() for text in columns[1].texts] == ["none", "75.0"]
 
 
-def test_confusion_is_a_share_of_the_targets_pixels() -> None:
+def test_confusion_is_normalised_by_the_targets_pixels() -> None:
     matrix = torch.tensor([[60, 20, 0], [0, 0, 0], [1, 999, 0]])
     (axes,) = confusion(matrix, ["road", "car", "bicycle"]).axes
     assert {(text.get_position(), text.get_text()) for text in axes.texts} == {
@@ -42,7 +42,7 @@ def test_confusion_is_a_share_of_the_targets_pixels() -> None:
 
 
 @pytest.mark.parametrize("name", ["$x$", "$\\frac$", "a\\$b", "$", "_a", "a^b_c", "[red]"])
-def test_a_name_is_shown_as_it_is(name: str) -> None:
+def test_names_are_shown_literally(name: str) -> None:
     other = {"other": [[(0.0, 1.0)]]}
     many = {f"row{number}": [[(0.0, 1.0)]] for number in range(LEGEND_ROWS)}
     for figure, times in (

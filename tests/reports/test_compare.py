@@ -52,7 +52,7 @@ def test_what_was_not_run_or_failed(path: Path, tmp_path: Path) -> None:
     assert compared(path, runs="failed").lines[1].status == "failed: killed by SIGKILL"
 
 
-def test_a_training_on_several_devices_says_so(path: Path, tmp_path: Path) -> None:
+def test_a_training_on_several_devices_is_reported(path: Path, tmp_path: Path) -> None:
     assert compared(path).lines[1].status == ""
     for done in (tmp_path / "runs" / "paper").glob("*_seed*/done.json"):
         done.write_text(json.dumps(json.loads(done.read_text()) | {"num_devices": 8}))
@@ -65,10 +65,10 @@ def test_a_training_on_several_devices_says_so(path: Path, tmp_path: Path) -> No
     ("batch_norm", "status"),
     [
         ("of the batch, synchronised", ""),
-        ("of each process", "trained on 8 devices, batch norm on each one's images alone"),
+        ("of each process", "trained on 8 devices, without sharing batch norm statistics"),
     ],
 )
-def test_batch_norm_on_a_part_of_the_batch_is_said(path: Path, tmp_path: Path, batch_norm: str, status: str) -> None:
+def test_unshared_batch_norm_statistics_are_reported(path: Path, tmp_path: Path, batch_norm: str, status: str) -> None:
     more = {"num_devices": 8, "batch_norm": batch_norm, "protocol": PROTOCOL}
     for done in (tmp_path / "runs" / "paper").glob("*_seed*/done.json"):
         done.write_text(json.dumps(json.loads(done.read_text()) | more))
@@ -77,10 +77,10 @@ def test_batch_norm_on_a_part_of_the_batch_is_said(path: Path, tmp_path: Path, b
 
 def test_a_metric_that_the_data_do_not_have(path: Path) -> None:
     path.write_text(TABLE.replace("val/miou", "val/iou/bicycle"))
-    assert compared(path).lines[1].status == "its data have no val/iou/bicycle"
+    assert compared(path).lines[1].status == "val/iou/bicycle was not measured on these data"
 
 
-def test_settings_that_a_scale_set_aside_are_named(path: Path, tmp_path: Path) -> None:
+def test_settings_that_a_scale_overrides_are_named(path: Path, tmp_path: Path) -> None:
     path.write_text(f"{TABLE}  - {{name: long, train: {{trainer.max_steps: 9}}, paper: 1}}\n")
     assert compared(path, "smoke").lines[3].status == "without its own trainer.max_steps"
     assert compared(path).lines[3].status == "not yet run"

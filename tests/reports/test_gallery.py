@@ -15,7 +15,7 @@ OTHER_ROW = "  - {name: other, configs: [model/other.yaml], train: {}, paper: 23
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A table with the scores of a CRF, whose runs, two seeds of each, lie in runs/paper."""
+    """A table with CRF scores. Its runs, with two seeds each, are in runs/paper."""
     path = write_tree(tmp_path, tmp_path, TABLE + CRF_ROW)
     write_runs(path, tmp_path / "runs" / "paper", num_seeds=2, num_bands=3)
     path.write_text(TABLE + CRF_ROW + OTHER_ROW)  # not run
@@ -61,8 +61,8 @@ def test_unfinished_and_narrow_evaluations_have_no_scores(tmp_path: Path) -> Non
     assert gathered(path, tmp_path / "runs", "smoke").curves == {"train/loss": {}, "val/miou": {}}
 
 
-def test_runs_that_were_read_show_their_numbers(path: Path, tmp_path: Path) -> None:
-    """As from Weights & Biases: no curves, no panels, the same numbers."""
+def test_outcomes_without_folders_show_their_scores(path: Path, tmp_path: Path) -> None:
+    """Outcomes from Weights & Biases have no curves and no panels, but the same scores."""
     root = tmp_path / "runs" / "paper"
     in_folder = gathered(path, root, "paper")
     read = gather(plan_table(read_table(path), "paper"), read_folder(root), None)
@@ -71,5 +71,5 @@ def test_runs_that_were_read_show_their_numbers(path: Path, tmp_path: Path) -> N
     assert len(read.ious) == 3
 
 
-def test_nothing_was_run(path: Path, tmp_path: Path) -> None:
+def test_a_table_without_runs(path: Path, tmp_path: Path) -> None:
     assert gathered(path, tmp_path / "none", "paper") == Gallery()

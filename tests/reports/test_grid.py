@@ -20,7 +20,7 @@ def test_a_grid_without_one_of_its_columns() -> None:
     assert GRID.without("[/q]") == Grid(["row", "state"], [["a [red]", "one | two"], ["b", ""]], GRID.identities)
 
 
-def test_a_text_has_the_number_that_cells_name() -> None:
+def test_footnotes_have_the_marks_of_the_cells() -> None:
     assert numbered(["x", "y"]) == [f"{mark(1)} x", f"{mark(2)} y"]
 
 

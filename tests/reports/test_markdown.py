@@ -1,4 +1,4 @@
-"""Markdown of tables; the list of all tables is in tests/ablation/test_experiments_tables.py."""
+"""Markdown of tables. The list of all tables is tested in tests/ablation/test_experiments_tables.py."""
 
 import re
 from pathlib import Path

@@ -21,14 +21,14 @@ OTHER_ROW = "  - {name: other, configs: [model/other.yaml], train: {}, paper: 23
 
 
 def tables_page(path: Path, root: Path) -> str:
-    """The page of a table and what lies in a folder of runs."""
+    """The page of a table and of the runs in a folder."""
     plan, outcomes = plan_table(read_table(path), "paper"), read_folder(root)
     return render([], [(compare(plan, outcomes), gather(plan, outcomes, root))])
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A table whose first two rows were run into the folder `runs` with two seeds."""
+    """A table whose first two rows were run with two seeds into the folder `runs`."""
     path = write_tree(tmp_path, tmp_path)
     write_runs(path, tmp_path / "runs", num_seeds=2, num_bands=3)
     path.write_text(TABLE + OTHER_ROW)
@@ -70,7 +70,7 @@ def test_pages_need_no_network(path: Path, tmp_path: Path) -> None:
 
 
 def test_the_page_shows_the_cells_of_the_grid(tmp_path: Path) -> None:
-    """As the terminal does, a dash for what was not measured included."""
+    """The cells are those of the terminal, including the dash for a missing score."""
     write_log(write_run(tmp_path), "test_1", [record("test/loss", 1.5)])
     run = read_run(tmp_path)
     cells = [cell for row in score_grid(run).rows for cell in row]

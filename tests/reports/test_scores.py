@@ -16,7 +16,7 @@ def test_a_column_for_each_identity(tmp_path: Path) -> None:
     assert "CRF (xy 67)" in grid.identities[1]
 
 
-def test_what_was_not_measured_has_a_dash(tmp_path: Path) -> None:
+def test_missing_scores_are_shown_as_a_dash(tmp_path: Path) -> None:
     write_log(write_run(tmp_path), "test_1", [record("test/loss", 1.5)])
     assert score_grid(read_run(tmp_path)).rows[1] == ["loss", "1.5000", "-"]
 

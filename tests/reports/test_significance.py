@@ -7,7 +7,7 @@ from deeplab_lightning.reports.significance import resolution, welch
 
 
 def test_welchs_interval_by_hand() -> None:
-    """Two rows of three: means 3 apart, variances 1 and 4, so 2.94 degrees of freedom; t(0.975) = 3.2219."""
+    """Two rows of three seeds: means 3 apart and variances 1 and 4 give 2.94 degrees of freedom; t(0.975) = 3.2219."""
     difference = welch([77, 78, 79], [73, 75, 77])
     error, freedom = math.sqrt(1 / 3 + 4 / 3), (5 / 3) ** 2 / ((1 / 3) ** 2 / 2 + (4 / 3) ** 2 / 2)
     assert freedom == pytest.approx(2.94, abs=0.005)
@@ -18,13 +18,13 @@ def test_welchs_interval_by_hand() -> None:
     assert difference.p_value > 0.05
 
 
-def test_it_covers_the_truth_as_often_as_it_says() -> None:
+def test_the_interval_has_its_stated_coverage() -> None:
     rng = np.random.default_rng(0)
     intervals = [welch(rng.normal(1, 1, 4).tolist(), rng.normal(0, 1, 4).tolist(), 0.9) for _ in range(400)]
     assert sum(each.low < 1 < each.high for each in intervals) / 400 == pytest.approx(0.9, abs=0.05)
 
 
-def test_significance_is_an_interval_without_zero() -> None:
+def test_significant_means_that_the_interval_excludes_zero() -> None:
     assert welch([80.0, 80.1, 80.2], [70.0, 70.1, 70.2]).is_significant
     assert welch([70.0, 70.1, 70.2], [80.0, 80.1, 80.2]).is_significant
 

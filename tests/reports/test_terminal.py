@@ -1,4 +1,4 @@
-"""Reports in the terminal; label maps to submit are in tests/ablation/test_submission.py."""
+"""Reports in the terminal. Label maps for the server are tested in tests/ablation/test_submission.py."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Runs of Weights & Biases; those that a table leaves there are in tests/integration/test_wandb.py."""
+"""Runs read from Weights & Biases. The runs that a table records there are in tests/integration/test_wandb.py."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,7 +43,7 @@ def test_a_project_that_cannot_be_read(key: pytest.MonkeyPatch, failure: Excepti
         read_wandb("team/mine")
 
 
-def test_runs_of_wandb_are_of_the_protocol_that_they_say(tmp_path: Path) -> None:
+def test_runs_of_wandb_have_their_recorded_protocol(tmp_path: Path) -> None:
     (training,) = plan_table(read_table(write_tree(tmp_path, tmp_path)), "paper").trainings
 
     def run(work: JobKey, **wandb: Any) -> SimpleNamespace:

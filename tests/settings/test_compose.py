@@ -1,4 +1,4 @@
-"""Settings of files and dotted ones, put together as the command line puts its files together."""
+"""Settings of files and dotted settings are composed like on the command line."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def test_files_are_merged_as_the_command_line_merges_them(layers: list[dict[str,
     assert one_by_one == parser.parse_object(compose(layers), defaults=False)
 
 
-def test_an_override_reaches_into_a_mapping_that_is_a_value() -> None:
+def test_an_override_can_change_one_item_of_a_mapping() -> None:
     composed = compose([MODEL], {"model.init_args.lr_multipliers.classifier": 10.0, "trainer.max_steps": 3})
     assert composed["model"]["init_args"]["lr_multipliers"] == {"backbone": 0.5, "classifier": 10.0}
     assert composed["trainer"] == {"max_steps": 3}

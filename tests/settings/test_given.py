@@ -1,4 +1,4 @@
-"""Settings as somebody wrote them, on the command line and in files."""
+"""Settings as the user wrote them, on the command line and in files."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_settings_come_in_their_order_with_the_file_that_has_them(tmp_path: Path
         (["-x", "3"], "-x"),
     ],
 )
-def test_words_that_make_no_sense_are_named(options: list[str], part: str) -> None:
+def test_invalid_words_are_named(options: list[str], part: str) -> None:
     with pytest.raises(UsageError, match=part):
         given_by(options)
 
@@ -49,7 +49,7 @@ def test_a_file_without_settings_is_named(content: bytes, tmp_path: Path) -> Non
         read_settings(file)
 
 
-def test_a_file_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) -> None:
+def test_a_missing_file_is_named_with_the_nearest_one(tmp_path: Path) -> None:
     (tmp_path / "smoke.yaml").touch()
     with pytest.raises(UsageError, match="smok.yaml.*smoke"):
         read_settings(tmp_path / "smok.yaml")
@@ -71,7 +71,7 @@ def test_files_of_two_models_are_refused() -> None:
         check_models([one, same, other])
 
 
-def test_homes_are_expanded_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tildes_are_expanded_in_all_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     config = Namespace(a="~/x", b={"c": ["~/y", 3], "d": ("~/z", None)}, e="a~b")  # type: ignore[no-untyped-call]
     assert expand_homes(config).as_dict() == {

@@ -1,4 +1,4 @@
-"""Parameters of classes, and the classes of names; `classes.py` is covered too."""
+"""The parameters of classes, and the search for classes by name. classes.py is covered too."""
 
 import pytest
 from jsonargparse import ArgumentParser
@@ -12,7 +12,7 @@ class Needs:
     """A class for the parser.
 
     Args:
-        number: Any but 13.
+        number: Any number except 13.
     """
 
     def __init__(self, number: int) -> None:
@@ -22,7 +22,7 @@ class Needs:
 
 
 class NeedsMore(Needs):
-    """Another."""
+    """A class with one more parameter."""
 
 
 def test_the_parameters_of_a_network_are_those_of_its_module() -> None:

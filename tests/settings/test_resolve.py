@@ -1,4 +1,4 @@
-"""The settings that composed ones come to; nothing is instantiated."""
+"""The resolution of composed settings, without instantiation."""
 
 import json
 from typing import Any
@@ -54,7 +54,7 @@ def test_a_fault_is_one_sentence_with_its_name_and_value(settings: str) -> None:
     assert len(str(error.value)) < 400
 
 
-def test_defaults_of_all_classes_are_in_it_and_places_are_not() -> None:
+def test_defaults_are_included_and_irrelevant_settings_are_not() -> None:
     resolved = resolve(CONFIG)
     assert resolved["model.class_path"] == "DeepLabV3Module"
     assert (resolved["model.init_args.lr"], resolved["model.init_args.backbone"]) == (0.01, "resnet18")
@@ -78,11 +78,11 @@ SAME = {
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_other_words_for_the_same_settings_come_to_the_same(name: str) -> None:
+def test_equivalent_settings_resolve_to_the_same(name: str) -> None:
     assert resolve(compose([CONFIG], {name: SAME[name]})) == resolve(CONFIG)
 
 
-def test_callbacks_of_a_list_and_of_one_that_it_is_added_to() -> None:
+def test_callbacks_of_a_list_and_appended_ones() -> None:
     crf = {"class_path": "CRFEvaluation", "init_args": {"iterations": 5}}
     for settings in ({"trainer.callbacks": [crf]}, {"trainer.callbacks+": [crf]}, {"trainer.callbacks": crf}):
         resolved = resolve(compose([CONFIG], settings))
@@ -90,7 +90,7 @@ def test_callbacks_of_a_list_and_of_one_that_it_is_added_to() -> None:
         assert resolved["trainer.callbacks.0.init_args.iterations"] == 5
 
 
-def test_what_a_run_has_left_says_the_same() -> None:
+def test_the_config_of_a_run_resolves_to_the_same() -> None:
     left = {
         "trainer": {"max_steps": 6.0, "devices": 4, "callbacks": None},
         "model": {"class_path": "package.DeepLabV3Module", "init_args": {"rates": (6, 12), "class_names": ["a"]}},
@@ -109,6 +109,6 @@ def test_what_a_run_has_left_says_the_same() -> None:
 def test_differences_name_both_values() -> None:
     assert differences({"a": 1, "b": 2, "gone": 3}, {"a": 1, "b": [4], "new": None}) == [
         "b 2 -> [4]",
-        "new not there -> None",
-        "gone 3 -> not there",
+        "new missing -> None",
+        "gone 3 -> missing",
     ]

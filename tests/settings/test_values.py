@@ -1,11 +1,11 @@
-"""Values that fit their types, and sentences on those that do not."""
+"""Values that fit their types, and the errors for those that do not."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pytest
 
-from deeplab_lightning.settings.values import LONGEST, check_value, item_type, shown
+from deeplab_lightning.settings.values import MAX_LENGTH, check_value, item_type, shown
 from deeplab_lightning.usage import UsageError
 
 FITTING: list[tuple[Any, Any]] = [
@@ -40,7 +40,7 @@ def test_values_that_fit(hint: Any, value: Any) -> None:
 
 
 @pytest.mark.parametrize(("hint", "value", "sentence"), WRONG, ids=range(len(WRONG)))
-def test_values_that_do_not_fit_are_named_with_what_would(hint: Any, value: Any, sentence: str) -> None:
+def test_wrong_values_are_named_with_the_expected_type(hint: Any, value: Any, sentence: str) -> None:
     if isinstance(value, int) and value > 10:
         hint = str  # any whole number fits int
     with pytest.raises(UsageError, match=f"model.x.*{sentence}"):
@@ -54,4 +54,4 @@ def test_the_type_of_a_mappings_values() -> None:
 
 def test_a_long_value_is_cut() -> None:
     assert shown("a") == "'a'"
-    assert len(shown("a" * 1000)) == LONGEST + 3
+    assert len(shown("a" * 1000)) == MAX_LENGTH + 3
