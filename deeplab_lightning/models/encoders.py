@@ -87,8 +87,7 @@ def build_backbone(
         stride_unit: Unit that strides in a ResNet's block: "first" as in torchvision, "last" as in TensorFlow,
             "first_1x1" as in Caffe, "first_dilated" as in segmentation-models-pytorch and torchvision's MobileNetV3.
         low_level_features: Low-level features of a ResNet: "block" or "conv3"; see `ResNet`.
-        relu_after_depthwise: A ReLU follows every depthwise convolution of an Xception; in the release it follows only
-            those of the last module.
+        relu_after_depthwise: A ReLU follows every depthwise convolution of an Xception, not of its last module alone.
         pretrained: ImageNet weights are loaded into the backbone.
 
     Raises:
