@@ -41,7 +41,7 @@ class ShapesDataModule(SegmentationDataModule):
         self.num_images = {"train": num_train, "val": num_val, "test": num_val}
 
     def prepare_data(self) -> None:
-        """Generate the missing splits; Lightning calls this in one process of each machine, and machines share disks."""
+        """Generate the missing splits; Lightning calls this once per machine, and machines may share the disk."""
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / ".lock"):
             generate(self.root, self.num_images, self.image_size, void_width=self.void_width, seed=self.generator_seed)

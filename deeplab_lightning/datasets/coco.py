@@ -147,8 +147,8 @@ def _check_record(record: dict[str, Any], path: Path) -> None:
         raise DataError(f"an image has id {image_id!r} and file name {name!r}; expected an integer and a string", path)
     if type(width) is not int or type(height) is not int or min(width, height) < 1 or width * height > MAX_PIXELS:
         raise DataError(
-            f"image {image_id} has width {width!r} and height {height!r}; integers are expected, and at most {MAX_PIXELS} "
-            "pixels",
+            f"image {image_id} has width {width!r} and height {height!r}; integers are expected, and at most "
+            f"{MAX_PIXELS} pixels",
             path,
         )
 

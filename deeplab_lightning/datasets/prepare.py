@@ -204,9 +204,7 @@ def verify_and_arrange_camvid(folder: Path) -> None:
     for name in sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png")):
         digest.update(name.encode() + b"\0" + hashlib.sha256((folder / name).read_bytes()).digest())
     if digest.hexdigest() != CAMVID_SHA256:
-        fault = (
-            f"the SHA-256 of its images is {digest.hexdigest()}, not {CAMVID_SHA256}; remove it and fetch it again"
-        )
+        fault = f"the SHA-256 of its images is {digest.hexdigest()}, not {CAMVID_SHA256}; remove it and fetch it again"
         raise DataError(fault, Path(f"{CAMVID_COMMIT}.zip"))
     arrange_camvid(folder)
 
