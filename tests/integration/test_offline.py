@@ -128,7 +128,7 @@ ONLINE = "import wandb, sys; wandb.init(mode='online', dir=sys.argv[1])"
 
 
 def test_attempts_are_counted(outside: tuple[Outside, dict[str, str]]) -> None:
-    """The attempts of Python and of W&B's service, a program of its own, are counted; else a count of zero means nothing."""
+    """Attempts of Python and of W&B's service, a separate program, are counted; else a count of zero means nothing."""
     world, environment = outside
     subprocess.run([sys.executable, "-c", ATTEMPTS], env=environment, check=True)
     assert len(world.attempts()) == 2
