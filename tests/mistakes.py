@@ -1,7 +1,7 @@
-"""What somebody types who errs, and what is printed: the list in mistakes.yaml.
+"""The mistakes on the command line and their messages, listed in mistakes.yaml.
 
-After a change of the sentences, `python -m tests.mistakes` writes the list anew; read every line of the difference.
-A new mistake is a new item with its command alone.
+After a message has changed, `python -m tests.mistakes` rewrites the list; read every line of the difference. To add a
+mistake, add an item with only its command.
 """
 
 import json
@@ -53,7 +53,7 @@ def prepare(folder: Path) -> None:
 
 
 def write_shapes(root: Path) -> None:
-    """Shapes as SMOKE asks for, all images one: no mistake is about what they show."""
+    """Write the Shapes that SMOKE needs; all images are links to one because no mistake depends on their content."""
     counts = {"train": 600, "val": 100, "test": 100}
     generate(root, {"one": 1}, (128, 128))
     settings = json.loads((root / "shapes.json").read_text()) | {"num_images": counts}
@@ -67,17 +67,17 @@ def write_shapes(root: Path) -> None:
 
 
 def options(command: str) -> list[str]:
-    """The words of a command; SMOKE stands for the files of the first run."""
+    """The arguments of a command; SMOKE stands for the config files of the README's first run."""
     return shlex.split(command.removeprefix("deeplab ").replace("SMOKE", SMOKE))
 
 
 def error_lines(printed: str) -> list[str]:
-    """The lines of standard error that are an error's."""
+    """The lines of standard error that belong to an error."""
     return [line for line in printed.splitlines() if "error" in line.lower()]
 
 
 def mistakes() -> list[dict[str, Any]]:
-    """Items of {command, status, prints}."""
+    """The items of the list: {command, status, prints}."""
     items: list[dict[str, Any]] = yaml.safe_load(LIST.read_text())
     return items
 

@@ -1,4 +1,4 @@
-"""A run folder as two commands would leave it."""
+"""A run folder like the one that two commands leave."""
 
 import json
 from pathlib import Path
@@ -12,12 +12,12 @@ METRICS = "epoch,step,train/loss,val/miou,lr-SGD\n0,9,1.5,,0.1\n0,19,1.0,,0.05\n
 
 
 def record(metric: str, value: float, **changes: Any) -> dict[str, Any]:
-    """A score with the identity of all tests, or one that differs from it."""
+    """A score with the tests' common identity, or with a changed one."""
     return {"split": "test", "metric": metric, "value": value, "identity": IDENTITY.as_dict() | changes}
 
 
 def write_log(root: Path, name: str, records: list[dict[str, Any]], metrics: str = "") -> Path:
-    """Write a folder of logs with one picture."""
+    """Write a log folder with one panel."""
     log = root / "logs" / name
     (log / "panels" / "test").mkdir(parents=True)
     (log / "evaluation.json").write_text(json.dumps(records))

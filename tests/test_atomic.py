@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are either complete or missing."""
 
 import ast
 from pathlib import Path
@@ -13,13 +13,13 @@ WRITES_IN_PLACE = {"write_text", "write_bytes"}
 MOVES = {"os.replace", "os.rename", "shutil.move", "tempfile.mkstemp", "tempfile.NamedTemporaryFile"}
 MAY_MOVE = {
     "atomic.py",
-    "archives.py",  # what is unpacked, once it is whole: folders too
-    "prepare.py",  # a download, which stays where it breaks off, to go on from there
+    "archives.py",  # it moves unpacked folders
+    "prepare.py",  # a partial download must be kept, so that it can be continued
 }
-"""Files that move others into place by themselves."""
+"""Source files that replace files without atomic.py."""
 
 
-def test_a_file_is_written_whole_with_the_folders_above_it(tmp_path: Path) -> None:
+def test_a_file_is_written_with_the_folders_above_it(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "file.json"
     write_atomically(path, "größer")
     assert path.read_bytes() == "größer".encode()
@@ -29,7 +29,7 @@ def test_a_file_is_written_whole_with_the_folders_above_it(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("error", [OSError("full"), KeyboardInterrupt()], ids=["disk", "Ctrl-C"])
-def test_what_cannot_be_written_leaves_the_file_that_was_there(tmp_path: Path, error: BaseException) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "file.json"
     path.write_text("old")
 

@@ -52,7 +52,7 @@ def read_or_error(path: Path) -> dict[str, Any] | str:
         ({"state_dict": {"a": torch.ones(2), "b": torch.tensor([1.0, torch.inf])}}, "1 of its 2 tensors .* first is b"),
     ],
 )
-def test_what_is_no_checkpoint_is_refused_by_its_name(tmp_path: Path, content: Any, said: str) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_refused_with_its_name(tmp_path: Path, content: Any, said: str) -> None:
     path = tmp_path / "foreign.ckpt"
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -62,7 +62,7 @@ def test_what_is_no_checkpoint_is_refused_by_its_name(tmp_path: Path, content: A
         read_checkpoint(path)
 
 
-def test_another_archive_is_no_checkpoint(tmp_path: Path) -> None:
+def test_another_archive_is_not_a_checkpoint(tmp_path: Path) -> None:
     with ZipFile(tmp_path / "images.zip", "w") as archive:
         archive.writestr("images/readme.txt", "hello")
     with pytest.raises(ValueError, match=r"images\.zip: it is "):

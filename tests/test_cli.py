@@ -1,4 +1,4 @@
-"""fit, validate, test and predict: their settings; tests/integration runs them, tests/mistakes.yaml errs with them."""
+"""The settings of fit, validate, test and predict; tests/integration runs them, tests/mistakes.yaml lists mistakes."""
 
 import shutil
 from pathlib import Path
@@ -20,7 +20,7 @@ def printed(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]
     return settings
 
 
-def test_a_config_that_a_run_has_left_stands_for_its_folder(
+def test_the_config_of_a_run_refers_to_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -18,7 +18,7 @@ GRID = Grid((1, 3), (5, 15), (10,), (1,), (1,))
 
 @pytest.fixture
 def images(tmp_path: Path) -> list[Path]:
-    """Three images of a dark and a bright half, with noisy logits."""
+    """Three images with a dark and a bright half, and noisy logits."""
     paths = []
     for seed in range(3):
         rng = np.random.default_rng(seed)
@@ -34,7 +34,7 @@ def images(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers that need no start, where what is tested is not that they are processes."""
+    """A stand-in for the worker processes that runs in this process, to save their start."""
     monkeypatch.setattr(crf_search, "ProcessPoolExecutor", lambda workers, *_: ThreadPoolExecutor(workers))
 
 
@@ -49,11 +49,11 @@ def test_the_best_setting_is_the_best_of_all_that_were_tried(images: list[Path],
     total = torch.stack([confusion(best, path) for path in images]).sum(0)
     assert search.scores[best] == mean_iou(total) == max(search.scores.values())
     assert search.scores[best] > search.scores[NO_CRF] + 0.1
-    assert set(GRID.around(best, 1)) <= set(search.scores)  # no neighbour is left to try
+    assert set(GRID.around(best, 1)) <= set(search.scores)  # all neighbours have been tried
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_a_second_start_goes_on(images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_start_continues(images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = Search(images, tmp_path / "search.csv", 1)
     done = []
 
@@ -73,8 +73,8 @@ def test_a_second_start_goes_on(images: list[Path], tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_each_normalisation_is_searched_for_itself(images: list[Path], tmp_path: Path) -> None:
-    """In one file; one from before there was a choice holds scores of the symmetric kind, which are taken over."""
+def test_each_normalisation_is_searched_separately(images: list[Path], tmp_path: Path) -> None:
+    """All are in one file; the scores of older files, which do not name the normalisation, count as symmetric."""
     file = tmp_path / "search.csv"
     Search(images, file, 1, "symmetric").run(GRID, 5, 0, quiet)
     header, *rows = file.read_text().splitlines()
@@ -95,7 +95,7 @@ def test_each_normalisation_is_searched_for_itself(images: list[Path], tmp_path:
 
 @pytest.mark.usefixtures("in_this_process")
 def test_where_no_crf_helps_the_best_is_none(images: list[Path], tmp_path: Path) -> None:
-    for path in images:  # the truth is what the logits say, noise and all
+    for path in images:  # the target equals the prediction of the noisy logits
         with np.load(path) as saved:
             logits, image = saved["logits"], saved["image"]
         np.savez(path, logits=logits, image=image, target=logits.argmax(0).astype(np.uint8))
@@ -118,7 +118,7 @@ def test_the_papers_grid_and_its_neighbours() -> None:
         Grid(bilateral_rgb=(5, 3))
 
 
-def test_what_is_written_can_be_used(tmp_path: Path) -> None:
+def test_the_written_settings_can_be_used(tmp_path: Path) -> None:
     best = DenseCRF(2.5, 45, 4, 3, 3, normalization="symmetric")
     [callback] = yaml.safe_load(fragment(best, "found"))["trainer"]["callbacks+"]
     assert DenseCRF(**callback["init_args"]) == best

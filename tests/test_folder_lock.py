@@ -17,7 +17,7 @@ from pathlib import Path
 from deeplab_lightning.folder_lock import hold
 
 file = hold(Path(sys.argv[1]))
-if not os.fork():  # as a loader worker, which may live on for a while
+if not os.fork():  # like a loader worker, which may live on for a while
     print(os.getpid(), flush=True)  # the child says it: by then what a fork runs in it has run
 signal.pause()
 """
@@ -47,7 +47,7 @@ def test_a_folder_is_held_until_its_process_dies(tmp_path: Path) -> None:
         process.communicate()
 
 
-def test_a_file_system_without_locks_is_said_once_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks_gives_one_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 

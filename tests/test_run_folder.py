@@ -7,7 +7,7 @@ from deeplab_lightning.run_folder import JobFolder, JobKey, LogFolder, RunFolder
 
 
 def write(path: Path, seconds: int) -> Path:
-    """An empty file of that time."""
+    """Write an empty file with a given time of change."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("")
     os.utime(path, (seconds, seconds))
@@ -31,14 +31,14 @@ def test_the_run_folder_of_a_config_is_found() -> None:
     assert RunFolder.of_config(Path("experiments/base.yaml")) is None
 
 
-def test_the_newest_is_that_which_was_written_last(tmp_path: Path) -> None:
+def test_the_newest_is_the_one_written_last(tmp_path: Path) -> None:
     run, (first, second, third) = RunFolder(tmp_path), (LogFolder(tmp_path / "logs" / f"fit_{n}") for n in range(3))
     assert run.newest_config() is None
     for log, seconds in ((first, 30), (second, 20)):
         write(log.config, seconds)
         write(log.run, 100 - seconds)
     write(LogFolder(tmp_path / "logs" / "validate_0").config, 40)
-    third.path.mkdir()  # an attempt that left nothing
+    third.path.mkdir()  # an attempt without files
     assert run.newest_config("fit") == first.config
     assert run.newest_config() == tmp_path / "logs" / "validate_0" / "config.yaml"
     assert run.recorded_logs("fit") == [first, second]
@@ -52,7 +52,7 @@ def test_evaluations_of_a_job_are_jobs_in_its_folder(tmp_path: Path) -> None:
     assert folder.done == tmp_path / "89abcdef01_seed3" / "evaluations" / "0123abcd" / "done.json"
 
 
-def test_jobs_come_in_the_order_in_which_they_were_done(tmp_path: Path) -> None:
+def test_jobs_come_in_the_order_of_their_completion(tmp_path: Path) -> None:
     keys = [JobKey("b_seed0"), JobKey("b_seed0", "0123"), JobKey("a_seed10")]
     for seconds, key in enumerate(keys, 1):
         write(JobFolder.of(tmp_path, key).done, seconds)
@@ -63,7 +63,7 @@ def test_jobs_come_in_the_order_in_which_they_were_done(tmp_path: Path) -> None:
     assert list(JobFolder.under(tmp_path)) == [unfinished, *keys]
 
 
-def test_a_key_is_its_text_and_back() -> None:
+def test_a_key_equals_its_parsed_text() -> None:
     training = JobKey.of_training("89abcdef01", 12)
     assert (training.digest, training.seed, training.own_digest) == ("89abcdef01", 12, "89abcdef01")
     evaluation = JobKey(training.training, "0123")

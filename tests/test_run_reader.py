@@ -78,7 +78,7 @@ def test_the_record_of_a_run(tmp_path: Path) -> None:
     assert read_record(path) == RunRecord(2.5, 4, "of the batch")
     path.write_text(json.dumps({"seconds": 2.5, "environment": {"num_devices": 1}}))
     assert read_record(path) == RunRecord(2.5, 1, "")
-    path.write_text('{"seconds": 2.5}')  # damaged, or of an attempt of which no more is known
+    path.write_text('{"seconds": 2.5}')  # damaged, or written by an attempt that ended early
     assert read_seconds(path) == 2.5
     with pytest.raises(ValueError, match=str(path)):
         read_record(path)
@@ -86,7 +86,7 @@ def test_the_record_of_a_run(tmp_path: Path) -> None:
 
 
 def test_a_panel_that_is_a_link_out_of_the_run_is_not_embedded(root: Path, tmp_path: Path) -> None:
-    """A page is shown to others: what a foreign run folder links to is not for them."""
+    """A page is shown to others, so files that somebody else's run folder links to must not be in it."""
     panels = root / "logs" / "test_0" / "panels"
     Image.new("RGB", (5, 5)).save(tmp_path / "private.png")
     (panels / "test" / "a.png").symlink_to(tmp_path / "private.png")
@@ -97,5 +97,5 @@ def test_a_panel_that_is_a_link_out_of_the_run_is_not_embedded(root: Path, tmp_p
     assert [path.stem for path in read.panels] == ["b", "test_0"]
     assert [fault.partition(": ")[0].rpartition("/")[2] for fault in read.faults] == ["a.png", "c.png", "d.png"]
     assert f"it is a link to {tmp_path / 'private.png'}" in read.faults[0]
-    (tmp_path / "moved").symlink_to(root)  # a folder that its owner reaches by a link is the folder
+    (tmp_path / "moved").symlink_to(root)  # a link to the run folder itself is allowed
     assert [path.stem for path in read_run(tmp_path / "moved").panels] == ["b", "test_0"]

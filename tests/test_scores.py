@@ -12,7 +12,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("text", "name"), NAMES.items())
-def test_a_name_is_its_text_and_back(text: str, name: ScoreName) -> None:
+def test_a_name_equals_its_parsed_text(text: str, name: ScoreName) -> None:
     assert ScoreName.parse(text) == name
     assert str(name) == text
 
@@ -20,19 +20,19 @@ def test_a_name_is_its_text_and_back(text: str, name: ScoreName) -> None:
 @pytest.mark.parametrize(
     "text", ["", "miou", "/miou", "val/", "val/_crf", "val/trimap_miou", "val/trimap_miou_crf/wide"]
 )
-def test_what_is_no_name_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_name_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=repr(text)):
         ScoreName.parse(text)
 
 
-def test_a_band_knows_its_width_and_its_like_without_the_crf() -> None:
+def test_a_band_knows_its_width_and_its_name_without_the_crf() -> None:
     name = ScoreName.parse("val/trimap_accuracy_crf/12")
     assert name.is_band
     assert name.width == 12
     assert str(name.unrefined) == "val/trimap_accuracy/12"
 
 
-def test_a_score_is_its_record_and_back() -> None:
+def test_a_score_equals_its_parsed_record() -> None:
     record = {"split": "val", "metric": "val/iou/car", "value": 0.5, "identity": {"split": "val"}}
     score = Score.of_record(record)
     assert score == Score(ScoreName("val", "iou", "car"), 0.5, {"split": "val"})
@@ -40,7 +40,7 @@ def test_a_score_is_its_record_and_back() -> None:
 
 
 @pytest.mark.parametrize("change", [{"value": "0.5"}, {"identity": None}, {"metric": "miou"}])
-def test_what_is_no_record_is_refused(change: dict[str, object]) -> None:
+def test_a_damaged_record_is_refused(change: dict[str, object]) -> None:
     record = {"split": "val", "metric": "val/miou", "value": 0.5, "identity": {"split": "val"}}
     with pytest.raises((LookupError, TypeError, ValueError)):
         Score.of_record(record | change)

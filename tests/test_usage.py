@@ -1,4 +1,4 @@
-"""One sentence on standard error, whatever goes wrong."""
+"""Every failure gives one sentence on standard error."""
 
 import pytest
 
@@ -7,14 +7,14 @@ from deeplab_lightning.usage import Parser, UsageError, expand_home, nearest
 
 
 def circle_of_errors() -> Exception:
-    """An error whose context has it as its cause."""
+    """An error whose context has this error as its cause."""
     inner, outer = ValueError("the first"), ValueError("the second")
     inner.__context__, outer.__cause__ = outer, inner
     return inner
 
 
 def hidden_error() -> Exception:
-    """An error that came up while a loader's own was handled."""
+    """An error that was raised while the error of a loader was handled."""
     try:
         try:
             raise OSError(12, "Cannot allocate memory")
@@ -40,7 +40,7 @@ def hidden_error() -> Exception:
         (RuntimeError("[gloo] Connection reset by peer"), "another process of this training has ended"),
     ],
 )
-def test_want_of_memory_and_lost_processes_are_said_as_such(
+def test_missing_memory_and_lost_processes_are_named(
     error: Exception, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object) -> int:
@@ -53,7 +53,7 @@ def test_want_of_memory_and_lost_processes_are_said_as_such(
     assert printed.count("\n") == 1
 
 
-def test_the_nearest_names_are_those_of_the_same_meaning_or_of_a_slip() -> None:
+def test_the_nearest_names_are_synonyms_and_typing_errors() -> None:
     names = ["model.lr", "model.lr_multipliers", "data.batch_size", "ckpt_path", "trainer.max_steps"]
     assert nearest("model.learning_rate", names) == ["model.lr"]
     assert nearest("bs", names) == ["data.batch_size"]

@@ -249,7 +249,7 @@ def disks(laboratory: Laboratory, _: int) -> Iterator[Tally]:
 
 
 def _check_full(laboratory: Laboratory, run: Path, *, status: int, kept: Path, tally: Tally) -> None:
-    """Check that a full disk ends a training with an error that names a file, and that it resumes when there is room."""
+    """Check that a full disk ends a training with an error that names a file, and that it resumes with free space."""
     tally.attacked += 1
     laboratory.check_sentence(run, status=status, expected=1, words="deeplab: error: ", tally=tally)
     tally.check(str(run) in laboratory.log(run).read_text(), f"{run.name}: no file is named, see {laboratory.log(run)}")
