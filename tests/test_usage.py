@@ -7,7 +7,7 @@ from deeplab_lightning.usage import Parser, UsageError, expand_home, nearest
 
 
 def circle_of_errors() -> Exception:
-    """An error whose context has this error as its cause."""
+    """An error and its context, which has the error as its cause."""
     inner, outer = ValueError("the first"), ValueError("the second")
     inner.__context__, outer.__cause__ = outer, inner
     return inner
