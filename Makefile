@@ -1,4 +1,4 @@
-# `make help` lists the targets. Everything runs in .venv, which the first target that needs it builds.
+# `make help` lists the targets. All of them run in .venv, which is built by the first target that needs it.
 PYTHON ?= python3
 SHELL := /bin/bash
 BIN := .venv/bin
@@ -23,7 +23,7 @@ env: .venv/stamp  ## build the environment in .venv (python3 3.11 or 3.12, a C++
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --editable .
 	@touch $@
 
-lock: .venv/stamp  ## pin the complete environment anew, with hashes: bootstrap.txt (pip and uv) and requirements.txt
+lock: .venv/stamp  ## update the pinned versions and hashes in bootstrap.txt (pip and uv) and requirements.txt
 	printf 'pip\nuv\n' | $(COMPILE) - --output-file bootstrap.txt
 	$(COMPILE) --extra dev pyproject.toml --output-file requirements.txt
 
@@ -36,10 +36,10 @@ demo: .venv/stamp  ## train on generated Shapes, evaluate three ways, write runs
 	$(DEEPLAB) validate -c $(DEMO)/logs/fit_0/config.yaml -c experiments/crf/shapes.yaml --ckpt_path $(DEMO)/best.ckpt
 	$(DEEPLAB) report $(DEMO)
 
-test: .venv/stamp  ## the tests
+test: .venv/stamp  ## run the tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-bench: .venv/stamp  ## measure speeds and ratios, into the tables of experiments/benchmarks
+bench: .venv/stamp  ## print the measurements for the tables of experiments/benchmarks
 	$(BIN)/python experiments/benchmarks/loading.py
 	$(BIN)/python experiments/benchmarks/v1_speed.py
 	$(BIN)/python experiments/benchmarks/crf.py
@@ -48,12 +48,12 @@ bench: .venv/stamp  ## measure speeds and ratios, into the tables of experiments
 	$(BIN)/python experiments/benchmarks/growth.py
 	$(BIN)/python experiments/benchmarks/evaluation.py
 
-lint: .venv/stamp  ## ruff, ruff format --check, mypy --strict
+lint: .venv/stamp  ## run ruff, ruff format --check and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: .venv/stamp  ## let ruff mend what it can
+format: .venv/stamp  ## let ruff correct what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -9,11 +9,11 @@ import torch
 from deeplab_lightning.datasets.shapes import generate
 from tests.devkits import write_sbd, write_voc
 
-os.environ["WANDB_MODE"] = "disabled"  # the tests that are about W&B choose their own mode
+os.environ["WANDB_MODE"] = "disabled"  # tests of W&B choose their own mode
 os.environ.pop("DEEPLAB_TRACEBACK", None)
 for name in [name for name in os.environ if name.startswith("SLURM_")]:
-    del os.environ[name]  # in a job of SLURM, Lightning would take each test's process for a task of that job
-os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start: for networks this small more threads only wait
+    del os.environ[name]  # in a SLURM job, Lightning would take each test's process for one of the job's tasks
+os.environ["OMP_NUM_THREADS"] = "1"  # for processes that tests start: more threads do not help such small networks
 torch.set_num_threads(1)
 
 
@@ -33,20 +33,20 @@ def voc_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sbd_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small folder `dataset` of SBD that goes with it."""
+    """A small folder `dataset` of SBD that belongs to `voc_root`."""
     return write_sbd(tmp_path_factory.mktemp("sbd") / "dataset")
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder where scans are remembered, empty."""
+    """The empty folder for cached class counts."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "deeplab_lightning"
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real samples, where there is one."""
+    """The folder of real samples; the test is skipped if there is none."""
     root = Path(os.environ.get("DEEPLAB_DATA", "data"))
     if not (root / "camvid" / "class_names.txt").is_file():
         pytest.skip(f"no real data in {root}; set DEEPLAB_DATA")

@@ -57,7 +57,7 @@ def write_voc(root: Path) -> Path:
 
 
 def write_sbd(root: Path) -> Path:
-    """SBD's folder dataset: labels without void; for VOC's images all of class 20, so that they can be told."""
+    """SBD's folder dataset: labels without void; those of VOC's images are all of class 20, to tell them apart."""
     (root / "cls").mkdir(parents=True)
     write_list(root / "train.txt", SBD_TRAIN)
     write_list(root / "val.txt", SBD_VAL)
@@ -104,7 +104,7 @@ def write_coco(root: Path, annotations: dict[str, list[dict[str, Any]]], num_ima
 
 
 def write_coco_stuff(root: Path) -> Path:
-    """COCO-Stuff 10k with 3 train and 2 test images; pixels are 0 (unlabelled), 1, 2 or 182."""
+    """COCO-Stuff 10k with 3 train and 2 test images; labels are 0 (unlabelled), 1, 2 or 182."""
     for folder in ("images", "annotations"):
         (root / folder).mkdir(parents=True)
     for split, image_ids in {"train": ["a1", "a2", "a3"], "test": ["b1", "b2"]}.items():

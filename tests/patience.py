@@ -1,4 +1,4 @@
-"""Waiting for other processes: for so long that no machine is too slow, and yet not for ever."""
+"""Waiting for other processes, with a limit that even slow machines do not reach."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ PATIENCE = 1200  # seconds
 
 
 def wait_until(event: Callable[[], bool], log: Callable[[], str] = str) -> None:
-    """Return once the event is there; what the log says comes with the failure."""
+    """Return after the event has happened; a failure shows the text of the log."""
     deadline = time.monotonic() + PATIENCE
     while not event():
         assert time.monotonic() < deadline, log()
@@ -19,7 +19,7 @@ def wait_until(event: Callable[[], bool], log: Callable[[], str] = str) -> None:
 
 
 def printed_until_all_have_ended(program: str) -> str:
-    """What a Python program prints, which ends when the last process does that it started and that can print."""
+    """The output of a Python program, until the last process that inherited its standard output has ended."""
     command = [sys.executable, "-c", program]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     with process:

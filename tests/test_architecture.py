@@ -1,4 +1,4 @@
-"""Imports point one way, and the command starts without heavy ones."""
+"""Imports point in one direction, and the command starts without heavy ones."""
 
 import ast
 import inspect
@@ -44,7 +44,7 @@ MAY_USE = {
     "loggers": {"lightning_internals"},
     "lightning_internals": set(),
 }
-STANDS_ON_LEVEL_0 = {"published"}  # and knows no Lightning either, so that it starts quickly
+STANDS_ON_LEVEL_0 = {"published"}  # it does not import Lightning either, so it starts quickly
 FORBIDDEN_IN_LEVEL_0 = {"lightning", "pytorch_lightning", "wandb"}
 LAZY = {"wandb", "pydensecrf", "matplotlib", "segmentation_models_pytorch", "timm", "torchvision", "onnx", "gradio"}
 LAZY |= {"scipy", "pycocotools", "submitit"}
@@ -58,7 +58,7 @@ PRIVATE_ONLY_IN = {
     "callbacks/finite_loss.py",  # torch._foreach_copy_, which copies all weights at once
     "models/profile.py",  # the name of one of torch's operators
     "models/vgg.py",  # the convolution of torch's own layer, with other weights
-    "settings/parameters.py",  # the actions of a parser, which argparse lists nowhere else
+    "settings/parameters.py",  # the actions of a parser, which have no public name in argparse
     "usage.py",  # likewise
 }
 """Files that use private names of libraries."""
@@ -151,7 +151,7 @@ def test_imports_point_down() -> None:
 
 
 def project_imports(tree: ast.AST) -> set[str]:
-    """The modules of the package that a piece of code imports when it runs: all but those for type checkers."""
+    """The package's modules that code imports when it runs; imports for type checkers do not count."""
     found: set[str] = set()
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -166,7 +166,7 @@ def project_imports(tree: ast.AST) -> set[str]:
 
 
 def circle(edges: dict[str, set[str]]) -> list[str]:
-    """The names along a circle of edges; empty where there is none."""
+    """The names along a cycle of edges; empty if there is no cycle."""
     through: set[str] = set()
 
     def walk(path: list[str]) -> list[str]:
@@ -182,7 +182,7 @@ def circle(edges: dict[str, set[str]]) -> list[str]:
 
 
 def test_no_file_imports_itself_through_others() -> None:
-    """Imports within functions count as well."""
+    """Imports inside functions count too."""
     names = {path: ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for _, path in sources()}
     edges = {
         name: (project_imports(ast.parse(path.read_text())) & set(names.values())) - {name}
@@ -201,7 +201,7 @@ def test_networks_and_data_do_not_know_lightning() -> None:
 
 def test_heavy_and_optional_packages_are_imported_where_used() -> None:
     for _, path in sources():
-        if path.name in ("page.py", "charts.py"):  # themselves imported only where a page is written
+        if path.name in ("page.py", "charts.py"):  # these files are imported only to write a page
             continue
         assert not {name.split(".")[0] for name in imports(path, top_level_only=True)} & LAZY, path
 
@@ -274,7 +274,7 @@ def test_files_stay_small() -> None:
 
 
 def file_names(tree: ast.AST) -> set[str]:
-    """The names of files and folders of a run folder that stand in code; prose, which has spaces, may name them."""
+    """The names of a run folder's files and folders in code; strings with spaces are prose and do not count."""
     constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     operands = [side for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
                 for side in (node.left, node.right)]  # fmt: skip
@@ -291,7 +291,7 @@ def test_one_file_knows_the_names_in_a_run_folder() -> None:
 
 
 def private(name: str | None) -> bool:
-    public = ("_exit", "_generate_next_value_")  # of os and of enumerations, documented
+    public = ("_exit", "_generate_next_value_")  # documented names of os and of enumerations
     return name is not None and name.startswith("_") and not name.startswith("__") and name not in public
 
 
@@ -340,7 +340,7 @@ def test_private_methods_of_libraries_are_overridden_in_one_file() -> None:
 
 
 def test_the_help_of_a_command_that_needs_no_torch_imports_none() -> None:
-    """`settings` is used by tables and by the command line; only what it looks up there may be heavy."""
+    """Tables and the command line use `settings`, so it imports heavy modules only when it looks up their classes."""
     program = (
         "import sys; import deeplab_lightning.settings.compose, deeplab_lightning.settings.resolve; "
         "sys.exit(len({'torch', 'lightning'} & set(sys.modules)))"

@@ -1,4 +1,4 @@
-"""The program that feeds mutated inputs to the readers, run for a moment."""
+"""A short run of the program that gives mutated inputs to the readers."""
 
 import importlib
 import os
@@ -27,7 +27,7 @@ def test_mutated_inputs_are_read_or_refused_by_name(
 def test_faults_are_counted_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Readers that die, do not end, take too much, forget the name and are warned of something."""
+    """The readers die, hang, take too much memory, omit the file's name, or give a warning."""
     monkeypatch.syspath_prepend(ATTACKS)
     inputs = importlib.import_module("inputs")
     monkeypatch.setattr(inputs, "MEMORY", 1 << 26)

@@ -1,4 +1,4 @@
-"""What the pages say is there is there."""
+"""The files, commands and targets that the pages name exist."""
 
 import re
 from pathlib import Path

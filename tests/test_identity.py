@@ -15,7 +15,7 @@ IDENTITY = EvaluationIdentity(
 )
 
 
-def test_it_says_everything() -> None:
+def test_the_text_names_every_part() -> None:
     text = str(IDENTITY)
     for part in (
         "camvid test", "233 images", "void 255 left out", "original size", "output_stride 16", "align_corners true",
@@ -25,7 +25,7 @@ def test_it_says_everything() -> None:
     assert describe_identity(IDENTITY.as_dict() | {"crf": "xy 67"}).count("CRF (xy 67)") == 1
 
 
-def test_two_measurements_that_differ_read_differently() -> None:
+def test_different_measurements_have_different_texts() -> None:
     changes = {
         "split": "val", "num_images": 1, "size_policy": "crop", "output_stride": 8, "align_corners": False,
         "scales": [1.0], "flip": False, "precision": "32-true", "weights": "of step 1", "crf": "x",

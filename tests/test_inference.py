@@ -9,7 +9,7 @@ from deeplab_lightning.inference import multi_scale_logits, scaled_size
 
 
 class Recorder:
-    """A network that answers with a fixed function of the image and keeps the sizes it was given."""
+    """A network that returns a fixed function of the image, and records the input sizes."""
 
     def __init__(self) -> None:
         self.sizes: list[tuple[int, int]] = []
@@ -47,6 +47,6 @@ def test_sizes_keep_corners_on_their_grid() -> None:
 
 
 @pytest.mark.parametrize("scales", [(), (0.0,), (1.0, -1.0)])
-def test_scales_that_cannot_work(scales: tuple[float, ...]) -> None:
+def test_invalid_scales(scales: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match=re.escape(str(scales))):
         multi_scale_logits(Recorder(), torch.zeros(1, 3, 4, 4), scales)

@@ -1,4 +1,4 @@
-"""Lightning's private names are there; what they are used for is tested in tests/callbacks and tests/integration."""
+"""Lightning's private names exist; tests/callbacks and tests/integration test their use."""
 
 from pathlib import Path
 
@@ -21,11 +21,11 @@ from deeplab_lightning.lightning_internals import (
 )
 
 
-def test_lightning_is_the_version_that_was_looked_at() -> None:
+def test_lightning_has_the_examined_version() -> None:
     assert lightning.__version__.startswith("2.6.")
 
 
-def test_the_overridden_method_is_one_that_lightning_calls() -> None:
+def test_lightning_calls_the_overridden_method() -> None:
     (name,) = (name for name in vars(LightningCLIWithGivenSettings) if not name.startswith("__"))
     assert name in vars(LightningCLI)
     assert name in LightningCLI.__init__.__code__.co_names

@@ -25,7 +25,7 @@ def test_a_chosen_mode_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch
     assert wandb_mode(WandbSettings(mode="online")) == "online"
 
 
-def test_checkpoints_cannot_be_kept_where_nothing_is() -> None:
+def test_checkpoints_cannot_be_uploaded_without_wandb() -> None:
     with pytest.raises(ValueError, match="log_model.*disabled"):
         WandbSettings(mode="disabled", log_model=True)
 
@@ -39,7 +39,7 @@ def test_every_command_gets_a_folder_of_its_own(tmp_path: Path) -> None:
         Path(csv_logger.log_dir).mkdir(parents=True)
 
 
-def test_a_resumed_training_of_a_table_goes_on_with_its_run(tmp_path: Path) -> None:
+def test_a_resumed_training_of_a_table_continues_its_run(tmp_path: Path) -> None:
     def run_id(mode: Literal["online", "offline"], command: str = "fit", work: str | None = "one") -> str | None:
         _, logger = build_loggers(tmp_path, command, WandbSettings(mode=mode, work=work))
         return None if logger.version is None else str(logger.version)
@@ -54,14 +54,14 @@ def test_a_resumed_training_of_a_table_goes_on_with_its_run(tmp_path: Path) -> N
 
 
 def test_csv_comes_first(tmp_path: Path) -> None:
-    """Lightning puts the config where the first logger writes."""
+    """Lightning saves the config in the folder of the first logger."""
     first, second = build_loggers(tmp_path, "fit", WandbSettings(mode="offline"))
     assert isinstance(first, CSVLogger)
     assert isinstance(second, WandbLogger)
 
 
 def in_wandb(tmp_path: Path, command: str, submits: bool = False, **settings: str) -> tuple[object, object] | None:
-    """The name and the group in W&B of a run in the folder "voc"; None where it does not go there."""
+    """The name and the group of a run in the folder "voc" in W&B; None if it is not logged there."""
     _, *loggers = build_loggers(tmp_path / "voc", command, WandbSettings(mode="offline", **settings), submits)  # type: ignore[arg-type]
     if not loggers:
         return None

@@ -11,7 +11,7 @@ def test_void_does_not_count() -> None:
     torch.testing.assert_close(cross_entropy(logits, target), expected)
 
 
-def test_class_weights_are_those_of_torch() -> None:
+def test_class_weights_act_like_torch_s() -> None:
     logits, target, weights = torch.randn(2, 3, 6, 5), torch.randint(0, 3, (2, 6, 5)), torch.tensor([0.5, 1.0, 4.0])
     target[0, 0] = 255
     expected = F.cross_entropy(logits, target, weights, ignore_index=255)

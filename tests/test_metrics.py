@@ -45,7 +45,7 @@ def test_matrix_holds_targets_in_rows() -> None:
 
 
 def test_mean_is_over_the_split_not_over_images() -> None:
-    """Two images, one with class 1 in a single pixel: the mean of per-image values would differ."""
+    """One of the two images has class 1 in a single pixel, so the mean over images would differ."""
     target = torch.zeros(2, 10, 10, dtype=torch.int64)
     target[0, 0, 0] = 1
     target[1, :5] = 1
@@ -64,7 +64,7 @@ def test_a_class_that_never_occurs_is_left_out() -> None:
 
 
 def trimap_by_definition(target: Tensor, width: int) -> Tensor:
-    """v1's protocol: the void dilated by a square of side 2 width + 1, less the void."""
+    """The band of v1's protocol: the void dilated by a square of side 2 width + 1, without the void."""
     void = target == 255
     dilated = F.max_pool2d(void[:, None].float(), 2 * width + 1, 1, width)[:, 0] > 0
     return dilated & ~void
@@ -75,7 +75,7 @@ def test_void_distance_gives_all_trimap_bands(size: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(1)
     target = torch.randint(0, 5, (3, *size), generator=generator)
     target[0][torch.rand(size, generator=generator) < 0.01] = 255
-    target[1, -1, -1] = 255  # and no void at all in the third image
+    target[1, -1, -1] = 255  # the third image has no void
     distance = void_distance(target, 40)
     for width in range(1, 41):
         assert torch.equal((distance > 0) & (distance <= width), trimap_by_definition(target, width)), width
@@ -123,7 +123,7 @@ def test_scores_leave_nothing_in_a_checkpoint() -> None:
     assert not SegmentationScores(["a", "b"]).state_dict()
 
 
-def test_what_cannot_be_scored() -> None:
+def test_invalid_inputs_are_refused() -> None:
     with pytest.raises(ValueError, match="4, 4.*4, 5"):
         ConfusionMatrix(2).update(torch.zeros(1, 4, 4), torch.zeros(1, 4, 5))
     with pytest.raises(ValueError, match="trimap.* 0"):
@@ -131,8 +131,8 @@ def test_what_cannot_be_scored() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.float32])
-def test_what_is_no_class_is_named_and_nothing_is_counted(dtype: torch.dtype) -> None:
-    """Labels that would be counted as another class, or end in an error of torch."""
+def test_a_label_that_is_not_a_class_is_named_and_nothing_is_counted(dtype: torch.dtype) -> None:
+    """Without the check, the labels would count as another class or end in an error of torch."""
     beyond = [("target", label) for label in (-1, 5, 254, 256, 2**20)]
     beyond += [("prediction", label) for label in (-1, 5, 255, 256, 2**20)]
     for name, label in beyond:
@@ -153,7 +153,7 @@ def test_unsigned_labels_and_batches_without_images_are_counted() -> None:
     assert int(metric.compute().sum()) == 1
 
 
-def test_the_mean_over_the_images_of_ranks_that_have_unequally_many() -> None:
+def test_the_mean_over_ranks_with_different_numbers_of_images() -> None:
     losses = [0.1, 0.7, 0.2, 2.5, 0.3, 0.9, 4.0]
     mean = ImageMean()
     mean.update(torch.tensor(losses[:3]))
@@ -164,7 +164,7 @@ def test_the_mean_over_the_images_of_ranks_that_have_unequally_many() -> None:
     assert float(mean.compute()) == pytest.approx(sum(losses) / 7, abs=1e-7)
 
 
-def test_a_loss_that_is_no_number_makes_the_mean_none() -> None:
+def test_a_nan_loss_makes_the_mean_nan() -> None:
     mean = ImageMean()
     mean.update(torch.tensor([1.0, math.nan]))
     assert mean.compute().isnan()

@@ -1,11 +1,11 @@
-"""Every mistake of the list is answered with one sentence."""
+"""Every mistake of the list gives its message."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import deeplab_lightning.cli  # noqa: F401  (Lightning's log handler keeps the standard error of its first import)
+import deeplab_lightning.cli  # noqa: F401  (at its first import, Lightning's log handler keeps the standard error)
 from deeplab_lightning.__main__ import main
 from tests.mistakes import error_lines, mistakes, options, prepare
 
@@ -22,7 +22,7 @@ def test_there_are_fifty_mistakes() -> None:
 
 
 @pytest.mark.parametrize("item", mistakes(), ids=lambda item: item["command"])
-def test_a_mistake_is_answered_with_its_sentence(
+def test_a_mistake_gives_its_message(
     item: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder)

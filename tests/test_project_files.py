@@ -38,7 +38,7 @@ def test_the_workflow_lints_tests_and_installs_the_wheel() -> None:
         assert all(("run" in step) != ("uses" in step) for step in job["steps"])
 
 
-def test_the_workflow_tests_every_python_that_make_env_takes() -> None:
+def test_the_workflow_tests_every_python_that_make_env_accepts() -> None:
     (low, high) = re.findall(r"\(3, (\d+)\)", (ROOT / "Makefile").read_text())
     every = [f"3.{minor}" for minor in range(int(low), int(high))]
     assert jobs()["test"]["strategy"]["matrix"]["python-version"] == every == ["3.11", "3.12"]

@@ -1,4 +1,4 @@
-"""What an offline run of Weights & Biases holds: its file is a LevelDB log of protocol buffers."""
+"""A reader of offline runs of Weights & Biases, whose file is a LevelDB log of protocol buffers."""
 
 import json
 import struct
@@ -15,7 +15,7 @@ FULL, LAST = 1, 4
 
 @dataclass
 class OfflineRun:
-    """A run as `wandb.Api` would show it, and the files that belong to it."""
+    """A run with the attributes that `wandb.Api` would show, and its files."""
 
     folder: Path
     state: str = "running"
@@ -41,7 +41,7 @@ def read_offline_runs(root: Path) -> list[OfflineRun]:
 
 
 def read_offline_run(path: Path) -> OfflineRun:
-    """Put the records of a run together, as the server does."""
+    """Combine the records of a run, like the server."""
     run = OfflineRun(path.parent)
     for content in _contents(path.read_bytes()):
         record = messages.Record.FromString(content)  # type: ignore[attr-defined]
@@ -74,7 +74,7 @@ def _update(values: dict[str, Any], items: Any) -> None:
 
 
 def _contents(data: bytes) -> Iterator[bytes]:
-    """The records of the log, each whole, put together from its pieces."""
+    """The records of the log, each joined from its fragments."""
     position, whole = FILE_HEADER, b""
     while position + RECORD_HEADER <= len(data):
         if BLOCK - position % BLOCK < RECORD_HEADER:  # the rest of the block is padding

@@ -1,4 +1,4 @@
-"""The base of the datamodules: augmentation, loaders, and the data's part of the evaluation identity."""
+"""The base class of the datamodules: augmentation, loaders, and the data's part of the evaluation identity."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -27,43 +27,44 @@ SIZE_POLICIES = {
     "whole_image": (None, "whole image, scored at its original size"),
     "pad_to_513": ((513, 513), "padded with the mean to 513x513, scored at its original size"),
 }
-"""Size that an image is padded to at evaluation, and the evaluation identity's words for it."""
+"""Size that an image is padded to at evaluation, and the wording of it in the evaluation identity."""
 
 
 class SegmentationDataModule(LightningDataModule):
     """Base of the datamodules: crops for training, whole images at their original size for evaluation.
 
-    A subclass calls `__init__` with its class names and implements `dataset`. The ground truth of an evaluation is
-    always at its original size. A callback may set `wrap_train_set`, a function that is given the training set before
-    its loader exists and returns the set to load.
+    A subclass calls `__init__` with its class names and implements `dataset`. The ground truth of an evaluation always
+    keeps its original size. A callback may set `wrap_train_set`: a function that gets the training set before the
+    loader is made, and returns the data set to load.
 
     Args:
         class_names: Names of the classes.
         dataset_name: Name of the data in the evaluation identity.
-        batch_size: Images of a training step over all processes, which share them equally.
+        batch_size: Number of images of a training step, which all processes share equally.
         crop_size: Size (H, W) of the training crops.
         scale_range: Smallest and largest random scale of the training images; v3 draws uniformly from 0.5 to 2, v2 has
             0.5 to 1.5 with a step of 0.25, the TensorFlow release 0.5 to 2 with a step of 0.25, v1 1 to 1.
-        scale_step: Distance between the scales in scale_range that are drawn from; when not given, the draw is uniform.
-        align_corners: Grid of the scaling, as in `TrainTransform`: true for v3 and v3+, false for v2.
-        flip: Whether half of the training images are mirrored.
-        color_jitter: Strength of random brightness, contrast and saturation in training, 0 for none.
+        scale_step: Step between the scales in scale_range; when not given, scales are drawn uniformly from the whole
+            range.
+        align_corners: Grid of the scaling (see `TrainTransform`): true for v3 and v3+, false for v2.
+        flip: Whether training images are mirrored with probability one half.
+        color_jitter: Strength of the random changes of brightness, contrast and saturation in training; 0 for none.
         normalization: Pixel values that the network's weights were trained with: "imagenet" is RGB with torchvision's
-            mean and standard deviation, "caffe" BGR in 0..255 without its mean, "inception" RGB in -1..1.
-        mean: Mean of RGB, in 0..1, in place of the normalization's own; crops are padded with it.
-        std: Standard deviation of RGB, in 0..1, in place of the normalization's own.
-        evaluation_size: Size of the images at evaluation: "whole_image", or "pad_to_513", padded with the mean at the
-            right and the bottom.
+            mean and standard deviation, "caffe" is BGR in 0..255 with the mean subtracted, "inception" is RGB in -1..1.
+        mean: Mean of RGB in 0..1, which replaces that of the normalization; crops are padded with it.
+        std: Standard deviation of RGB in 0..1, which replaces that of the normalization.
+        evaluation_size: Size of the images at evaluation: "whole_image", or "pad_to_513", which pads with the mean at
+            the right and the bottom.
         train_split: Id list to train on.
         val_split: Id list that `validate` scores.
         test_split: Id list that `test` scores.
-        predict_images: Folder of images for `predict`; the test split's images when not given.
-        eval_batch_size: Whole images per evaluation batch, per process; above 1 they must be equal in size.
-        num_workers: Loader processes.
+        predict_images: Folder of images for `predict`; the images of the test split when not given.
+        eval_batch_size: Number of whole images per evaluation batch and process; above 1 they must be equal in size.
+        num_workers: Number of loader processes.
         seed: Seed of the order and the augmentation of the training samples.
 
     Raises:
-        ValueError: A setting cannot work.
+        ValueError: A setting is invalid.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class SegmentationDataModule(LightningDataModule):
 
     @property
     def labels(self) -> str:
-        """The source of the ground truth, in the words of the evaluation identity."""
+        """The source of the ground truth, as worded in the evaluation identity."""
         return "masks of SegmentationClass, void 255 left out"
 
     def dataset(self, split: str, transform: Transform) -> SegmentationDataset:
@@ -126,7 +127,7 @@ class SegmentationDataModule(LightningDataModule):
         raise NotImplementedError
 
     def train_set(self) -> SegmentationDataset:
-        """The data set to train on, each image once."""
+        """The data set to train on, before any image is repeated."""
         return self.dataset(self.splits["train"], self.train_transform)
 
     def identity(self, stage: str) -> dict[str, str]:
@@ -139,13 +140,18 @@ class SegmentationDataModule(LightningDataModule):
         }
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Crops in the order of `EpochSampler`; the last, smaller batch of an epoch is left out."""
+        """The loader of training crops in the order of `EpochSampler`; an incomplete last batch is left out.
+
+        Raises:
+            DataError: The split has fewer images than one batch.
+        """
         train_set = self.train_set()
         dataset = train_set if self.wrap_train_set is None else self.wrap_train_set(train_set)
         rank, world_size = _rank_and_world_size()
         sampler = EpochSampler(_length(dataset), self.seed, rank, world_size)
         batch_size = self.batch_per_process(world_size)
-        if self.trainer is not None:  # the workers of a resumed run draw before Lightning sets the sampler's epoch
+        # In a resumed run the workers take their first indices before Lightning sets the sampler's epoch.
+        if self.trainer is not None:
             loop = self.trainer.fit_loop.epoch_loop
             batches = loop.batch_progress.current.completed if loop.restarting else 0
             sampler.resume(self.trainer.current_epoch, batches * batch_size)
@@ -157,37 +163,41 @@ class SegmentationDataModule(LightningDataModule):
         return self._loader(dataset, batch_size, sampler, drop_last=True)
 
     def batch_per_process(self, world_size: int) -> int:
-        """The images of a training step that each process has.
+        """The number of images that each process gets in a training step.
 
         Args:
             world_size: Number of processes.
 
         Raises:
-            DataError: They cannot have equally many.
+            DataError: The batch cannot be divided equally.
         """
         if self.batch_size % world_size:
             raise DataError(
-                f"data.batch_size {self.batch_size} is of all processes together, and {world_size} cannot share it "
-                "equally; choose a number of devices that divides it, or another batch size"
+                f"data.batch_size {self.batch_size} is for all processes together, and {world_size} processes cannot "
+                "share it equally; choose a number of devices that divides it, or another batch size"
             )
         return self.batch_size // world_size
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        """Whole images of the validation split, each on exactly one rank."""
+        """The loader of whole validation images, each on exactly one rank."""
         return self.evaluation_loader(self.dataset(self.splits["val"], self.eval_transform))
 
     def test_dataloader(self) -> DataLoader[Sample]:
-        """Whole images of the test split, each on exactly one rank."""
+        """The loader of whole test images, each on exactly one rank."""
         return self.evaluation_loader(self.dataset(self.splits["test"], self.eval_transform))
 
     def predict_dataloader(self) -> DataLoader[Sample]:
-        """Whole images of `predict_images`, or of the test split."""
+        """The loader of the whole images of `predict_images`, or of the test split."""
         if self.predict_images is None:
             return self.evaluation_loader(self.dataset(self.splits["test"], self.eval_transform))
         return self.evaluation_loader(ImageFiles(Path(self.predict_images), self.eval_transform))
 
     def evaluation_loader(self, dataset: Dataset[Sample]) -> DataLoader[Sample]:
-        """Every image of a data set on exactly one rank: rank r has r, r + world size, and so on."""
+        """The loader of all images of a data set, each on exactly one rank: rank r has r, r + world size, and so on.
+
+        Raises:
+            DataError: There are fewer images than processes.
+        """
         rank, world_size = _rank_and_world_size()
         if _length(dataset) < world_size:
             raise DataError(

@@ -12,21 +12,22 @@ from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.transforms import Transform
 
 MIN_PIXELS = 1000
-"""Pixels of the chosen classes that a training image must exceed (v3, section 4.3; torchvision)."""
+"""Number of pixels of the chosen classes that a training image must exceed (v3, section 4.3; torchvision)."""
 
 
 class COCODataModule(SegmentationDataModule):
     """COCO 2017 instances as semantic classes; crowd regions are void. The validation split is never filtered.
 
     Args:
-        root: Folder with train2017/, val2017/ and annotations/; a relative path is sought in the working directory,
+        root: Folder with train2017/, val2017/ and annotations/; a relative path is looked up in the working directory,
             then in the folder that DEEPLAB_DATA names (default: data).
-        classes: Set of classes: "voc21", VOC's 20 classes and background, all else being background; "coco81", COCO's
-            80 categories and background; "coco91", the category id as class index, as in the heads of v2's pretraining.
-        overlap: Class of a pixel in several instances: "void", as in torchvision, or that of the "first" of them.
-        train_filter: Training images that are kept: those whose annotations of the chosen classes have an area of more
-            than 1000 pixels together ("annotation_area", as in torchvision), those with more than 1000 pixels of them
-            in the mask ("labelled_pixels"), or all ("none").
+        classes: Set of classes. "voc21" is VOC's 20 classes and background, to which all other categories belong;
+            "coco81" is COCO's 80 categories and background; "coco91" takes the category id as class index, like the
+            heads of v2's pretraining.
+        overlap: Class of a pixel in several instances: "void", like in torchvision, or that of the "first" instance.
+        train_filter: Rule for the training images to keep. "annotation_area" keeps images whose annotations of the
+            chosen classes have a total area of more than 1000 pixels, like torchvision; "labelled_pixels" keeps images
+            with more than 1000 pixels of the chosen classes in the mask; "none" keeps all.
         train_split: Folder and annotations to train on.
         val_split: Folder and annotations that `validate` scores.
         test_split: Folder and annotations that `test` scores.
@@ -57,7 +58,7 @@ class COCODataModule(SegmentationDataModule):
 
     @property
     def labels(self) -> str:
-        """The source of the ground truth, in the words of the evaluation identity."""
+        """The source of the ground truth, as worded in the evaluation identity."""
         rule = "void" if self.overlap == "void" else "of the first instance"
         return f"COCO's instances, overlaps {rule}, crowds void, void 255 left out"
 
@@ -69,7 +70,7 @@ class COCODataModule(SegmentationDataModule):
         """The training images that `train_filter` keeps.
 
         Raises:
-            DataError: It keeps none.
+            DataError: The filter keeps no image.
         """
         dataset = self.dataset(self.splits["train"], self.train_transform)
         if self.train_filter == "none":
@@ -80,5 +81,6 @@ class COCODataModule(SegmentationDataModule):
             pixels = class_counts(dataset, self.num_workers)[:, 1 : self.num_classes].sum(1)
         kept = np.flatnonzero(pixels > MIN_PIXELS).tolist()
         if not kept:
-            raise DataError(f"no image of {self.splits['train']} holds more than {MIN_PIXELS} pixels", self.root)
+            fault = f"no image of split {self.splits['train']!r} has more than {MIN_PIXELS} pixels of the classes"
+            raise DataError(f"{fault}; set data.train_filter to none", self.root)
         return dataset.subset(kept)

@@ -11,16 +11,16 @@ SPLITS: dict[str, tuple[str, str]] = {"10k": ("train", "test"), "164k": ("train2
 
 
 class COCOStuffDataModule(SegmentationDataModule):
-    """COCO-Stuff: 182 classes of things and stuff, of which 171 are labelled; unlabelled pixels are void.
+    """COCO-Stuff: 182 thing and stuff classes, of which 171 are labelled; unlabelled pixels are void.
 
     Args:
-        root: Folder of the release; a relative path is sought in the working directory, then in the folder that
+        root: Folder of the release; a relative path is looked up in the working directory, then in the folder that
             DEEPLAB_DATA names (default: data).
         release: Name of the release: "10k" trains on train and scores test, "164k" trains on train2017 and scores
             val2017.
-        train_split: Split to train on; by default the release's.
-        val_split: Split that `validate` scores; by default the release's.
-        test_split: Split that `test` scores; by default the release's.
+        train_split: Split to train on; the default follows the release.
+        val_split: Split that `validate` scores; the default follows the release.
+        test_split: Split that `test` scores; the default follows the release.
         kwargs: Settings of `SegmentationDataModule`.
     """
 
@@ -46,7 +46,7 @@ class COCOStuffDataModule(SegmentationDataModule):
 
     @property
     def labels(self) -> str:
-        """The source of the ground truth, in the words of the evaluation identity."""
+        """The source of the ground truth, as worded in the evaluation identity."""
         return "COCO-Stuff's labels, unlabelled 255 left out"
 
     def dataset(self, split: str, transform: Transform) -> COCOStuffDataset:

@@ -13,27 +13,27 @@ from deeplab_lightning.datasets.folder import FolderDataset, read_class_names, r
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.transforms import Transform
 
-NUM_LOOKED_AT = 16
-"""Masks that are read before a training, few enough not to delay it."""
+NUM_CHECKED = 16
+"""Number of masks that are checked before a training, few enough not to delay it."""
 
 
 class FolderDataModule(SegmentationDataModule):
     """Any tree in the VOC layout (JPEGImages, SegmentationClass, ImageSets/Segmentation/*.txt), or plain folders.
 
-    Plain folders are images/ and masks/, with the ids of the splits in splits/*.txt or with `split_ratio`. In both,
-    class_names.txt names one class a line, line k the class of mask value k; 255 is void. Where masks hold anything
-    else, each line gives the value or colour of its class, and a line under the name void that of void:
+    Plain folders are images/ and masks/, with the ids of the splits in splits/*.txt or with `split_ratio`. In both
+    layouts, class_names.txt names one class per line: line k names the class of mask value k, and 255 is void. Where
+    masks hold other values or colours, each line gives those of its class, and a line with the name void those of void:
 
-        road = 7                for masks of other values; with void = 0, say
-        road 128 64 128         for colour-coded masks, R G B; with void 0 0 0, say
+        road = 7                for masks of other values; void, for example, is `void = 0`
+        road 128 64 128         for colour-coded masks, R G B; void, for example, is `void 0 0 0`
 
     A colour or value that the file does not name is refused.
 
     Args:
-        root: Folder of the tree; a relative path is sought in the working directory, then in the folder that
+        root: Folder of the tree; a relative path is looked up in the working directory, then in the folder that
             DEEPLAB_DATA names (default: data).
-        split_ratio: Shares of train, val and test, for plain folders without lists; the split of an image follows from
-            its name, and does not change with the seed.
+        split_ratio: Shares of train, val and test for plain folders without lists; the split of an image depends on its
+            name alone, not on the seed.
         kwargs: Settings of `SegmentationDataModule`.
     """
 
@@ -44,24 +44,24 @@ class FolderDataModule(SegmentationDataModule):
 
     @property
     def labels(self) -> str:
-        """The source of the ground truth, in the words of the evaluation identity."""
+        """The source of the ground truth, as worded in the evaluation identity."""
         folder = "masks/" if (self.root / "masks").is_dir() else "SegmentationClass"
         by_value = any(len(key) == 1 for key in self.label_map or ())
         return f"masks of {folder}, {'values by class_names.txt, void' if by_value else 'void 255'} left out"
 
     def setup(self, stage: str) -> None:
-        """Warn before a training whose masks seem to hold one class alone, as those of 0 and 255 do."""
+        """Warn before a training whose masks seem to hold only one class, like binary masks of 0 and 255."""
         if stage != "fit":
             return
         dataset = self.dataset(self.splits["train"], self.eval_transform)
-        chosen = np.linspace(0, len(dataset) - 1, min(NUM_LOOKED_AT, len(dataset))).astype(int).tolist()
+        chosen = np.linspace(0, len(dataset) - 1, min(NUM_CHECKED, len(dataset))).astype(int).tolist()
         counts = np.sum([count_values(dataset, index) for index in chosen], 0)
         classes = [name for name, count in zip(self.class_names, counts, strict=False) if count]
         if len(classes) < 2:
             held = f"no class but {classes[0]!r}" if classes else "nothing but void"
             rank_zero_warn(
                 f"{self.root}: the masks of {len(chosen)} images of split {self.splits['train']!r} hold {held}; "
-                "`deeplab data check` looks at all of them"
+                "`deeplab data check` checks all of them"
             )
 
     def dataset(self, split: str, transform: Transform) -> FolderDataset:
@@ -78,10 +78,10 @@ class FolderDataModule(SegmentationDataModule):
 
 
 def find_root(root: str) -> Path:
-    """The folder of a name, in the working directory or in the data folder.
+    """The folder with a name, in the working directory or in the data folder.
 
     Raises:
-        DataError: It is in neither place, or empty.
+        DataError: The folder is in neither place, or it is empty.
     """
     places = [Path(root)]
     if not places[0].is_absolute():
@@ -93,5 +93,5 @@ def find_root(root: str) -> Path:
             return place.resolve()
     tried = " or ".join(str(place) for place in places)
     raise DataError(
-        f"data root {root!r} is not there (looked for {tried}); set --data.root, or DEEPLAB_DATA to the data folder"
+        f"data root {root!r} does not exist (tried {tried}); set --data.root, or set DEEPLAB_DATA to the data folder"
     )

@@ -7,15 +7,15 @@ from torch.utils.data import Sampler
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """A new permutation every epoch, dealt out to the ranks in turn; yields (index, epoch).
+    """A new permutation in every epoch, dealt out to the ranks in turn; yields (index, epoch).
 
-    W ranks with batches of B see together, step by step, what one rank sees with batches of W * B.
+    In every step, W ranks with batches of B get the same samples as one rank with batches of W * B.
 
-    The epoch travels with the index, so that what is drawn for a sample depends on (seed, epoch, index) and not on the
-    loader worker that happens to load it. All ranks get equally many: an incomplete last round is left out.
+    The epoch is passed on with the index. So the random choices for a sample depend on (seed, epoch, index), and not on
+    the worker that loads it. All ranks get the same number of samples: an incomplete last round is left out.
 
     Args:
-        num_samples: Samples of the whole set.
+        num_samples: Number of samples of the whole data set.
         seed: Seed of the permutations.
         rank: Rank of this process.
         world_size: Number of processes.
@@ -27,11 +27,11 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self._resumed = (0, 0)
 
     def resume(self, epoch: int, start: int) -> None:
-        """Begin an epoch behind its first samples; later epochs are whole.
+        """Skip the first samples of an interrupted epoch; later epochs are complete.
 
         Args:
             epoch: Epoch that was interrupted.
-            start: Samples of it that this process has had.
+            start: Number of its samples that this process has already used.
         """
         self.epoch, self._resumed = epoch, (epoch, start)
 

@@ -15,11 +15,11 @@ class ShapesDataModule(SegmentationDataModule):
     """Textured scenes with overlapping objects of seven classes; written to `root` by the first run that needs them.
 
     Args:
-        root: Folder of the generated tree, which holds one set of sizes and counts.
-        num_train: Images in split train.
-        num_val: Images in split val, and again as many in split test.
+        root: Folder of the generated tree; a tree has one image size and one number of images per split.
+        num_train: Number of images in split train.
+        num_val: Number of images in split val; split test has the same number.
         image_size: Size (H, W) of every image.
-        void_width: Void pixels on either side of every boundary.
+        void_width: Number of void pixels on either side of every boundary.
         generator_seed: Seed of the scenes.
         kwargs: Settings of `SegmentationDataModule`.
     """
@@ -41,7 +41,7 @@ class ShapesDataModule(SegmentationDataModule):
         self.num_images = {"train": num_train, "val": num_val, "test": num_val}
 
     def prepare_data(self) -> None:
-        """Generate what is missing; Lightning calls it in one process of each machine, which may share the disk."""
+        """Generate the missing splits; Lightning calls this once per machine, and machines may share the disk."""
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / ".lock"):
             generate(self.root, self.num_images, self.image_size, void_width=self.void_width, seed=self.generator_seed)

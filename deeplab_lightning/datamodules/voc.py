@@ -15,18 +15,19 @@ Split = Literal["train", "val", "trainval", "test", "train_aug", "trainval_aug"]
 
 
 class VOCDataModule(SegmentationDataModule):
-    """PASCAL VOC 2012: 21 classes, void borders; train_aug and trainval_aug follow from VOC and SBD by rule.
+    """PASCAL VOC 2012: 21 classes, void borders; train_aug and trainval_aug are computed from VOC's and SBD's lists.
 
-    The validation is scored against VOC's own masks. VOC's split "test" has no public masks: `deeplab predict` writes
-    label maps of it.
+    The validation is scored against VOC's own masks. VOC's split "test" has no public masks; `deeplab predict` writes
+    label maps for it.
 
     Args:
-        root: Folder VOC2012, with JPEGImages, SegmentationClass and ImageSets; a relative path is sought in the working
-            directory, then in the folder that DEEPLAB_DATA names (default: data).
-        sbd_root: SBD's folder benchmark_RELEASE/dataset, sought alike, for the augmented splits and only for them.
+        root: Folder VOC2012, with JPEGImages, SegmentationClass and ImageSets; a relative path is looked up in the
+            working directory, then in the folder that DEEPLAB_DATA names (default: data).
+        sbd_root: SBD's folder benchmark_RELEASE/dataset, looked up in the same way; needed for the augmented splits,
+            and refused for the others.
         train_split: Split to train on: train (1464 images), trainval (2913), train_aug (10582) or trainval_aug (12031).
         val_split: Split that `validate` scores: val (1449).
-        test_split: Split that `test` scores and `predict` maps: val, or test (1456) for `predict`.
+        test_split: Split that `test` scores and whose images `predict` labels: val, or test (1456) for `predict`.
         kwargs: Settings of `SegmentationDataModule`.
     """
 
@@ -42,12 +43,13 @@ class VOCDataModule(SegmentationDataModule):
         splits = (train_split, val_split, test_split)
         if any(split in AUGMENTED for split in splits) != (sbd_root is not None):
             raise ValueError(
-                f"sbd_root is for the splits {' and '.join(AUGMENTED)}, and needed by them; got sbd_root {sbd_root} "
-                f"with train_split {train_split}, val_split {val_split} and test_split {test_split}"
+                f"the splits {' and '.join(AUGMENTED)} need sbd_root, and no other split uses it; got sbd_root "
+                f"{sbd_root} with train_split {train_split}, val_split {val_split} and test_split {test_split}"
             )
         if any(split in AUGMENTED for split in splits[1:]):
             raise ValueError(
-                f"{', '.join(AUGMENTED)} hold masks of SBD and are not scored; got val_split {val_split!r}"
+                f"{' and '.join(AUGMENTED)} hold SBD's masks and are not scored; got val_split {val_split!r} and "
+                f"test_split {test_split!r}"
             )
         self.root = find_root(root)
         self.sbd_root: Path | None = None if sbd_root is None else find_root(sbd_root)
@@ -57,7 +59,7 @@ class VOCDataModule(SegmentationDataModule):
 
     @property
     def labels(self) -> str:
-        """The source of the ground truth, in the words of the evaluation identity."""
+        """The source of the ground truth, as worded in the evaluation identity."""
         return "VOC's own masks (SegmentationClass), void 255 left out"
 
     def dataset(self, split: str, transform: Transform) -> VOCDataset:
@@ -66,14 +68,14 @@ class VOCDataModule(SegmentationDataModule):
         return VOCDataset(self.root, split, transform, sbd_root, seed=self.seed)
 
     def test_dataloader(self) -> DataLoader[Sample]:
-        """Whole images of the test split.
+        """The loader of whole test images.
 
         Raises:
-            DataError: It is VOC's split "test".
+            DataError: The test split is VOC's split "test", which has no masks.
         """
         if self.splits["test"] == WITHOUT_MASKS:
             raise DataError(
-                "the masks of VOC 2012's split 'test' are not public; use `deeplab predict` for its label maps, "
+                "the masks of VOC 2012's split 'test' are not public; use `deeplab predict` to write its label maps, "
                 "or set data.test_split to val"
             )
         return super().test_dataloader()

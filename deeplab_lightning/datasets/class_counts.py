@@ -1,4 +1,4 @@
-"""Pixels of each class in every image of a data set: counted once, then remembered."""
+"""Pixels of each class in every image of a data set, counted once and then cached."""
 
 import os
 from pathlib import Path
@@ -16,24 +16,24 @@ NUM_VALUES = 256
 
 
 def cache_folder() -> Path:
-    """The folder where counts are remembered: deeplab_lightning/ in XDG_CACHE_HOME, or in ~/.cache."""
+    """The folder of the cached counts: deeplab_lightning/ in XDG_CACHE_HOME, or in ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deeplab_lightning"
 
 
 def class_counts(dataset: SegmentationDataset, num_workers: int) -> NDArray[np.int64]:
-    """The pixels of each mask value in each image, (N, 256); remembered under the data set's fingerprint.
+    """The number of pixels of each mask value in each image, (N, 256), cached under the data set's fingerprint.
 
     Args:
-        dataset: The data set whose masks are counted.
-        num_workers: Number of processes that count.
+        dataset: Data set whose masks are counted.
+        num_workers: Number of worker processes.
 
     Raises:
         DataError: A mask is faulty.
     """
     path = cache_folder() / f"class_counts_{dataset.fingerprint()}.npy"
     if path.is_file():
-        remembered: NDArray[np.int64] = np.load(path)
-        return remembered
+        cached: NDArray[np.int64] = np.load(path)
+        return cached
     rows = scan(dataset, count_values, num_workers)
     console = Console(stderr=True)
     counts = np.stack(list(track(rows, "counting classes", len(dataset), transient=True, console=console)))
@@ -43,5 +43,5 @@ def class_counts(dataset: SegmentationDataset, num_workers: int) -> NDArray[np.i
 
 
 def count_values(dataset: SegmentationDataset, index: int) -> NDArray[np.int64]:
-    """The pixels of each mask value in one image, (256,)."""
+    """The number of pixels of each mask value in one image, (256,)."""
     return np.array(dataset.mask(index).histogram(), np.int64)

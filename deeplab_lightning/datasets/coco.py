@@ -34,7 +34,7 @@ def class_names(classes: Classes) -> list[str]:
 
 
 def class_of_category(classes: Classes) -> dict[int, int]:
-    """Class index by category id; categories that are not in it are background."""
+    """Class index by category id; all other categories are background."""
     categories = {"voc21": VOC_CATEGORIES, "coco81": IDS_IN_USE, "coco91": range(1, 91)}[classes]
     return {category: index for index, category in enumerate(categories, 1)}
 
@@ -46,13 +46,15 @@ class COCODataset(SegmentationDataset):
         root: Folder with <split>/ and annotations/instances_<split>.json.
         split: Name of the split, train2017 or val2017.
         transform: Transform of every sample.
-        classes: Set of classes: "voc21", VOC's 20 classes and background; "coco81", COCO's 80 categories and
-            background; "coco91", the category id as class index, 0 for background, of which ten are never annotated.
-        overlap: Class of a pixel in several instances: "void" (torchvision), or that of the one annotated "first".
-        seed: Seed of what the transform draws.
+        classes: Set of classes. "voc21" is VOC's 20 classes and background, "coco81" COCO's 80 categories and
+            background. "coco91" takes the category id as class index, with 0 for background; ten of its ids are never
+            annotated.
+        overlap: Class of a pixel in several instances: "void" (torchvision), or the class of the instance that is
+            annotated "first".
+        seed: Seed of the transform's random choices.
 
     Raises:
-        DataError: The annotations are missing or faulty, or list an image that is not there.
+        DataError: The annotations are missing or faulty, or they list an image that does not exist.
     """
 
     def __init__(
@@ -74,7 +76,8 @@ class COCODataset(SegmentationDataset):
             image_ids, images, [path] * len(images), num_classes=num_classes, transform=transform, seed=seed
         )
         self.sizes = [(record["width"], record["height"]) for record in records]
-        # Each image's as one text: small, and counting references does not copy it into every forked loader worker.
+        # One byte string per image, not Python objects: it is small, and a forked loader worker shares its memory.
+        # (Reading an object writes its reference count, and so copies the page it lies in.)
         self.annotations = [json.dumps(annotations.get(record["id"], [])).encode() for record in records]
 
     def mask(self, index: int) -> Image.Image:
@@ -104,7 +107,7 @@ class COCODataset(SegmentationDataset):
         return float(sum(annotation["area"] for annotation in json.loads(self.annotations[index])))
 
     def settings(self) -> str:
-        """The settings that the masks depend on, beside the files, as one line."""
+        """The settings that the masks depend on besides the files, as one line."""
         return f"{super().settings()}, categories {self.classes}, overlap {self.overlap}"
 
     def _per_image(self) -> tuple[str, ...]:
@@ -112,10 +115,10 @@ class COCODataset(SegmentationDataset):
 
 
 def _read_annotations(path: Path, classes: dict[int, int]) -> tuple[list[dict[str, Any]], dict[int, list[Annotation]]]:
-    """The image records by id, and by image id the annotations of the chosen classes.
+    """The image records in the order of their ids, and the annotations of the chosen classes by image id.
 
     Raises:
-        DataError: The file is missing, no JSON, without images or annotations, or they do not fit each other.
+        DataError: The file is missing or not JSON, lacks images or annotations, or its annotations name other images.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -129,7 +132,7 @@ def _read_annotations(path: Path, classes: dict[int, int]) -> tuple[list[dict[st
     except DataError:
         raise
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DataError(f"it is not a file of COCO instances ({type(error).__name__}: {error})", path) from error
+        raise DataError(f"it is not a COCO instances file ({type(error).__name__}: {error})", path) from error
     if not records:
         raise DataError("it lists no images", path)
     if len(image_ids) < len(records) or len({record["file_name"] for record in records}) < len(records):
@@ -138,14 +141,14 @@ def _read_annotations(path: Path, classes: dict[int, int]) -> tuple[list[dict[st
 
 
 def _check_record(record: dict[str, Any], path: Path) -> None:
-    """Refuse an image record whose id is no number, whose name is no text, or whose size is impossible."""
+    """Refuse an image record whose id is not an integer, whose name is not a string, or whose size is impossible."""
     image_id, name, width, height = (record[key] for key in ("id", "file_name", "width", "height"))
     if type(image_id) is not int or not isinstance(name, str):
-        raise DataError(f"an image has id {image_id!r} and file name {name!r}; a number and a text are due", path)
+        raise DataError(f"an image has id {image_id!r} and file name {name!r}; expected an integer and a string", path)
     if type(width) is not int or type(height) is not int or min(width, height) < 1 or width * height > MAX_PIXELS:
         raise DataError(
-            f"image {image_id} has width {width!r} and height {height!r}; numbers are due, and at most {MAX_PIXELS} "
-            "pixels",
+            f"image {image_id} has width {width!r} and height {height!r}; integers are expected, and at most "
+            f"{MAX_PIXELS} pixels",
             path,
         )
 
@@ -159,7 +162,7 @@ def _by_image(
         try:
             image_id = annotation["image_id"]
             if image_id not in image_ids:
-                refuse(f"annotation {annotation['id']!r} is of image {image_id!r}: no such id", path)
+                refuse(f"annotation {annotation['id']!r} names image {image_id!r}, but the file lists no such id", path)
             elif annotation["category_id"] in classes:
                 wanted = {key: annotation[key] for key in ("id", "category_id", "segmentation", "area")}
                 if type(wanted["area"]) not in (int, float) or not 0 <= wanted["area"] < math.inf:
@@ -167,5 +170,5 @@ def _by_image(
                     raise DataError(fault, path)
                 kept.setdefault(image_id, []).append(wanted | {"iscrowd": annotation.get("iscrowd", 0)})
         except (TypeError, KeyError) as error:
-            raise DataError(f"annotations[{number}] is none ({type(error).__name__}: {error})", path) from error
+            raise DataError(f"annotations[{number}] is faulty ({type(error).__name__}: {error})", path) from error
     return kept

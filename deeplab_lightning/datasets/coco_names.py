@@ -1,4 +1,4 @@
-"""Names of COCO's 91 categories of things (80 of them in use) and, behind them, of COCO-Stuff's 91 of stuff."""
+"""Names of COCO's 91 thing categories (80 of them in use), followed by COCO-Stuff's 91 stuff categories."""
 
 THINGS_AND_STUFF = tuple(
     """person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, street sign,
@@ -19,13 +19,13 @@ THINGS_AND_STUFF = tuple(
         "\n   ", ""
     ).split(", ")
 )
-"""Name of category id k at index k - 1, 182 in all."""
+"""Names of the 182 categories; the name of category id k is at index k - 1."""
 
 IDS_IN_USE = tuple(category for category in range(1, 91) if category not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
 """The 80 category ids that COCO 2017 annotates."""
 
 NEVER_LABELLED = tuple(name for number, name in enumerate(THINGS_AND_STUFF[:91], 1) if number not in IDS_IN_USE)
-"""The things that neither COCO nor COCO-Stuff labels, though they have an id."""
+"""The thing categories that have an id, but are labelled neither in COCO nor in COCO-Stuff."""
 
 VOC_CATEGORIES = (5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
-"""COCO's category ids of VOC's 20 classes, in VOC's order from aeroplane to tvmonitor."""
+"""COCO's category ids for VOC's 20 classes, in VOC's order from aeroplane to tvmonitor."""

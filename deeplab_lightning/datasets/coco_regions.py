@@ -1,6 +1,7 @@
-"""The pixels of one annotation of COCO, from polygons or a run-length code.
+"""The pixels of one COCO annotation, from polygons or a run-length code.
 
-pycocotools trusts its input, and takes memory in proportion to an outline: types and bounds are checked before.
+pycocotools trusts its input, and its memory grows with the length of an outline. So types and bounds are checked here
+first.
 """
 
 from typing import Any
@@ -12,29 +13,29 @@ from deeplab_lightning.datasets.images import DataError
 
 Region = NDArray[np.bool_]
 MAX_OUTLINE = 250_000
-"""Pixels that the outline of one annotation may have, and its points may lie from the origin; COCO's have thousands."""
+"""Longest outline and largest coordinate of one annotation, in pixels; COCO's outlines have thousands."""
 
 
 def draw(segmentation: Any, height: int, width: int) -> Region:
     """The pixels that a segmentation covers, (H, W).
 
     Args:
-        segmentation: A list of polygons, or a run-length code with "size" and "counts", compressed or not.
+        segmentation: List of polygons, or run-length code with "size" and "counts", compressed or not.
         height: Height of the image.
         width: Width of the image.
 
     Raises:
-        DataError: It is neither, or does not fit the image; the error names no file.
+        DataError: The segmentation is neither of these, or does not fit the image. The error names no file.
     """
     if isinstance(segmentation, list) and segmentation:
         outline = sum(_outline(polygon) for polygon in segmentation)
         if outline > MAX_OUTLINE:
-            raise DataError(f"has an outline of {outline:.0f} pixels; at most {MAX_OUTLINE} are taken")
+            raise DataError(f"has an outline of {outline:.0f} pixels; at most {MAX_OUTLINE} are accepted")
         return _fill(segmentation, height, width)
     if not isinstance(segmentation, dict):
-        raise DataError("has no polygon and no run-length code")
+        raise DataError("has neither polygons nor a run-length code")
     if segmentation.get("size") != [height, width]:
-        raise DataError(f"is {segmentation.get('size')!r} in size, but the image is {[height, width]}")
+        raise DataError(f"has size {segmentation.get('size')!r}, but the image has size {[height, width]}")
     runs = _checked_runs(segmentation.get("counts"), height * width)
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
@@ -50,32 +51,32 @@ def _fill(polygons: list[list[float]], height: int, width: int) -> Region:
 def _outline(polygon: Any) -> float:
     """The length of a polygon's outline in pixels."""
     if not isinstance(polygon, list) or any(type(number) not in (int, float) for number in polygon):
-        raise DataError("has a polygon that is no list of numbers")
+        raise DataError("has a polygon that is not a list of numbers")
     if len(polygon) < 6 or len(polygon) % 2:
-        raise DataError(f"has a polygon of {len(polygon)} numbers; at least three points are due")
+        raise DataError(f"has a polygon of {len(polygon)} numbers; at least three points of two numbers are expected")
     for number in polygon:
-        if not -MAX_OUTLINE <= number <= MAX_OUTLINE:  # false of NaN as well
+        if not -MAX_OUTLINE <= number <= MAX_OUTLINE:  # also refuses NaN
             raise DataError(f"has a polygon with the coordinate {number}")
     points = np.array(polygon, float).reshape(-1, 2)
     return float(np.abs(np.diff(points, axis=0, append=points[:1])).max(1).sum())
 
 
 def _checked_runs(counts: Any, num_pixels: int) -> list[int]:
-    """The lengths of the runs of a code, background first, down the columns."""
+    """The run lengths of a code: background first, pixels counted down the columns."""
     runs = _decompressed(counts) if isinstance(counts, str) else counts
     if not isinstance(runs, list) or not all(type(run) is int and run >= 0 for run in runs):
-        raise DataError("has a run-length code that is damaged")
+        raise DataError("has a damaged run-length code")
     if sum(runs) != num_pixels:
         raise DataError(f"has a run-length code of {sum(runs)} pixels, but the image has {num_pixels}")
     return runs
 
 
 def _decompressed(code: str) -> list[int] | None:
-    """The runs that a compressed code stands for, or None where it is damaged.
+    """The run lengths of a compressed code, or None where the code is damaged.
 
-    A character holds five bits of a number, the lowest first; its sixth bit says that more characters follow. The
-    fifth bit of a number's last character is its sign. From the fourth on, a number is the difference of its run to
-    the run before the last.
+    A character holds five bits of a number, lowest bits first. Its sixth bit says whether more characters follow. The
+    fifth bit of a number's last character is the sign. The first three numbers are run lengths; each later number is
+    the difference between its run length and the one two places before.
     """
     runs: list[int] = []
     number = shift = 0

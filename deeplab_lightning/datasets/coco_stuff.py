@@ -1,4 +1,4 @@
-"""COCO-Stuff: 182 classes of things and stuff, in the layouts of its 10k and its 164k release."""
+"""COCO-Stuff: 182 thing and stuff classes, in the layouts of the 10k and the 164k release."""
 
 from pathlib import Path
 from typing import Literal
@@ -24,16 +24,16 @@ NUM_IMAGES: dict[str, dict[str, int]] = {
 class COCOStuffDataset(SegmentationDataset):
     """A split of COCO-Stuff. Class k is the category with id k + 1; unlabelled pixels are void.
 
-    10k has images/, annotations/*.mat (labels from 1, 0 unlabelled) and imageLists/<split>.txt; 164k has COCO's
-    <split>/*.jpg (or images/<split>/) and the pixel maps stuffthingmaps/<split>/*.png (or annotations/<split>/), with
-    labels from 0 and 255.
+    10k has images/, annotations/*.mat (labels start at 1, and 0 means unlabelled) and imageLists/<split>.txt. 164k has
+    COCO's <split>/*.jpg (or images/<split>/) and the pixel maps stuffthingmaps/<split>/*.png (or annotations/<split>/);
+    their labels start at 0, and 255 means unlabelled.
 
     Args:
         root: Folder of the release.
         release: Name of the release, "10k" or "164k".
-        split: Name of the split: train or test of 10k, train2017 or val2017 of 164k.
+        split: Name of the split: train or test for 10k, train2017 or val2017 for 164k.
         transform: Transform of every sample.
-        seed: Seed of what the transform draws.
+        seed: Seed of the transform's random choices.
 
     Raises:
         DataError: A list, an image or a label file is missing.

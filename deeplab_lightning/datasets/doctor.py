@@ -1,4 +1,4 @@
-"""The data doctor: every fault of a data set, its counts, and the frequencies of its classes."""
+"""The check of a data set: its faults, the number of images in each split, and the class frequencies."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
@@ -21,28 +21,28 @@ from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.datasets.voc import VOCDataset
 
 MAX_VOID_SHARE = 0.5
-"""Share of a split's pixels that may be void where no line of the class file says that void is meant.
+"""Largest share of a split's pixels that may be void, unless a line of the class file declares void.
 
 Densely labelled data stay far below: 4 % of CamVid is void, 5 % of VOC, up to 3 % of a sample of COCO. (The bound is
-for splits, since single images of VOC have more than half.) Above it are scribbles and points, which mean it and can
-say so, and masks that call a class 255.
+for splits because single images of VOC have more than half.) Two kinds of data exceed it. Scribbles and points are
+mostly void on purpose, and their class file can declare so. Masks that use 255 for a class are a mistake.
 """
 HOW_TO_MAP = (
-    f"255 is read as void: where masks mean other values or colours, {CLASS_FILE} gives each class its own "
+    f"255 is read as void: where masks hold other values or colours, give each class its own in {CLASS_FILE} "
     "('name = 255' or 'name R G B')"
 )
 
 
 @dataclass
 class Findings:
-    """Everything that the doctor found in a data set.
+    """The results of the check.
 
     Args:
         faults: All faults, split by split.
-        counts: Number of images of each split.
-        void_shares: Share of void in the pixels of each split, without the images that an earlier one holds.
-        class_frequencies: For each class, share of the labelled pixels of the training split, images that hold it, and
-            weight by median frequency (0 for a class that does not occur).
+        counts: Number of images in each split.
+        void_shares: Share of void pixels in each split, without the images that an earlier split holds too.
+        class_frequencies: Three values for each class: its share of the labelled pixels of the training split, the
+            number of images that hold it, and its weight by median frequency (0 for a class that does not occur).
     """
 
     faults: list[Fault] = field(default_factory=list)
@@ -57,11 +57,11 @@ class Findings:
 
 @dataclass(frozen=True)
 class Inspection:
-    """One image and its mask.
+    """The result of reading one image and its mask.
 
     Args:
-        counts: Pixels of each mask value, (256,); zeros where the mask cannot be read.
-        content: Hash of the image's pixels; empty where the image cannot be read.
+        counts: Number of pixels of each mask value, (256,); zeros if the mask cannot be read.
+        content: Hash of the image's pixels; empty if the image cannot be read.
         faults: Faults of either file.
     """
 
@@ -78,7 +78,7 @@ def inspect(dataset: SegmentationDataset, index: int) -> Inspection:
     try:
         image = read_image(image_path)
         content = hashlib.blake2b(image.tobytes(), digest_size=16, salt=b"%dx%d" % image.size).hexdigest()
-    except Exception as error:  # decoders raise all kinds: one file must not end the check of the others
+    except Exception as error:  # decoders raise many kinds of error, and one bad file must not end the check
         faults.append(_fault_of(image_path, error))
     try:
         mask = dataset.mask(index)
@@ -97,7 +97,7 @@ def _fault(path: Path, fault: str) -> Fault:
 
 
 def _fault_of(path: Path, error: Exception) -> Fault:
-    """The fault that an error tells of, or, of an error that knows none, that the file cannot be read."""
+    """The fault that a DataError carries; for any other error, that the file cannot be read."""
     return (
         Fault.of(error)
         if isinstance(error, DataError)
@@ -110,10 +110,11 @@ def _mask_faults(dataset: SegmentationDataset, path: Path, counts: NDArray[np.in
     if not dataset.has_masks:
         return
     if isinstance(dataset, VOCDataset | FolderDataset) and counts[IGNORE_INDEX] == counts.sum():
-        yield "void everywhere: there is nothing to learn or to score"  # in COCO a crowd may fill an image
+        # Not for COCO, where a crowd region may fill an image.
+        yield "void everywhere: there is nothing to learn or to score"
     if isinstance(dataset, VOCDataset) and path.suffix == ".png":
         if (mode := load(path).mode) != "P":
-            yield f"VOC's masks are palette PNGs (mode P), this is mode {mode}"
+            yield f"VOC's masks are palette PNGs (mode P), but this one is in mode {mode}"
         if not counts[IGNORE_INDEX]:
             yield "no void border (255), which VOC's own masks have"
 
@@ -131,11 +132,11 @@ def examine(
 
     Args:
         splits: Data sets by the names of their splits.
-        train: Name of the training split, which need not be there.
+        train: Name of the training split, which may be missing from `splits`.
         class_names: Names of the classes.
-        published: Number of images that a split must have, by its name.
-        never_labelled: Names of classes that the published data do not have.
-        num_workers: Number of processes.
+        published: Published number of images by the name of the split.
+        never_labelled: Names of classes that never occur in the published data.
+        num_workers: Number of worker processes.
     """
     findings = Findings(counts={name: len(dataset) for name, dataset in splits.items()})
     places: dict[str, list[tuple[str, Path]]] = {}
@@ -143,7 +144,7 @@ def examine(
     for name, dataset in splits.items():
         if name in published and len(dataset) != published[name]:
             held = f"{len(dataset)} image{'' if len(dataset) == 1 else 's'}"
-            text = f"split {name!r} has {held}, published are {published[name]}"
+            text = f"split {name!r} has {held}, but the published number is {published[name]}"
             findings.faults.append(_fault(dataset.images[0].parent.parent, text))
         new = [index for index, pair in enumerate(_pairs(dataset)) if name == train or pair not in seen]
         seen |= set(_pairs(dataset))
@@ -170,7 +171,7 @@ def _inspect_all(dataset: SegmentationDataset, title: str, num_workers: int) -> 
 
 
 def _killed(dataset: SegmentationDataset, index: int) -> Inspection:
-    """The inspection of an image that a process died of."""
+    """The inspection of an image on which a worker process died."""
     fault = _fault(dataset.images[index], cause_of_death(dataset, index))
     return Inspection(np.zeros(256, np.int64), "", (fault,))
 
@@ -185,7 +186,7 @@ def _too_much_void(dataset: SegmentationDataset, split: str, share: float) -> It
         folder = dataset.mask_files[0].parent
         text = f"{share:.1%} of the pixels of split {split!r} are void, more than {MAX_VOID_SHARE:.0%}"
         if isinstance(dataset, FolderDataset):
-            text += f"; {HOW_TO_MAP}, and void that is meant a line of its own ('void = 255')"
+            text += f"; {HOW_TO_MAP}; if the void is meant, add the line 'void = 255'"
         yield _fault(folder, text)
 
 
@@ -215,7 +216,7 @@ def _duplicates(places: Iterable[list[tuple[str, Path]]]) -> Iterable[Fault]:
         for path in others:
             text = f"the same image as {first}"
             if splits[first] != splits[path]:
-                text += f", that in split {splits[first]!r}, this in {splits[path]!r}"
+                text += f", which is in split {splits[first]!r}; this one is in {splits[path]!r}"
             yield _fault(path, text)
 
 
@@ -233,12 +234,12 @@ def _leaks(splits: dict[str, SegmentationDataset], train: str) -> Iterable[Fault
 def frequencies(counts: NDArray[np.int64], class_names: Sequence[str]) -> dict[str, dict[str, float]]:
     """Frequencies of the classes, and weights by median frequency (Eigen and Fergus, arXiv:1411.4734, section 6.3.2).
 
-    The frequency of a class is the number of its pixels over that of the labelled pixels in the images that hold it;
-    its weight is the median of all frequencies over its own.
+    The frequency of a class is the number of its pixels divided by the number of labelled pixels in the images that
+    hold it. Its weight is the median of all frequencies divided by its own frequency.
 
     Args:
-        counts: Pixels of each mask value in each image, (N, 256).
-        class_names: Names of the classes, which are the first values.
+        counts: Number of pixels of each mask value in each image, (N, 256).
+        class_names: Names of the classes; class k has mask value k.
     """
     own = counts[:, : len(class_names)]
     labelled = own.sum(1, keepdims=True)

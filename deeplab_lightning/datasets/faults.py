@@ -1,4 +1,4 @@
-"""Faults of a data set: the first ends its construction, unless all of them are collected."""
+"""Faults of a data set. The first one ends its construction, unless faults are collected."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +16,11 @@ class NoSuchSplitError(DataError):
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault, as it is printed.
+    """One fault of a data set.
 
     Args:
-        file: Path of the file or folder that has the fault; empty where there is no single one.
-        fault: The fault as one sentence that names the file.
+        file: Path of the faulty file or folder; empty where no single file is at fault.
+        fault: Sentence that names the file and its fault.
     """
 
     file: str
@@ -28,7 +28,7 @@ class Fault:
 
     @classmethod
     def of(cls, error: DataError) -> Self:
-        """The fault that an error tells of."""
+        """The fault that an error carries."""
         return cls("" if error.path is None else str(error.path), str(error))
 
 
@@ -37,7 +37,7 @@ _collected: ContextVar[list[Fault] | None] = ContextVar("collected", default=Non
 
 @contextmanager
 def collecting() -> Iterator[list[Fault]]:
-    """Collect faults instead of raising them: `refuse` adds to the list that this gives, and returns."""
+    """Collect faults instead of raising them: within the block, `refuse` appends to the yielded list and returns."""
     faults: list[Fault] = []
     token = _collected.set(faults)
     try:
@@ -47,12 +47,12 @@ def collecting() -> Iterator[list[Fault]]:
 
 
 def refuse(fault: str, path: Path, line: int | None = None) -> None:
-    """Raise a DataError, or note it where faults are collected: the caller then goes on without what is faulty.
+    """Raise a DataError; where faults are collected, append it instead, and the caller goes on without the faulty item.
 
     Args:
-        fault: The fault as one sentence, without its place.
-        path: File or folder that has the fault.
-        line: Line of the file.
+        fault: Sentence about the fault, without the path.
+        path: Faulty file or folder.
+        line: Number of the faulty line.
 
     Raises:
         DataError: Faults are not collected.

@@ -26,29 +26,30 @@ from deeplab_lightning.datasets.transforms import EvaluationTransform, Transform
 CLASS_FILE = "class_names.txt"
 VOID = "void"
 COLOR = re.compile(r"(.*\S)\s+(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})")
-VALUE = re.compile(r"(.*\S)\s*=\s*(\d+)")  # the sign tells a value from a name that ends in a number, as "class 1"
+VALUE = re.compile(r"(.*\S)\s*=\s*(\d+)")  # the = is needed: a name may end in a number, like "class 1"
 
 LabelMap = dict[tuple[int, ...], int]
-"""Class index, or 255, by its code in a mask: all codes are colours (R, G, B), or all are values (value,)."""
+"""Class index, or 255 for void, by its key in a mask: all keys are colours (R, G, B), or all are values (value,)."""
 
 
 def read_class_names(root: Path) -> list[str]:
-    """The names in class_names.txt: line k names class k; a line of void is left out.
+    """The names in class_names.txt: line k names class k. A line for void is left out.
 
     Raises:
-        DataError: There is no such file, it holds fewer than two names, or a name twice.
+        DataError: The file does not exist, holds fewer than two names, or holds a name twice.
     """
     return _read_classes(root)[0]
 
 
 def read_label_map(root: Path) -> LabelMap | None:
-    """The colours or values of the classes in class_names.txt; None where it holds names only.
+    """The colours or values of the classes in class_names.txt; None if the file holds names only.
 
-    A line is "name R G B" where masks are colour-coded, and "name = value" where they hold other values than the class
+    A line is "name R G B" if the masks are colour-coded, and "name = value" if they hold values other than the class
     indices. Void may have a line of its own, under the name "void".
 
     Raises:
-        DataError: As `read_class_names`; or some names have a colour or value and others none, or two have the same.
+        DataError: The file is faulty (see `read_class_names`), only some names have a colour or value, or two names
+            have the same one.
     """
     return _read_classes(root)[1]
 
@@ -63,7 +64,7 @@ def _read_classes(root: Path) -> tuple[list[str], LabelMap | None]:
         matches = [match for name in names if (match := pattern.fullmatch(name))]
         if matches and len(matches) < len(names):
             form = "name R G B" if what == "colour" else "name = value"
-            raise DataError(f"some of its names are followed by a {what} ({form!r}), others are not", path)
+            raise DataError(f"some of its names are followed by a {what} ({form!r}), but others are not", path)
         if matches:
             label_map = _label_map([(match[1], tuple(map(int, match.groups()[1:]))) for match in matches], path, what)
             names = [match[1] for match in matches]
@@ -79,7 +80,7 @@ def _label_map(lines: list[tuple[str, tuple[int, ...]]], path: Path, what: str) 
     classes = [name for name, _ in lines if name != VOID]
     for name, key in lines:
         if key in label_map or max(key) > 255:
-            raise DataError(f"the {what} {_text(key)} of {name!r} is there twice or beyond 255", path)
+            raise DataError(f"the {what} {_text(key)} of {name!r} occurs twice or exceeds 255", path)
         label_map[key] = IGNORE_INDEX if name == VOID else classes.index(name)
     return label_map
 
@@ -92,21 +93,21 @@ class FolderDataset(SegmentationDataset):
     """A split of a tree in the VOC layout, or of plain folders images/ and masks/.
 
     The VOC layout has JPEGImages, SegmentationClass and ImageSets/Segmentation/<split>.txt. Plain folders have the list
-    in splits/<split>.txt, or no lists and a ratio.
+    in splits/<split>.txt, or no lists and a split ratio.
 
     Args:
         root: Folder of the tree.
-        split: Name of the id list; with a ratio "train", "val" or "test".
+        split: Name of the id list; with a split ratio "train", "val" or "test".
         num_classes: Number of classes; masks may hold 0 to num_classes - 1, and 255.
         transform: Transform of every sample.
-        seed: Seed of what the transform draws.
+        seed: Seed of the transform's random choices.
         label_map: Class of each colour or value in the masks; None for masks of class indices.
-        split_ratio: Shares of train, val and test in plain folders without lists. A hash of the ids decides, so that
-            the splits do not depend on the order of files or on the seed.
+        split_ratio: Shares of train, val and test in plain folders without lists. A hash of the ids assigns the images,
+            so the splits depend neither on the order of the files nor on the seed.
 
     Raises:
-        DataError: The list is missing, empty or faulty, or names an image or a mask that is not there.
-        ValueError: The ratio cannot be used.
+        DataError: The list is missing, empty or faulty, or names an image or a mask that does not exist.
+        ValueError: The ratio is invalid, or lists make it superfluous.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class FolderDataset(SegmentationDataset):
     ) -> None:
         plain = (root / "images").is_dir()
         if plain and (root / "JPEGImages").is_dir():
-            raise DataError("it holds both images/ and JPEGImages/; which of them counts is not guessed at", root)
+            raise DataError("it holds both images/ and JPEGImages/; remove or rename one of them", root)
         image_folder, mask_folder = (
             root / name for name in (("images", "masks") if plain else ("JPEGImages", "SegmentationClass"))
         )
@@ -130,7 +131,7 @@ class FolderDataset(SegmentationDataset):
             if plain and not list_path.parent.is_dir():
                 raise DataError(
                     "no such folder; put lists of ids there (train.txt, val.txt, test.txt), or set data.split_ratio, "
-                    "as in [0.8,0.1,0.1]",
+                    "for example to [0.8,0.1,0.1]",
                     list_path.parent,
                 )
             image_ids = read_ids(list_path, f"the ids of split {split!r}")
@@ -144,23 +145,24 @@ class FolderDataset(SegmentationDataset):
         self.root, self.label_map = root, label_map
 
     def mask(self, index: int) -> Image.Image:
-        """The mask of an image, from class indices or colours."""
+        """The mask of an image as class indices, looked up in the label map if there is one."""
         path = self.mask_files[index]
         if self.label_map is None:
             return read_mask(path, self.num_classes)
         return read_mapped_mask(path, self.label_map)
 
     def settings(self) -> str:
-        """The settings that the masks depend on, beside the files, as one line."""
+        """The settings that the masks depend on besides the files, as one line."""
         return f"{super().settings()}, label map {self.label_map}"
 
 
 def _ids_by_ratio(image_ids: list[str], split: str, ratio: tuple[float, float, float], root: Path) -> list[str]:
-    """The ids of a split that a ratio gives it."""
+    """The ids that a ratio assigns to a split."""
     splits = ("train", "val", "test")
     if split not in splits or min(ratio) < 0 or abs(sum(ratio) - 1) > 1e-6:
         raise ValueError(
-            f"split_ratio must be the shares of train, val and test and add up to 1, got {ratio} for split {split!r}"
+            f"split_ratio must hold the shares of train, val and test, which add up to 1; got {ratio} for split "
+            f"{split!r}"
         )
     order = sorted(image_ids, key=lambda image_id: hashlib.sha256(image_id.encode()).digest())
     position = splits.index(split)
@@ -172,10 +174,10 @@ def _ids_by_ratio(image_ids: list[str], split: str, ratio: tuple[float, float, f
 
 
 def read_mapped_mask(path: Path, label_map: LabelMap) -> Image.Image:
-    """The class indices of a mask that is colour-coded (RGB or palette PNG), or holds other values (palette or grey).
+    """The class indices of a mask that holds colours (RGB or palette PNG) or values (palette or grey) of a label map.
 
     Raises:
-        DataError: It is unreadable, of another mode, or has a colour or value that is not in the map.
+        DataError: The mask cannot be read, has another mode, or has a colour or value that is not in the map.
     """
     if colored := len(next(iter(label_map))) == 3:
         mask = load(path)
@@ -205,7 +207,7 @@ class ImageFiles(Dataset[Sample]):
     """Images without masks, for prediction; their masks are void throughout.
 
     Args:
-        folder: Folder of which every .jpg, .jpeg and .png is read, in the order of the names.
+        folder: Folder whose .jpg, .jpeg and .png files are read, in the order of their names.
         transform: Transform that normalises the images.
 
     Raises:

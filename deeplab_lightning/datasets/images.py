@@ -1,4 +1,4 @@
-"""Images and masks, read from files. Every fault is one sentence that names the file."""
+"""Images and masks, read from files. An error names the file and its fault in one sentence."""
 
 import ctypes
 import os
@@ -16,16 +16,16 @@ from torch import Tensor
 from deeplab_lightning import IGNORE_INDEX
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-"""Formats that are read, whatever a file's name says.
+"""Formats that are read, whatever suffix a file has.
 
-Of Pillow's others, some start programs (EPS) and some have decoders with a long record of vulnerabilities.
+Some of Pillow's other formats start programs (EPS), and some have decoders with a long record of vulnerabilities.
 """
 
 MAX_PIXELS = 1 << 26
-"""Pixels that an image may have: 8192x8192.
+"""Largest number of pixels of an image: 8192x8192.
 
-That is more than any benchmark's pictures have (Mapillary 22 million, aerial tiles 36 million), and 0.75 GiB as 32-bit
-float RGB, of which training and evaluation hold several copies.
+No benchmark has larger images (Mapillary 22 million pixels, aerial tiles 36 million). As 32-bit float RGB such an image
+takes 0.75 GiB, and training and evaluation hold several copies.
 """
 
 TRANSPOSITIONS = {
@@ -37,12 +37,12 @@ TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""Transposition from pixels as stored to pixels as displayed, by EXIF orientation; any other value means upright."""
+"""Transposition from the stored pixels to the displayed ones, by EXIF orientation; other values mean upright."""
 
 Note = ctypes.Array[ctypes.c_char]
-"""Memory that processes share, for the path of a file."""
+"""Shared memory that holds the path of the file a worker opened last."""
 NOTE_SIZE = 4096
-"""Bytes of a note."""
+"""Size of a note in bytes."""
 _note: Note | None = None
 
 
@@ -55,12 +55,12 @@ class Sample(TypedDict):
 
 
 class DataError(ValueError):
-    """A fault in the data, as one sentence that begins with its place.
+    """A fault in the data; the message is one sentence that begins with the path.
 
     Args:
-        fault: The fault as one sentence, without its place.
-        path: File or folder that has the fault; None where there is no single one.
-        line: Line of the file.
+        fault: Sentence about the fault, without the path.
+        path: Faulty file or folder; None where no single file is at fault.
+        line: Number of the faulty line.
     """
 
     def __init__(self, fault: str, path: Path | None = None, line: int | None = None) -> None:
@@ -70,10 +70,10 @@ class DataError(ValueError):
 
 
 def read_image(path: Path) -> Image.Image:
-    """The image at a path as RGB, turned as its EXIF orientation says.
+    """The image at a path as RGB, turned according to its EXIF orientation.
 
     Raises:
-        DataError: It is missing, truncated, too large or no image.
+        DataError: The file is missing, truncated, too large or not an image.
     """
     stored = load(path)
     return _displayed(_to_rgb(stored), _orientation(stored, path))
@@ -83,28 +83,28 @@ def read_mask(path: Path, num_classes: int) -> Image.Image:
     """The mask at a path: pixel values are class indices (palette or 8-bit grey), 255 is void.
 
     Raises:
-        DataError: It is unreadable, has colours instead of class indices, or a value that is no class.
+        DataError: The file cannot be read, holds colours instead of class indices, or a value that is not a class.
     """
     mask = load(path)
     if mask.mode not in ("P", "L"):
         raise DataError(
             f"the mask is in mode {mask.mode}, but class indices are expected: a palette PNG (mode P) or 8-bit grey "
-            "(mode L); RGB colours are not guessed at",
+            "(mode L); the classes of RGB colours are not guessed",
             path,
         )
-    return mask_of(np.asarray(mask), path, num_classes)  # of a palette image these are the indices
+    return mask_of(np.asarray(mask), path, num_classes)  # asarray gives the indices of a palette image
 
 
 def mask_of(labels: NDArray[np.uint8], path: Path, num_classes: int) -> Image.Image:
-    """The grey mask of a label map (H, W), if all its values are classes or void.
+    """The grey mask of a label map (H, W) whose values are classes or void.
 
     Args:
-        labels: The label map.
-        path: File that it was read from, for the error message.
+        labels: Label map (H, W).
+        path: File that the error message names.
         num_classes: Number of classes.
 
     Raises:
-        DataError: It has a value that is neither.
+        DataError: The label map has a value that is neither a class nor void.
     """
     wrong = (labels >= num_classes) & (labels != IGNORE_INDEX)
     if wrong.any():
@@ -118,12 +118,13 @@ def mask_of(labels: NDArray[np.uint8], path: Path, num_classes: int) -> Image.Im
 
 
 def read_image_of_mask(path: Path, mask: Image.Image, mask_path: Path) -> Image.Image:
-    """The image at a path as RGB, turned the way that its mask is.
+    """The image at a path as RGB, in the orientation of its mask.
 
-    An image with an EXIF orientation may have been labelled as stored or as displayed; the sizes tell which.
+    An image with an EXIF orientation may have been labelled as stored or as displayed. The sizes of image and mask show
+    which.
 
     Raises:
-        DataError: The image is faulty, the sizes differ, or the sizes do not tell how a turned image was labelled.
+        DataError: The image is faulty, the sizes differ, or they fit both orientations.
     """
     image = load(path)
     orientation, stored = _orientation(image, path), _to_rgb(image)
@@ -134,8 +135,8 @@ def read_image_of_mask(path: Path, mask: Image.Image, mask_path: Path) -> Image.
         return fitting[0]
     if fitting:
         raise DataError(
-            f"its EXIF orientation is {orientation}, and its mask fits it both as stored and as displayed; save the "
-            "image upright",
+            f"its EXIF orientation is {orientation}, and the size of its mask fits the image both as stored and as "
+            "displayed; save the image upright",
             path,
         )
     fault = f"the mask is {mask.width}x{mask.height}, but its image {path} is {stored.width}x{stored.height}"
@@ -152,21 +153,22 @@ def read_pair(image_path: Path, mask_path: Path, num_classes: int) -> tuple[Imag
     return read_image_of_mask(image_path, mask, mask_path), mask
 
 
-def note_what_is_read(note: Note | None) -> None:
-    """Have this process note the path of each image that it opens, for another to read if this one dies of the image.
+def record_opened_paths(note: Note | None) -> None:
+    """Have this process write down the path of each image before opening it, in case native code kills it there.
 
     Args:
-        note: `NOTE_SIZE` bytes; they hold the number of the process, a space, and the path. None ends it.
+        note: `NOTE_SIZE` bytes of memory shared with the parent; they hold the process id, a space, and the path. None
+            ends it.
     """
     global _note
     _note = note
 
 
 def load(path: Path) -> Image.Image:
-    """The image at a path in the mode it is stored in.
+    """The image at a path in its stored mode.
 
     Raises:
-        DataError: It is missing, truncated, too large or no image.
+        DataError: The file is missing, truncated, too large or not an image.
     """
     with _opened(path) as image:
         image.load()
@@ -174,10 +176,10 @@ def load(path: Path) -> Image.Image:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Width and height of the image at a path, from its header.
+    """The width and height of the image at a path, from its header.
 
     Raises:
-        DataError: It is missing, too large or no image.
+        DataError: The file is missing, too large or not an image.
     """
     with _opened(path) as image:
         return image.size
@@ -185,15 +187,15 @@ def size_of(path: Path) -> tuple[int, int]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """The image at a path, of which only the header is read; an error within the block becomes a fault of the file."""
+    """The image at a path with only its header read; an error within the block becomes a fault of the file."""
     if _note is not None:
         _note.value = f"{os.getpid()} {path}".encode(errors="replace")[: NOTE_SIZE - 1]
     try:
-        # Pillow's warnings name no file; the one of them that matters, on the size, is an error here
+        # Pillow's warnings do not name the file. The only one that matters is about the size, and is an error here.
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(
-                    f"it has {image.width}x{image.height} pixels, and at most {MAX_PIXELS} are taken; cut it into "
+                    f"it has {image.width}x{image.height} pixels, but at most {MAX_PIXELS} are accepted; cut it into "
                     "tiles or make it smaller",
                     path,
                 )
@@ -204,12 +206,15 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise DataError("no such file", path) from error
     except UnidentifiedImageError as error:
         raise DataError(f"cannot be read as an image (damaged, or none of {', '.join(FORMATS)})", path) from error
-    except Exception as error:  # a decoder has no common error for what is damaged
+    except Exception as error:  # decoders have no common class of error
         raise DataError(f"cannot be read as an image ({error or type(error).__name__})", path) from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """RGB from any 8-bit mode or 16-bit grey; 16 bits keep their high byte, transparent pixels their colour."""
+    """The image as RGB, from any 8-bit mode or 16-bit grey.
+
+    16-bit values keep their high byte, and transparent pixels keep their colour.
+    """
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     image.info.pop("transparency", None)
@@ -217,22 +222,22 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image, path: Path) -> int:
-    """The EXIF orientation of an image, 1 for upright.
+    """The EXIF orientation of an image; 1 means upright.
 
     Raises:
-        DataError: It has EXIF data that cannot be read.
+        DataError: The image has EXIF data that cannot be read.
     """
     if "exif" not in image.info:
         return 1
-    exif = Image.Exif()  # `image.getexif` passes over damage in a JPEG without a word
+    exif = Image.Exif()  # `image.getexif` silently ignores damaged EXIF data in a JPEG
     try:
-        with warnings.catch_warnings(action="ignore"):  # about its other parts, which do not matter here
+        with warnings.catch_warnings(action="ignore"):  # about other EXIF fields, which are not used
             exif.load(image.info["exif"])
             orientation = exif.get(ExifTags.Base.Orientation)
-    except Exception as error:  # Pillow has no common error for it
+    except Exception as error:  # Pillow has no common class of error for it
         raise DataError(
-            f"its EXIF data cannot be read ({error or type(error).__name__}), so that nobody knows which way up it is; "
-            "save the image without them",
+            f"its EXIF data cannot be read ({error or type(error).__name__}), so its orientation is unknown; save the "
+            "image without EXIF data",
             path,
         ) from error
     return orientation if orientation in TRANSPOSITIONS else 1

@@ -1,6 +1,6 @@
 """Label maps in MATLAB files (MAT 5, the format of MATLAB 5 to 7.2), read without native code.
 
-scipy's reader trusts the sizes and types in a file and ends the process where they are damaged; here each is checked.
+scipy's reader trusts the sizes and types in a file, and a damaged file can crash the process. Here each is checked.
 """
 
 import math
@@ -18,20 +18,20 @@ from deeplab_lightning.datasets.images import MAX_PIXELS, DataError
 HEADER_SIZE = 128
 MATRIX, COMPRESSED = 14, 15
 STORAGE = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
-"""Number format of an element in the file, by the element's type."""
+"""Number format of an element as it is stored in the file, by the element's type."""
 STRUCT = 2
 NUMBERS = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
-"""Number format of an array in MATLAB, by the array's class."""
+"""Number format of an array as it is in MATLAB, by the array's class."""
 MAX_BYTES = 4 * MAX_PIXELS
-"""Bytes that a variable may have once it is decompressed."""
+"""Largest size of a decompressed variable in bytes."""
 
 
 class _DamagedError(Exception):
-    """A fault of the format, without the name of the file."""
+    """A fault of the file's format; the message does not name the file."""
 
 
 class _Array(NamedTuple):
-    """One array: its class, its shape, its name, and the elements that hold its content."""
+    """One array: its class, shape and name, and the elements that hold its contents."""
 
     kind: int
     shape: tuple[int, ...]
@@ -40,15 +40,15 @@ class _Array(NamedTuple):
 
 
 def read_matlab_labels(path: Path, variable: str, field: str | None = None) -> NDArray[np.uint8]:
-    """A label map (H, W) of a MATLAB file.
+    """The label map (H, W) in a MATLAB file.
 
     Args:
-        path: The file.
-        variable: Name of the variable that holds the map.
-        field: Name of the field of the variable, where that is a struct.
+        path: MATLAB file.
+        variable: Name of the variable that holds the label map.
+        field: Name of the field that holds it, if the variable is a struct.
 
     Raises:
-        DataError: It is missing, no MATLAB file, or holds no such label map of 8-bit values.
+        DataError: The file is missing, is not a MATLAB file, or holds no such label map of 8-bit values.
     """
     try:
         content = path.read_bytes()
@@ -64,40 +64,41 @@ def read_matlab_labels(path: Path, variable: str, field: str | None = None) -> N
     if labels is None:
         raise DataError(f"it holds no {variable}{f'.{field}' if field else ''}", path)
     if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "ui" or labels.min() < 0 or labels.max() > 255:
-        raise DataError(f"its label map is {labels.dtype} of shape {labels.shape}; 8-bit values (H, W) are due", path)
+        fault = f"its label map is {labels.dtype} of shape {labels.shape}; 8-bit values of shape (H, W) are expected"
+        raise DataError(fault, path)
     return np.ascontiguousarray(labels, np.uint8)
 
 
 def _byte_order(content: bytes) -> str:
     if len(content) < HEADER_SIZE:
-        raise _DamagedError(f"it has {len(content)} bytes, fewer than a header")
+        raise _DamagedError(f"it has only {len(content)} bytes, fewer than a header has")
     if content.startswith(b"MATLAB 7.3"):
-        raise _DamagedError("it is of MATLAB 7.3, an HDF5 file; save it again with -v7")
+        raise _DamagedError("it is an HDF5 file of MATLAB 7.3; save it again with -v7")
     if content[126:128] not in (b"IM", b"MI"):
-        raise _DamagedError("it does not begin as one of MATLAB 5 to 7.2")
+        raise _DamagedError("its header is not that of MATLAB 5 to 7.2")
     return "<" if content[126:128] == b"IM" else ">"
 
 
 def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
-    """Type and content of each element in a sequence of bytes."""
+    """The type and content of each element in a sequence of bytes."""
     start = 0
     while start < len(content):
         if start + 8 > len(content):
-            raise _DamagedError("it ends within an element")
+            raise _DamagedError("it ends in the middle of an element")
         kind, size = struct.unpack_from(f"{order}II", content, start)
-        if small := kind >> 16:  # the size is beside the type, and up to four bytes of content take its place
+        if small := kind >> 16:  # a small element: two bytes of type, two of size, and at most four of content
             kind, size, begin, end = kind & 0xFFFF, small, start + 4, start + 8
         else:
             begin = start + 8
             end = begin + size + (0 if kind == COMPRESSED else -size % 8)
         if begin + size > (end if small else len(content)):
-            raise _DamagedError(f"an element of {size} bytes goes beyond the end")
+            raise _DamagedError(f"an element of {size} bytes extends beyond the end of the file")
         yield kind, content[begin : begin + size]
         start = end
 
 
 def _find(content: bytes, order: str, name: bytes) -> _Array | None:
-    """The variable of a name, if a file holds it."""
+    """The variable with a name, or None if the file does not hold it."""
     for kind, element in _elements(content[HEADER_SIZE:], order):
         if kind == COMPRESSED:
             kind, element = next(_elements(_decompressed(element), order), (0, b""))
@@ -121,18 +122,18 @@ def _array(element: bytes, order: str) -> _Array:
     contents = _elements(element, order)
     (_, flags), (_, shape), (_, name) = (next(contents, (0, b"")) for _ in range(3))
     if len(flags) != 8 or len(shape) % 4:
-        raise _DamagedError("an array does not begin as one")
+        raise _DamagedError("the header of an array is damaged")
     kind = struct.unpack(f"{order}I", flags[:4])[0] & 0xFF
     return _Array(kind, struct.unpack(f"{order}{len(shape) // 4}i", shape), name, contents)
 
 
 def _field(array: _Array, order: str, name: bytes) -> _Array | None:
-    """A field of a struct, of the first where there are several."""
+    """A field of a struct; in an array of structs, the field of the first one."""
     if array.kind != STRUCT:
         return None
     (_, width), (_, names) = (next(array.contents, (0, b"")) for _ in range(2))
     if len(width) != 4 or (step := struct.unpack(f"{order}i", width)[0]) < 1:
-        raise _DamagedError("a struct does not begin as one")
+        raise _DamagedError("the header of a struct is damaged")
     for start in range(0, len(names), step):
         kind, element = next(array.contents, (0, b""))
         if names[start : start + step].rstrip(b"\0") == name:
@@ -141,7 +142,7 @@ def _field(array: _Array, order: str, name: bytes) -> _Array | None:
 
 
 def _numbers(array: _Array, order: str) -> NDArray[np.generic] | None:
-    """The numbers of an array, or None where it holds something else."""
+    """The numbers of an array, or None if it is not numeric."""
     if array.kind not in NUMBERS:
         return None
     kind, content = next(array.contents, (0, b""))

@@ -1,11 +1,15 @@
-"""The colours of PASCAL VOC: 256 of them, class by class, void at 255."""
+"""The 256 colours of PASCAL VOC's palette: one for each class, and void at 255."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def _voc_palette() -> NDArray[np.uint8]:
-    """VOC's colours (256, 3): three bits of an index at a time go to the three channels, to their high bits first."""
+    """VOC's colours (256, 3).
+
+    The bits of an index are dealt out three at a time, lowest first, one each to red, green and blue; every channel is
+    filled from its highest bit down.
+    """
     index = np.arange(256)
     palette = np.zeros((256, 3), np.uint8)
     for bit in range(8):

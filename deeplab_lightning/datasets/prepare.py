@@ -1,4 +1,4 @@
-"""Fetch data sets: download, verify, unpack. Nothing half-written ever stands under a final name."""
+"""Fetch data sets: download, verify, unpack. A file or folder gets its final name only when it is complete."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ from deeplab_lightning.datasets.palette import PALETTE
 
 ATTEMPTS = 3
 SLACK = 100_000_000
-"""Bytes that an archive may unpack to beyond twice its known size."""
+"""Bytes that an archive may unpack to in addition to twice its known size."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Archive:
 
     Args:
         urls: Addresses, in the order in which they are tried.
-        md5: MD5 of the archive, where it is published.
-        unpacks: Pairs of a folder in the archive and its place under the root.
-        unpacked_gb: Size of the content in 1e9 bytes.
+        md5: Published MD5 of the archive; None if there is none.
+        unpacks: Pairs of a folder in the archive and its final path under the root.
+        unpacked_gb: Size of the contents in 1e9 bytes.
     """
 
     urls: tuple[str, ...]
@@ -45,12 +45,12 @@ class Archive:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set.
+    """A data set that can be fetched.
 
     Args:
-        archives: Archives that it comes in.
-        licence: Licence, as it is printed.
-        finish: Function that arranges each unpacked folder.
+        archives: Archives of the data set.
+        licence: Sentence on the licence, which is printed.
+        finish: Function that verifies or arranges each unpacked folder.
     """
 
     archives: tuple[Archive, ...]
@@ -59,15 +59,15 @@ class Source:
 
 
 def prepare(name: str, root: Path, mirror: str | None = None) -> None:
-    """Download a data set, verify its checksum, and unpack it under a root; an interrupted download goes on.
+    """Download a data set, verify its checksums, and unpack it. An interrupted download is continued.
 
     Args:
         name: Key of `SOURCES`.
         root: Folder that holds the data sets.
-        mirror: Address of a folder with the same files, tried first.
+        mirror: Address of a folder with the same files, which is tried first.
 
     Raises:
-        DataError: No address serves the archive, a checksum is wrong, the disk is too small or the archive unsafe.
+        DataError: No address serves an archive, a checksum is wrong, the disk is too small, or an archive is unsafe.
     """
     source, console = SOURCES[name], Console()
     console.print(f"{name}: {source.licence}", highlight=False, soft_wrap=True)
@@ -75,7 +75,7 @@ def prepare(name: str, root: Path, mirror: str | None = None) -> None:
     for archive in source.archives:
         missing = [(inside, target) for inside, target in archive.unpacks if not (root / target).exists()]
         if not missing:
-            console.print(f"{', '.join(target for _, target in archive.unpacks)}: there already", highlight=False)
+            console.print(f"{', '.join(target for _, target in archive.unpacks)}: already there", highlight=False)
             continue
         path = download(archive, root, mirror)
         unpack(path, missing, root, max_bytes=int(2e9 * archive.unpacked_gb) + SLACK, finish=source.finish)
@@ -84,16 +84,17 @@ def prepare(name: str, root: Path, mirror: str | None = None) -> None:
 
 
 def download(archive: Archive, root: Path, mirror: str | None = None) -> Path:
-    """Fetch an archive into `root`, from the first address that serves it whole and right.
+    """Fetch an archive into `root`, from the first address that serves it completely and with the right checksum.
 
     Raises:
-        DataError: No address does, or the archive is there already with another checksum than the published one.
+        DataError: No address serves it, or the file already exists with a wrong checksum.
     """
     name = archive.urls[0].rsplit("/", 1)[1]
     path, part = root / name, root / f"{name}.part"
     if path.exists():
         if archive.md5 is not None and (found := _md5(path)) != archive.md5:
-            raise DataError(f"its MD5 is {found}, published is {archive.md5}; remove it to have it fetched anew", path)
+            fault = f"its MD5 is {found}, but the published one is {archive.md5}; remove it and it is fetched again"
+            raise DataError(fault, path)
         return path
     reasons: list[str] = []
     for url in ((f"{mirror.rstrip('/')}/{name}",) if mirror else ()) + archive.urls:
@@ -107,7 +108,7 @@ def download(archive: Archive, root: Path, mirror: str | None = None) -> Path:
                 continue
             if archive.md5 is not None and (found := _md5(part)) != archive.md5:
                 part.unlink()
-                reasons.append(f"{url}: its MD5 is {found}, published is {archive.md5}")
+                reasons.append(f"{url}: the MD5 is {found}, but the published one is {archive.md5}")
                 break
             os.replace(part, path)
             return path
@@ -115,10 +116,10 @@ def download(archive: Archive, root: Path, mirror: str | None = None) -> Path:
 
 
 def _fetch(url: str, part: Path, unpacked_gb: float) -> None:
-    """Download into `part`, behind the bytes that are there already.
+    """Download into `part`, after the bytes that an earlier attempt left there.
 
     Raises:
-        OSError: The connection breaks; the bytes that came stay in `part`.
+        OSError: The connection breaks; the bytes received so far stay in `part`.
         DataError: The disk is too small.
     """
     start = part.stat().st_size if part.exists() else 0
@@ -126,7 +127,7 @@ def _fetch(url: str, part: Path, unpacked_gb: float) -> None:
     try:
         response = urlopen(request, timeout=60)
     except HTTPError as error:
-        if error.code == 416 and start:  # nothing is left to send: the checksum will tell
+        if error.code == 416 and start:  # `part` is complete; the checksum is verified by the caller
             return
         raise
     with response:
@@ -139,13 +140,13 @@ def _fetch(url: str, part: Path, unpacked_gb: float) -> None:
                 file.write(block)
                 progress.advance(task, len(block))
         if length and part.stat().st_size < start + length:
-            raise OSError(f"the connection broke after {part.stat().st_size} of {start + length} bytes")
+            raise OSError(f"the connection broke off after {part.stat().st_size} of {start + length} bytes")
 
 
 def _check_disk(folder: Path, needed: int, name: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
-        fault = f"{name} needs {needed / 1e9:.2f} GB with its contents, but {free / 1e9:.2f} GB are free"
+        fault = f"{name} and its contents need {needed / 1e9:.2f} GB, but only {free / 1e9:.2f} GB are free"
         raise DataError(fault, folder)
 
 
@@ -166,7 +167,7 @@ CAMVID_NAMES = (
 
 
 def arrange_camvid(folder: Path) -> None:
-    """Turn the SegNet tutorial's tree into the VOC layout, and its void 11 into 255; images stay as they are."""
+    """Turn the SegNet tutorial's tree into the VOC layout and its void value 11 into 255; images are only moved."""
     for split in ("train", "val", "test"):
         image_ids = sorted(path.stem for path in (folder / split).glob("*.png"))
         for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
@@ -187,25 +188,23 @@ VOC_FILE = "pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"
 SBD_FILE = "Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz"
 CAMVID_COMMIT = "bb68b64e72cb004b3ed927fee0f5624dd8097498"
 CAMVID_SHA256 = "e0dce7f822cf7f3137c084a363f5e0cd6bef8a641afb935931c3b7f5447bed0d"
-"""SHA-256 of the names and contents of the commit's pictures.
+"""SHA-256 over the names and contents of the commit's images.
 
-The archive itself has none: the server packs it anew, and its bytes may change.
+The archive has no fixed checksum because the server packs it for each request, and its bytes may change.
 """
 
 
 def verify_and_arrange_camvid(folder: Path) -> None:
-    """Arrange the tree.
+    """Check that the images are those of the commit, and arrange the tree.
 
     Raises:
-        DataError: Its pictures are not those of the commit.
+        DataError: The images differ from those of the commit.
     """
     digest = hashlib.sha256()
     for name in sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png")):
         digest.update(name.encode() + b"\0" + hashlib.sha256((folder / name).read_bytes()).digest())
     if digest.hexdigest() != CAMVID_SHA256:
-        fault = (
-            f"the SHA-256 of its pictures is {digest.hexdigest()}, not {CAMVID_SHA256}; remove it and fetch it again"
-        )
+        fault = f"the SHA-256 of its images is {digest.hexdigest()}, not {CAMVID_SHA256}; remove it and fetch it again"
         raise DataError(fault, Path(f"{CAMVID_COMMIT}.zip"))
     arrange_camvid(folder)
 

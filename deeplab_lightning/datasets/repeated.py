@@ -1,4 +1,4 @@
-"""A data set some of whose images come more than once an epoch."""
+"""A data set that repeats some of its images in every epoch."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,14 @@ from deeplab_lightning.datasets.segmentation import SegmentationDataset
 
 
 class RepeatedDataset(Dataset[Sample]):
-    """All images of a data set, and after them some of them again, each time augmented in its own way.
+    """All images of a data set, followed by copies of some of them.
 
-    The first copies are as without repetition, in place and in augmentation.
+    Each copy is augmented differently. The originals keep the positions and the augmentation that they have without
+    repetition.
 
     Args:
-        dataset: The data set.
-        extra: Indices of the images to repeat, each as often as it is repeated.
+        dataset: Data set whose images are repeated.
+        extra: Indices of the copies; an index occurs once for each copy of its image.
     """
 
     def __init__(self, dataset: SegmentationDataset, extra: Sequence[int]) -> None:

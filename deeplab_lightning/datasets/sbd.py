@@ -1,4 +1,4 @@
-"""SBD, the Semantic Boundaries Dataset: its id lists and its MATLAB label files, read where they lie."""
+"""SBD, the Semantic Boundaries Dataset: its id lists and its MATLAB label files, read without conversion."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ NUM_CLASSES = 21
 
 
 def read_sbd_ids(root: Path) -> list[str]:
-    """The ids of SBD's own train and val lists, in this order.
+    """The ids of SBD's own train list, followed by those of its val list.
 
     Args:
         root: Folder `dataset` of the release, with train.txt, val.txt and cls/.
 
     Raises:
-        DataError: A list is missing or faulty, or an id is in both.
+        DataError: A list is missing or faulty, or an id is in both lists.
     """
     image_ids: list[str] = []
     for split in ("train", "val"):
@@ -30,9 +30,9 @@ def read_sbd_ids(root: Path) -> list[str]:
 
 
 def read_sbd_mask(path: Path) -> Image.Image:
-    """The class mask in a cls/*.mat file (GTcls.Segmentation): 0 to 20, and no void.
+    """The class mask in a cls/*.mat file (GTcls.Segmentation), with values 0 to 20 and no void.
 
     Raises:
-        DataError: It is missing, no MATLAB file, without the field, or has a value that is no class.
+        DataError: The file is missing, is not a MATLAB file, lacks the field, or has a value that is not a class.
     """
     return mask_of(read_matlab_labels(path, "GTcls", "Segmentation"), path, NUM_CLASSES)

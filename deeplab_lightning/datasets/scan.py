@@ -1,4 +1,4 @@
-"""Call a function for every image of a data set, in processes that may die of one."""
+"""Call a function for every image of a data set, in worker processes that a damaged image may kill."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ POLL_SECONDS = 1.0
 
 
 def fail(dataset: SegmentationDataset, index: int) -> NoReturn:
-    """Name the image that a process died of.
+    """Raise the fault of an image on which a worker process died.
 
     Raises:
         DataError: Always.
@@ -28,8 +28,11 @@ def fail(dataset: SegmentationDataset, index: int) -> NoReturn:
 
 
 def cause_of_death(dataset: SegmentationDataset, index: int) -> str:
-    """The fault of an image that a process died of, as a sentence."""
-    return f"the process that read it and {dataset.mask_files[index]} died; one of them is damaged, or memory too small"
+    """The sentence about an image on which a worker process died."""
+    return (
+        f"the process that read it and {dataset.mask_files[index]} died; one of the two is damaged, or there is too "
+        "little memory"
+    )
 
 
 def scan(
@@ -40,17 +43,19 @@ def scan(
 ) -> Iterator[T]:
     """The value of a function for each index of a data set, in order.
 
-    When a process dies, the images that remain are read one by one until the one that it died of is found.
+    When a worker dies, the remaining images are read one by one until the image that killed it is found.
 
     Args:
-        dataset: The data set.
+        dataset: Data set whose images are scanned.
         function: Function of the data set and an index; it is called in a worker process.
-        num_workers: Number of processes; 0 means one.
-        on_death: Function that takes its place, in this process, for an image that a worker died of.
+        num_workers: Number of worker processes; 0 means one.
+        on_death: Function that is called instead, in this process, for an image on which a worker died.
 
     Raises:
-        DataError: A worker died of an image, and `on_death` is not given.
+        DataError: A worker died on an image, and `on_death` is not given.
     """
+    # A dead worker breaks the whole pool, which does not say at which image. So a new pool reads one image at a time;
+    # after the culprit is found, the steps are long again.
     done, at_once = 0, IMAGES_AT_ONCE
     while done < len(dataset):
         steps = [range(start, min(start + at_once, len(dataset))) for start in range(done, len(dataset), at_once)]
@@ -75,7 +80,7 @@ def _read(
     """The values of each step, from processes that take one step at a time."""
     pool = ProcessPoolExecutor(workers, get_context("fork"), _begin, (dataset, function, os.getpid()))
     try:
-        if len(steps[0]) == 1:  # one at a time, so that a death is that of the step which is out
+        if len(steps[0]) == 1:  # submit one at a time, so that a death belongs to the step just submitted
             for step in steps:
                 yield pool.submit(_values, step).result()
         else:
@@ -85,13 +90,13 @@ def _read(
 
 
 _task: tuple[SegmentationDataset, Callable[[SegmentationDataset, int], Any]]
-"""In a worker: its data set and its function."""
+"""The data set and the function of a worker process."""
 
 
 def _begin(dataset: SegmentationDataset, function: Callable[[SegmentationDataset, int], Any], parent: int) -> None:
     global _task
     _task = dataset, function
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal: the parent ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent ends this one
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

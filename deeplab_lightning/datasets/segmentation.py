@@ -1,4 +1,4 @@
-"""The base of the data sets: images with masks, id lists, and the files that ids name."""
+"""The base class of the data sets, with readers of id lists and folders."""
 
 import codecs
 import copy
@@ -22,16 +22,16 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 class SegmentationDataset(Dataset[Sample]):
     """Images with masks; a subclass implements `mask`.
 
-    A key is an index, or (index, epoch). What a transform draws depends on (seed, epoch, index) alone, so that it is
-    the same for any number of loader workers.
+    A key is an index, or (index, epoch). The transform's random choices depend on (seed, epoch, index) alone, so they
+    are the same for any number of loader workers.
 
     Args:
         image_ids: Ids of the images.
         images: Files of the images.
-        mask_files: Files that the masks come from, one for each image.
+        mask_files: Files of the masks, one for each image.
         num_classes: Number of classes; masks may hold 0 to num_classes - 1, and 255.
         transform: Transform of every sample.
-        seed: Seed of what the transform draws.
+        seed: Seed of the transform's random choices.
     """
 
     has_masks = True
@@ -49,15 +49,15 @@ class SegmentationDataset(Dataset[Sample]):
         self.num_classes, self.transform, self.seed = num_classes, transform, seed
 
     def mask(self, index: int) -> Image.Image:
-        """The mask of an image: 8-bit grey, class indices and 255.
+        """The mask of an image: 8-bit grey with class indices, and 255 for void.
 
         Raises:
-            DataError: It cannot be read, or holds a value that is no class.
+            DataError: The mask cannot be read, or holds a value that is not a class.
         """
         raise NotImplementedError
 
     def pair(self, index: int) -> tuple[Image.Image, Image.Image]:
-        """An image and its mask, equal in size, before the transform.
+        """An image and its mask before the transform; both have the same size.
 
         Raises:
             DataError: Either is faulty, or their sizes differ.
@@ -73,7 +73,7 @@ class SegmentationDataset(Dataset[Sample]):
         return self.sample(index, np.random.default_rng((self.seed, epoch, index)))
 
     def sample(self, index: int, rng: Generator) -> Sample:
-        """A sample, whose transform draws from `rng`."""
+        """The sample of an image; the transform draws its random choices from `rng`."""
         image, mask = self.pair(index)
         try:
             pixels, target = self.transform(image, mask, rng)
@@ -82,7 +82,7 @@ class SegmentationDataset(Dataset[Sample]):
         return {"image": pixels, "mask": target, "image_id": self.image_ids[index]}
 
     def settings(self) -> str:
-        """The settings that the masks depend on, beside the files, as one line."""
+        """The settings that the masks depend on besides the files, as one line."""
         return f"{type(self).__name__} of {self.num_classes} classes"
 
     def fingerprint(self) -> str:
@@ -97,7 +97,7 @@ class SegmentationDataset(Dataset[Sample]):
         return digest.hexdigest()
 
     def with_transform(self, transform: Transform) -> Self:
-        """The same data under another transform."""
+        """The same data with another transform."""
         other = copy.copy(self)
         other.transform = transform
         return other
@@ -116,27 +116,27 @@ class SegmentationDataset(Dataset[Sample]):
 
 
 def read_ids(path: Path, what: str) -> list[str]:
-    """The ids in a list file, one a line.
+    """The ids in a list file with one id per line.
 
     Args:
-        path: The list.
-        what: Name of its content, for the error message.
+        path: List file.
+        what: Name of its contents for the error message.
 
     Raises:
-        DataError: There is no such file, it is no text in UTF-8 or empty, or it holds an id twice, a path, or more than
-            one word in a line.
+        DataError: The file does not exist, is not UTF-8 text, is empty, or holds an id twice, a path, or more than one
+            word in a line.
     """
     if not path.is_file():
-        raise NoSuchSplitError(f"no such file; it lists {what}, one a line", path)
+        raise NoSuchSplitError(f"no such file; it lists {what}, one per line", path)
     lines = [line.strip() for line in read_text(path).splitlines()]
     image_ids: dict[str, None] = {}
     for number, image_id in enumerate(lines, 1):
         if image_id in image_ids:
-            refuse(f"the id {image_id!r} is there twice", path, number)
+            refuse(f"the id {image_id!r} occurs twice", path, number)
         elif "/" in image_id or "\\" in image_id or len(image_id.split()) > 1:
-            refuse(f"{image_id!r} is no id; an id is a file's name without its ending", path, number)
+            refuse(f"{image_id!r} is not an id; an id is a file's name without its suffix", path, number)
         elif image_id.lower().endswith(IMAGE_SUFFIXES):
-            refuse(f"{image_id!r} has the ending of a file; an id has none", path, number)
+            refuse(f"{image_id!r} has the suffix of a file; an id has none", path, number)
         elif image_id:
             image_ids[image_id] = None
     if not image_ids:
@@ -145,10 +145,10 @@ def read_ids(path: Path, what: str) -> list[str]:
 
 
 def read_text(path: Path) -> str:
-    """The text in a file: UTF-8, or UTF-16 that says so by its byte order mark.
+    """The text in a file, which is UTF-8, or UTF-16 with a byte order mark.
 
     Raises:
-        DataError: It cannot be read, or is in another encoding.
+        DataError: The file cannot be read, or has another encoding.
     """
     try:
         content = path.read_bytes()
@@ -159,19 +159,19 @@ def read_text(path: Path) -> str:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
-        found = "damaged UTF-16" if encoding == "utf-16" else "no UTF-8, perhaps Latin-1"
+        found = "damaged UTF-16" if encoding == "utf-16" else "not UTF-8, perhaps Latin-1"
         fault = f"byte 0x{content[error.start]:02x} is {found}; save the file as UTF-8"
         raise DataError(fault, path, number) from error
     if "\0" in text:
-        raise DataError("it holds zero bytes, as UTF-16 and UTF-32 do; save the file as UTF-8", path)
+        raise DataError("it holds zero bytes, like UTF-16 or UTF-32; save the file as UTF-8", path)
     return text
 
 
 def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
-    """The files of a folder that have one of the endings, by their names without it.
+    """The files of a folder that have one of the suffixes, by their names without it.
 
     Raises:
-        DataError: There is no such folder, or two files share a name.
+        DataError: The folder does not exist, or two files have the same name without its suffix.
     """
     if not folder.is_dir():
         raise DataError("no such folder", folder)
@@ -179,7 +179,7 @@ def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in suffixes:
             if other := files.get(path.stem):
-                refuse(f"it and {other.name} share one id", path)
+                refuse(f"it and {other.name} have the same id", path)
             files.setdefault(path.stem, path)
     return files
 
@@ -190,13 +190,13 @@ def find_files(
     """The file of each id.
 
     Args:
-        image_ids: The ids.
+        image_ids: Ids to find the files of.
         folder: Folder of the files.
-        list_path: File that the ids come from, for the error message.
-        files: Files that are there, by id; the images of the folder when not given.
+        list_path: File that lists the ids; the error message names it.
+        files: Existing files by id; the images of the folder when not given.
 
     Raises:
-        DataError: One is missing.
+        DataError: A file is missing.
     """
     files = list_images(folder) if files is None else files
     for image_id in image_ids:

@@ -1,7 +1,7 @@
-"""Shapes: a generated data set in the VOC layout, small enough to learn in minutes and hard where DeepLab is.
+"""Shapes: a generated data set in the VOC layout, small enough to be learned in minutes.
 
-Textured backgrounds and overlapping objects of seven classes, among them thin parts and fine boundaries. As in VOC,
-a border between objects is void (255).
+Scenes have textured backgrounds and overlapping objects of seven classes, some with the thin parts and fine boundaries
+that are hard for DeepLab. As in VOC, the border between objects is void (255).
 """
 
 import json
@@ -26,7 +26,7 @@ SUPERSAMPLING = 4
 
 Points = list[tuple[float, float]]
 Layer = tuple[Points, bool]
-"""A polygon in [-1, 1]^2, and whether it fills (True) or cuts out (False)."""
+"""A polygon in [-1, 1]^2, and whether it is filled (True) or cut out (False)."""
 
 
 def _ellipse(x: float, y: float, radius: float, num_points: int = 40) -> Points:
@@ -67,7 +67,7 @@ OUTLINES: dict[str, Callable[[], list[Layer]]] = {
 
 
 def _noise(rng: Generator, height: int, width: int) -> NDArray[np.float64]:
-    """Smooth noise of several octaves, about -1 to 1, (height, width)."""
+    """Smooth noise of several octaves, roughly in -1 to 1, (height, width)."""
     total = np.zeros((height, width))
     for octave, cells in enumerate((3, 6, 12, 24)):
         grid = Image.fromarray(rng.normal(size=(cells, cells)).astype(np.float32))
@@ -76,7 +76,7 @@ def _noise(rng: Generator, height: int, width: int) -> NDArray[np.float64]:
 
 
 def _coverage(rng: Generator, class_name: str, height: int, width: int) -> NDArray[np.float64]:
-    """Share of each pixel, (height, width) in 0..1, that one object of random place, size and angle covers."""
+    """The share of each pixel that one object covers, (height, width) in 0..1; its place, size and angle are random."""
     radius = rng.uniform(0.2, 0.36) * min(height, width)
     center_x, center_y = rng.uniform(0.12, 0.88) * width, rng.uniform(0.12, 0.88) * height
     angle = rng.uniform(-0.5, 0.5) if class_name == "bicycle" else rng.uniform(-math.pi, math.pi)
@@ -95,7 +95,7 @@ def _coverage(rng: Generator, class_name: str, height: int, width: int) -> NDArr
 def _texture(
     rng: Generator, color: NDArray[np.float64], strength: float, *, height: int, width: int
 ) -> NDArray[np.float64]:
-    """A surface (height, width, 3) of one colour with noise and, on every second one, stripes."""
+    """A surface (height, width, 3) of one colour with noise; every second surface, on average, also has stripes."""
     tone = _noise(rng, height, width) * strength
     if rng.random() < 0.5:
         y, x = np.mgrid[:height, :width]
@@ -109,7 +109,7 @@ def render(rng: Generator, height: int, width: int, void_width: int = 1) -> tupl
     """Draw one scene.
 
     Args:
-        rng: Generator of everything random.
+        rng: Generator of all random choices.
         height: Height of the image in pixels.
         width: Width of the image in pixels.
         void_width: Pixels on either side of a boundary that become void; 0 for none.
@@ -135,7 +135,7 @@ def render(rng: Generator, height: int, width: int, void_width: int = 1) -> tupl
 
 
 def _border(objects: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
-    """Pixels within `width` steps of another object."""
+    """Mask of the pixels within `width` steps of another object."""
     border = np.zeros(objects.shape, bool)
     across, down = objects[:, 1:] != objects[:, :-1], objects[1:] != objects[:-1]
     if width > 0:
@@ -154,29 +154,30 @@ def generate(
 ) -> None:
     """Write a Shapes tree in the VOC layout; the same arguments give the same files.
 
-    The id list of a split is written last, and a split that has its list is left alone: the next call makes a split
-    anew that an interrupt cut short. The settings are kept in shapes.json.
+    The id list of a split is written last, and a split with a list is left alone. So a split that was interrupted is
+    generated again by the next call. The settings are kept in shapes.json.
 
     Args:
-        root: Folder of the tree, created where missing.
+        root: Folder of the tree, which is created if missing.
         num_images: Number of images by the name of the split.
         size: Size (H, W) of every image.
         void_width: Pixels on either side of a boundary that become void; 0 for none.
-        seed: Seed of everything random.
+        seed: Seed of all random choices.
 
     Raises:
-        ValueError: The settings cannot work, or `root` holds a tree of other settings.
+        ValueError: The settings are invalid, or `root` holds a tree with other settings.
     """
     if min(num_images.values(), default=0) < 1 or min(size) < 16 or void_width < 0:
         raise ValueError(
-            f"Shapes needs images of at least 16x16, got {num_images} of size {size}, void_width {void_width}"
+            "Shapes needs at least one image in each split, a size of at least 16x16 and a void_width of at least 0; "
+            f"got {num_images} images of size {size} and void_width {void_width}"
         )
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     settings = {"num_images": num_images, "size": list(size), "void_width": void_width, "seed": seed}
     settings_path = root / "shapes.json"
     if settings_path.exists() and (existing := json.loads(settings_path.read_text())) != settings:
-        raise ValueError(f"{root} holds Shapes of other settings, {existing}; remove it or choose another data.root")
+        raise ValueError(f"{root} holds Shapes with other settings, {existing}; remove it or choose another data.root")
     write_atomically(settings_path, json.dumps(settings))
     write_atomically(root / "class_names.txt", "\n".join(CLASS_NAMES) + "\n")
     for number, (split, count) in enumerate(sorted(num_images.items())):

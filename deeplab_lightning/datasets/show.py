@@ -16,12 +16,12 @@ GAP = 4
 
 
 def grid(dataset: SegmentationDataset, indices: Sequence[int], transform: TrainTransform) -> Image.Image:
-    """One row for each image: image and mask as they are, then as the training sees them in three epochs.
+    """A grid with one row for each image: image and mask as stored, then augmented as in three epochs of training.
 
     Args:
-        dataset: Data set with the training's transform.
+        dataset: Data set with the training transform.
         indices: Indices of the images.
-        transform: The training's transform, which undoes its normalisation.
+        transform: Training transform, which also undoes its normalisation.
     """
     rows: list[list[Image.Image]] = []
     for index in indices:

@@ -1,8 +1,8 @@
-"""Joint transforms of image and mask; all that is random is drawn from a given generator.
+"""Joint transforms of image and mask; all random choices are drawn from a given generator.
 
-Three things make them fast: the image is scaled as 8-bit pixels in the order they are decoded in (torch has a
-vectorised kernel for that), the mask is resampled only within the crop, and the pixels are normalised row by row into
-the crop itself.
+Three things make them fast. The image is scaled as 8-bit pixels with channels last, the order in which it is decoded,
+because torch has a vectorised kernel for it. The mask is resampled only within the crop. The pixels are normalised
+directly into the crop, row by row.
 """
 
 from collections.abc import Sequence
@@ -28,25 +28,25 @@ NORMALIZATIONS: dict[NormalizationName, tuple[tuple[float, float, float], tuple[
 
 
 HALVES_UP = 1e-6
-"""Added to a place between pixels, so that half way between two is not rounded down by an error of rounding."""
+"""Added to a coordinate: otherwise a rounding error would take a point half way between two pixels to the lower one."""
 
 
 class Transform(Protocol):
-    """Maps an image and its mask to tensors (3, H, W) float and (H, W) int64."""
+    """A function from an image and its mask to tensors: float (3, H, W) and int64 (H, W)."""
 
     def __call__(self, image: Image.Image, mask: Image.Image, rng: Generator) -> tuple[Tensor, Tensor]:
-        """Transform an image and its mask; everything random is drawn from `rng`."""
+        """Transform an image and its mask; all random choices are drawn from `rng`."""
 
 
 class EvaluationTransform:
-    """The whole image at its own size, normalised, its mask untouched.
+    """The whole image at its own size, normalised; the mask is unchanged.
 
     Args:
         mean: Mean of each RGB channel, in 0..1.
         std: Standard deviation of each RGB channel, in 0..1.
-        bgr: Whether the channels come out as BGR.
-        pad_to: Size (H, W) that the image is padded to at the right and the bottom, with the mean (0 once normalised);
-            the mask keeps its size. None for no padding.
+        bgr: Whether the output channels are BGR.
+        pad_to: Size (H, W) that the image is padded to at the right and the bottom with the mean, which is 0 after
+            normalisation. The mask keeps its size. None for no padding.
     """
 
     def __init__(
@@ -62,25 +62,26 @@ class EvaluationTransform:
             self._factor, self._offset = self._factor.flip(0), self._offset.flip(0)
 
     def normalize(self, image: Image.Image) -> Tensor:
-        """A PIL image to (3, H, W), normalised."""
+        """A PIL image as a normalised tensor (3, H, W)."""
         return self._normalize_into(torch.empty(image.height, image.width, 3), _pixels(image))
 
     def _normalize_into(self, canvas: Tensor, pixels: Tensor) -> Tensor:
-        """The canvas (H, W, 3) as (3, H, W), with uint8 pixels (h, w, 3) normalised into its upper left."""
+        """The canvas (H, W, 3) as (3, H, W), with uint8 pixels (h, w, 3) normalised into its upper left corner."""
         if self.bgr:
             pixels = pixels.flip(-1)
         height, width = pixels.shape[:2]
+        # With channels last, a row is one vector of 3w values: factor and offset repeat once for each pixel.
         factor, offset = self._factor.repeat(width), self._offset.repeat(width)
         rows = canvas.view(len(canvas), -1)[:height, : 3 * width]
         rows.copy_(pixels.flatten(1)).mul_(factor).add_(offset)
         return canvas.permute(2, 0, 1)
 
     def denormalize(self, image: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """The uint8 RGB pixels (h, w, 3) of a normalised image (3, H, W), exact by rounding.
+        """The uint8 RGB pixels (h, w, 3) of a normalised image (3, H, W); rounding restores them exactly.
 
         Args:
-            image: The image.
-            size: Size (h, w) of the image without its padding; all of it when not given.
+            image: Normalised image (3, H, W).
+            size: Size (h, w) of the image without its padding; the whole size when not given.
         """
         height, width = size or image.shape[-2:]
         pixels = image[:, :height, :width].float().cpu()
@@ -90,7 +91,7 @@ class EvaluationTransform:
         return pixels.mul_(255).round_().clamp_(0, 255).byte().permute(1, 2, 0).contiguous()
 
     def __call__(self, image: Image.Image, mask: Image.Image, rng: Generator) -> tuple[Tensor, Tensor]:
-        """Image and mask as tensors; nothing is random.
+        """The image and its mask as tensors; no choice is random.
 
         Raises:
             DataError: The image does not fit into `pad_to`.
@@ -100,33 +101,34 @@ class EvaluationTransform:
             return self.normalize(image), target
         if image.height > self.pad_to[0] or image.width > self.pad_to[1]:
             raise DataError(
-                f"{image.width}x{image.height} does not fit into the {self.pad_to[1]}x{self.pad_to[0]} that images are "
-                "padded to; set data.evaluation_size to whole_image"
+                f"its size {image.width}x{image.height} exceeds {self.pad_to[1]}x{self.pad_to[0]}, to which images are "
+                "padded; set data.evaluation_size to whole_image"
             )
         return self._normalize_into(torch.zeros(*self.pad_to, 3), _pixels(image)), target
 
 
 class TrainTransform(EvaluationTransform):
-    """Random scale, crop, flip and colour, then normalise (v3, section 4.1: scales 0.5 to 2, left-right flip).
+    """Random scale, crop, flip and colour, then normalisation (v3, section 4.1: scales 0.5 to 2, left-right flip).
 
-    An image smaller than the crop is padded at the right and the bottom, as the Caffe and the TensorFlow release do:
-    with the mean (0 once normalised), and the mask with 255. Images are scaled bilinearly, masks by nearest neighbour,
-    both on one grid and without a low-pass filter.
+    An image smaller than the crop is padded at the right and the bottom, like in the Caffe and the TensorFlow release:
+    the image with the mean, which is 0 after normalisation, and the mask with 255. Images are scaled bilinearly and
+    masks by nearest neighbour, both on the same grid and without a low-pass filter.
 
     Args:
         crop_size: Size (H, W) of the crop.
         scale_range: Smallest and largest scale.
-        flip: Whether one image in two is mirrored.
-        color_jitter: Strength s; brightness, contrast and saturation each get a factor from [1 - s, 1 + s].
+        flip: Whether images are mirrored with probability one half.
+        color_jitter: Strength s; brightness, contrast and saturation are each multiplied by a factor from
+            [1 - s, 1 + s].
         mean: Mean of each RGB channel, in 0..1.
         std: Standard deviation of each RGB channel, in 0..1.
-        bgr: Whether the channels come out as BGR.
-        scale_step: Distance between the scales in scale_range that are drawn from; None draws uniformly from all of it.
-        align_corners: Whether corner pixels stay at the corners, as in the TensorFlow release; else pixels are areas,
-            as in the Caffe releases. Both truncate the scaled sizes.
+        bgr: Whether the output channels are BGR.
+        scale_step: Step between the scales in scale_range; None draws uniformly from the whole range.
+        align_corners: Whether corner pixels stay at the corners, like in the TensorFlow release; otherwise pixels are
+            areas, like in the Caffe releases. Both truncate the scaled sizes.
 
     Raises:
-        ValueError: A setting cannot work.
+        ValueError: A setting is invalid.
     """
 
     def __init__(
@@ -154,7 +156,7 @@ class TrainTransform(EvaluationTransform):
         self.align_corners = align_corners
 
     def __call__(self, image: Image.Image, mask: Image.Image, rng: Generator) -> tuple[Tensor, Tensor]:
-        """A crop of (3, *crop_size) and its mask (*crop_size)."""
+        """A crop (3, *crop_size) and its mask (*crop_size)."""
         size = (image.height, image.width)
         scaled = self._scaled_size(size, rng)
         offset = [int(rng.integers(max(0, side - crop) + 1)) for side, crop in zip(scaled, self.crop_size, strict=True)]
@@ -167,7 +169,7 @@ class TrainTransform(EvaluationTransform):
         (top, left), (height, width) = offset, kept
         pixels = _pixels(image)
         if scaled != size:
-            channels_last = pixels[None].permute(0, 3, 1, 2)  # kept so, the kernel is twice as fast
+            channels_last = pixels[None].permute(0, 3, 1, 2)  # this memory order makes the kernel twice as fast
             channels_last = F.interpolate(channels_last, scaled, mode="bilinear", align_corners=self.align_corners)
             pixels = channels_last.permute(0, 2, 3, 1)[0]
         crop = self._normalize_into(torch.zeros(*self.crop_size, 3), pixels[top : top + height, left : left + width])
@@ -185,7 +187,7 @@ class TrainTransform(EvaluationTransform):
         return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
 
     def _grid(self, side: int, scaled: int, offset: int) -> tuple[float, float]:
-        """Factor a and shift c: the crop's pixel j takes the image's pixel floor(a * (j + 0.5) + c)."""
+        """The factor a and shift c of one axis: pixel j of the crop is pixel floor(a * (j + 0.5) + c) of the image."""
         if self.align_corners:
             ratio = (side - 1) / (scaled - 1) if scaled > 1 else 0.0
             return ratio, 0.5 - 0.5 * ratio + offset * ratio + HALVES_UP

@@ -24,15 +24,15 @@ NUM_IMAGES = {
 
 
 def split_ids(root: Path, split: str, sbd_root: Path | None = None) -> list[str]:
-    """The ids of a split, those of the augmented splits by rule.
+    """The ids of a split; those of the augmented splits are computed.
 
-    train_aug has the ids of VOC's train, SBD's train and SBD's val, without those of VOC's val; trainval_aug has those
-    of train_aug and of VOC's val.
+    train_aug is the union of VOC's train, SBD's train and SBD's val, without VOC's val; trainval_aug is the union of
+    train_aug and VOC's val.
 
     Args:
         root: Folder VOC2012, with ImageSets/Segmentation.
         split: Name of the split: train, val, trainval, test, train_aug or trainval_aug.
-        sbd_root: SBD's folder `dataset`, for the augmented splits.
+        sbd_root: SBD's folder `dataset`, which the augmented splits need.
 
     Raises:
         DataError: A list is missing or faulty.
@@ -52,18 +52,18 @@ def _voc_ids(root: Path, split: str) -> list[str]:
 
 
 class VOCDataset(SegmentationDataset):
-    """A split of VOC 2012. Of an image that both VOC and SBD have a mask of, VOC's mask is taken.
+    """A split of VOC 2012. Where both VOC and SBD have a mask of an image, VOC's mask is used.
 
-    Images are VOC's throughout: its JPEGImages holds SBD's as well. Masks of VOC are in SegmentationClass and have void
-    borders; masks of SBD are read from its .mat files and have none. The split "test" has no masks: all its pixels are
-    void.
+    All images are read from VOC's JPEGImages, which holds those of SBD too. VOC's masks are in SegmentationClass and
+    have void borders. SBD's masks are read from its .mat files and have no void. The split "test" has no masks: all its
+    pixels are void.
 
     Args:
         root: Folder VOC2012, with JPEGImages, SegmentationClass and ImageSets.
         split: Name of the split: train, val, trainval, test, train_aug or trainval_aug.
         transform: Transform of every sample.
-        sbd_root: SBD's folder `dataset`, with cls/, train.txt and val.txt, for the augmented splits.
-        seed: Seed of what the transform draws.
+        sbd_root: SBD's folder `dataset`, with cls/, train.txt and val.txt, which the augmented splits need.
+        seed: Seed of the transform's random choices.
 
     Raises:
         DataError: A list, an image or a mask is missing.
@@ -87,7 +87,7 @@ class VOCDataset(SegmentationDataset):
         voc = {*_voc_ids(root, "train"), *_voc_ids(root, "val")} if others else set()
         for image_id in image_ids:
             if image_id in voc and image_id in others and image_id not in own:
-                refuse("no such file; SBD's mask is not taken for it", folder / image_id)
+                refuse("no such file; SBD's mask does not replace it", folder / image_id)
         return find_files(image_ids, folder, origin, others | own)
 
     def mask(self, index: int) -> Image.Image:

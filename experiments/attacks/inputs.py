@@ -1,13 +1,13 @@
-"""Mutated inputs for every reader of the package, and a count of the outcomes.
+"""Give mutated inputs to every reader of the package, and count the outcomes.
 
     python experiments/attacks/inputs.py [--minutes 1] [--seed 0] [--kinds image mask ...] [--out attacked]
 
-Images, masks, MATLAB files, annotations of COCO, id lists, class files, tables and checkpoints are damaged at random
-and read in a worker process, with a bound on its memory and on its time. The real ones come from the folder that
-DEEPLAB_DATA names, if there is one. A reader may accept an input, or refuse it in one line that names the file. All
-else is a fault: the worker dies or does not end, it takes more than a gibibyte, the error does not name the file, or
-there is a warning. Prints a table; the first inputs at fault are kept in --out, and the exit status is 1.
-An input depends on the seed, its kind and its number alone, so that --count repeats a run input by input.
+Images, masks, MATLAB files, COCO annotations, id lists, class files, tables and checkpoints are damaged at random and
+read in a worker process with limits on memory and time. Real files are taken from the folder that DEEPLAB_DATA names,
+if it exists. A reader may accept an input, or refuse it in one line that names the file. Everything else is a fault:
+the worker dies or does not end, it takes more than a gibibyte, the error does not name the file, or there is a warning.
+The program prints a table and keeps the first inputs with a fault in --out; the exit status is then 1. An input depends
+only on the seed, its kind and its number, so --count repeats a run input by input.
 """
 
 import argparse
@@ -45,7 +45,7 @@ FAULTS = ("crash", "hang", "memory", "no file's name", "warning")
 OUTCOMES = ("accepted", "refused", *FAULTS)
 SECONDS, MEMORY = 30, 1 << 30
 KEPT = 20
-"""Inputs of one kind and one fault that are kept."""
+"""Number of inputs that are kept for each kind and fault."""
 
 
 class Kind(NamedTuple):
@@ -109,19 +109,19 @@ def outcome(kind: Kind, path: Path) -> tuple[str, str]:
     """The outcome of reading a file, and the text of its error."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warnings.simplefilter("ignore", DeprecationWarning)  # on code, not on the input
+        warnings.simplefilter("ignore", DeprecationWarning)  # it is about code, not about the input
         try:
             kind.read(path)
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"
+            text = f"{type(error).__name__}: {error}"
             result = "refused" if str(path) in str(error) and "\n" not in str(error) else "no file's name"
         else:
-            said, result = "", "accepted"
-    return ("warning", str(caught[0].message)) if caught else (result, said)
+            text, result = "", "accepted"
+    return ("warning", str(caught[0].message)) if caught else (result, text)
 
 
 def work(connection: Connection, root: Path, all_kinds: dict[str, Kind], seed: int) -> None:
-    """Make and read the inputs that are asked for, within bounded memory."""
+    """Make and read the requested inputs with limited memory, in a worker process."""
     start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + 4 * MEMORY, size + 4 * MEMORY))
@@ -134,10 +134,10 @@ def work(connection: Connection, root: Path, all_kinds: dict[str, Kind], seed: i
         path.parent.mkdir(parents=True, exist_ok=True)
         connection.send(str(path))
         path.write_bytes(kind.mutate(rng, content))
-        result, said = outcome(kind, path)
+        result, text = outcome(kind, path)
         if (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - start > MEMORY:
             result = "memory"
-        connection.send((result, said))
+        connection.send((result, text))
 
 
 class Reader:
@@ -164,14 +164,14 @@ class Reader:
         self._connection.send((name, number))
         path = Path(self._connection.recv())
         try:
-            result, said = self._connection.recv() if self._connection.poll(SECONDS) else ("hang", f"{SECONDS} seconds")
+            result, text = self._connection.recv() if self._connection.poll(SECONDS) else ("hang", f"{SECONDS} seconds")
         except EOFError:
             self._process.join()
-            result, said = "crash", f"status {self._process.exitcode}"
+            result, text = "crash", f"status {self._process.exitcode}"
         if result in ("hang", "crash", "memory"):
             self.close()
             self._start()
-        return result, said, path
+        return result, text, path
 
     def close(self) -> None:
         """End the worker."""
@@ -181,13 +181,13 @@ class Reader:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Read mutated inputs for a time, and print the outcomes."""
-    parser = argparse.ArgumentParser(description="Mutated inputs for every reader of the package.")
-    parser.add_argument("--minutes", type=float, default=1.0, help="how long; default: 1")
-    parser.add_argument("--count", type=int, help="inputs of each kind, in place of --minutes")
-    parser.add_argument("--seed", type=int, default=0, help="of the mutations; default: 0")
-    parser.add_argument("--kinds", nargs="+", help="some kinds only")
-    parser.add_argument("--out", type=Path, default=Path("attacked"), help="for inputs at fault; default: attacked")
+    """Read mutated inputs for a given time, and print the outcomes."""
+    parser = argparse.ArgumentParser(description="Give mutated inputs to every reader of the package.")
+    parser.add_argument("--minutes", type=float, default=1.0, help="duration in minutes; default: 1")
+    parser.add_argument("--count", type=int, help="number of inputs of each kind, instead of --minutes")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the mutations; default: 0")
+    parser.add_argument("--kinds", nargs="+", help="kinds of inputs; default: all")
+    parser.add_argument("--out", type=Path, default=Path("attacked"), help="folder for faults; default: attacked")
     options = parser.parse_args(arguments)
     with TemporaryDirectory() as folder:
         all_kinds = kinds(Path(folder), Path(os.environ.get("DEEPLAB_DATA", "data")))
@@ -200,18 +200,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def attack(reader: Reader, names: list[str], options: argparse.Namespace) -> Counter[tuple[str, str]]:
-    """Counts of the outcomes of each kind of input; the first inputs at fault are named and kept."""
+    """Count the outcomes of each kind of input; print and keep the first inputs with a fault."""
     results: Counter[tuple[str, str]] = Counter()
     end = time.monotonic() + 60 * options.minutes
     for number in count() if options.count is None else range(options.count):
         for name in names:
-            result, said, path = reader.read(name, number)
+            result, text, path = reader.read(name, number)
             results[name, result] += 1
             if result in FAULTS and results[name, result] <= KEPT:
                 options.out.mkdir(parents=True, exist_ok=True)
                 kept = options.out / f"{name}_{number}_{path.name}".replace(" ", "_")
                 shutil.copy(path, kept)
-                print(f"{kept}: {result}: {' '.join(said.split())[:300]}", file=sys.stderr)
+                print(f"{kept}: {result}: {' '.join(text.split())[:300]}", file=sys.stderr)
         if options.count is None and time.monotonic() > end:
             break
     reader.close()

@@ -13,11 +13,11 @@ WRONG: list[Any] = [
     "", "16", "x", "\0", "../..", "[/red]", "\ud800", "9" * 5000, [], {}, [[]], [None], [1, "2"],
     {"size": [1, 1], "counts": "0"},
 ]  # fmt: skip
-"""Values that no place in a tree expects."""
+"""Values that are wrong almost anywhere in a tree."""
 
 
 def damaged(rng: random.Random, content: bytes) -> bytes:
-    """Bytes with some changed, doubled, left out or cut off."""
+    """The content with some bytes changed, repeated, removed or cut off."""
     for _ in range(rng.choice((1, 1, 2, 4, 16))):
         start = rng.randrange(min(len(content), rng.choice((300, len(content)))) + 1)
         end = min(len(content), start + rng.choice((1, 1, 2, 4, 8, 64, 1024)))
@@ -26,7 +26,7 @@ def damaged(rng: random.Random, content: bytes) -> bytes:
 
 
 def _changed(rng: random.Random, part: bytes) -> bytes:
-    """A few bytes to take the place of others."""
+    """The bytes that replace a part of the content."""
     match rng.choice(("flip", "flip", "set", "set", "number", "double", "drop", "insert")):
         case "flip":
             return bytes(byte ^ 1 << rng.randrange(8) for byte in part[:1]) + part[1:]
@@ -42,7 +42,7 @@ def _changed(rng: random.Random, part: bytes) -> bytes:
 
 
 def damaged_image(rng: random.Random, content: bytes) -> bytes:
-    """Bytes with some changed; half of the PNGs get right checksums again, so that the decoder sees the damage."""
+    """The content of an image, damaged; half of the PNGs get valid checksums again, so the decoder sees the damage."""
     content = damaged(rng, content)
     if not content.startswith(b"\x89PNG") or rng.random() < 0.5:
         return content
@@ -56,7 +56,7 @@ def damaged_image(rng: random.Random, content: bytes) -> bytes:
 
 
 def damaged_tree(rng: random.Random, tree: Any) -> Any:
-    """Lists and mappings of which some values are exchanged for others, of other types too, moved or removed."""
+    """A tree of lists and mappings with some values replaced (also by other types), moved or removed."""
     tree = deepcopy(tree)
     for _ in range(rng.choice((1, 1, 2, 5))):
         places: list[tuple[Any, Any]] = []
@@ -80,12 +80,12 @@ def damaged_tree(rng: random.Random, tree: Any) -> Any:
 
 
 def damaged_json(rng: random.Random, content: bytes) -> bytes:
-    """JSON that is damaged as a tree, or as bytes."""
+    """JSON that is damaged either as a tree or as bytes."""
     return damaged(rng, content) if rng.random() < 0.2 else json.dumps(damaged_tree(rng, json.loads(content))).encode()
 
 
 def damaged_yaml(rng: random.Random, content: bytes) -> bytes:
-    """YAML that is damaged as a tree, or as bytes."""
+    """YAML that is damaged either as a tree or as bytes."""
     if rng.random() < 0.3:
         return damaged(rng, content)
     return yaml.safe_dump(damaged_tree(rng, yaml.safe_load(content)), allow_unicode=True).encode(errors="surrogatepass")

@@ -1,10 +1,10 @@
-"""Attacks on trainings: kills at any moment, disks that fill up, two trainings in one folder, folders that move.
+"""Attacks on trainings: kills at any moment, full disks, two trainings in one folder, moved folders.
 
-`python experiments/attacks/runs.py [KIND ...] [--kills 30] [--seed 0]` trains a small network on Shapes once without
-trouble, then attacks the same training and lets it go on. Held in every case: the process ends with a sentence and the
-status that belongs to it, what stands on the disk can be read, and the training that went on ends with the weights, the
-optimizer and the best score of the one that had no trouble, bit for bit. A table is printed; the exit status is 1 where
-something did not hold. The disks need Linux, and the right to mount (root, or user namespaces).
+`python experiments/attacks/runs.py [KIND ...] [--kills 30] [--seed 0]` first trains a small network on Shapes without
+an attack, then attacks the same training and resumes it. In every case three things are checked: the process ends with
+a one-sentence error and the right status, the checkpoints on the disk can be read, and the resumed training ends with
+the weights, the optimizer and the best score of the undisturbed one, bit for bit. The program prints a table, and its
+exit status is 1 if a check failed. The attacks on disks need Linux and the right to mount (root, or user namespaces).
 """
 
 import argparse
@@ -36,30 +36,30 @@ trainer: {accelerator: cpu, devices: 1, max_steps: %d, val_check_interval: 4, li
 checkpoint: {every_n_steps: 1}
 """
 STEPS = 12
-PATIENCE = 1200.0  # seconds that a process may take
+PATIENCE = 1200.0  # longest duration of a process in seconds
 PAUSE = 0.005
 MEGABYTES = 2**20
 
 
 @dataclass
 class Tally:
-    """The result of an attack: how many processes were attacked, and what did not hold."""
+    """The result of an attack: the number of attacked processes, and the failed checks."""
 
     attacked: int = 0
     faults: list[str] = field(default_factory=list)
 
-    def hold(self, holds: bool, what: str) -> None:
-        """Note what does not hold."""
+    def check(self, holds: bool, fault: str) -> None:
+        """Record a fault if a condition does not hold."""
         if not holds:
-            self.faults.append(what)
+            self.faults.append(fault)
 
 
 class Laboratory:
-    """A training that nothing attacks, its result, and the means to start it again under attack.
+    """An undisturbed training, its result, and methods to start the same training under attack.
 
     Args:
-        folder: Folder of everything.
-        seed: Seed of the moments of the attacks.
+        folder: Folder of all runs and logs.
+        seed: Seed of the random times of the attacks.
     """
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -70,12 +70,12 @@ class Laboratory:
         process = self.start(whole)
         self.seconds = _seconds_of_training(process, whole)
         if process.returncode != 0:
-            raise SystemExit(f"the training without trouble failed: {self.log(whole).read_text()}")
+            raise SystemExit(f"the undisturbed training failed: {self.log(whole).read_text()}")
         self.whole = _result(whole)
         self.checkpoint_size = (whole / "last.ckpt").stat().st_size
 
     def start(self, run: Path, *options: str, prefix: tuple[str, ...] = ()) -> "subprocess.Popen[bytes]":
-        """Start the training in a folder, or let it go on."""
+        """Start the training in a folder, or resume it."""
         command = [*prefix, sys.executable, "-m", "deeplab_lightning", "fit", "-c", str(ROOT / "experiments/base.yaml")]
         command += ["-c", str(self.config), "--trainer.default_root_dir", str(run), "--ckpt_path", "last", *options]
         command += ["--wandb.mode", "disabled", "--trainer.enable_progress_bar", "false"]
@@ -83,29 +83,29 @@ class Laboratory:
             return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=ROOT)
 
     def log(self, run: Path) -> Path:
-        """The file that the processes of a run folder print to."""
+        """The file with the output of a run folder's processes."""
         return self.folder / f"{run.name}.log"
 
     def finish(self, run: Path, tally: Tally) -> None:
-        """Let a training go on to its end and compare it with the one that had no trouble."""
+        """Resume a training to its end, and compare it with the undisturbed one."""
         status = self.start(run).wait(PATIENCE)
-        there = all((run / name).is_file() for name in ("last.ckpt", "best.ckpt"))
-        tally.hold(status == 0, f"{run.name}: went on and ended with status {status}, see {self.log(run)}")
-        tally.hold(there, f"{run.name}: it has no last.ckpt or no best.ckpt in the end")
-        if status == 0 and there:
+        has_both = all((run / name).is_file() for name in ("last.ckpt", "best.ckpt"))
+        tally.check(status == 0, f"{run.name}: resumed and ended with status {status}, see {self.log(run)}")
+        tally.check(has_both, f"{run.name}: it has no last.ckpt or no best.ckpt at the end")
+        if status == 0 and has_both:
             for part, same in _compare(self.whole, _result(run)).items():
-                tally.hold(same, f"{run.name}: its {part} are not those of the training without trouble")
+                tally.check(same, f"{run.name}: its {part} differ from the undisturbed training's")
 
     def check_sentence(self, run: Path, *, status: int, expected: int, words: str, tally: Tally) -> None:
-        """Check that a process ended with the expected status, and said so in one sentence."""
+        """Check that a process ended with the expected status and a one-sentence error."""
         text = self.log(run).read_text()
-        tally.hold(status == expected, f"{run.name}: ended with status {status}, not {expected}")
-        tally.hold("Traceback" not in text, f"{run.name}: a traceback, see {self.log(run)}")
-        tally.hold(words in text, f"{run.name}: it does not say {words!r}, see {self.log(run)}")
+        tally.check(status == expected, f"{run.name}: ended with status {status}, not {expected}")
+        tally.check("Traceback" not in text, f"{run.name}: a traceback, see {self.log(run)}")
+        tally.check(words in text, f"{run.name}: its output lacks {words!r}, see {self.log(run)}")
 
 
 def _seconds_of_training(process: "subprocess.Popen[bytes]", run: Path) -> float:
-    """From the first sign of a training's log folder to the end of its process."""
+    """The seconds from the creation of a training's log folder to the end of its process."""
     while process.poll() is None and not (run / "logs").exists():
         time.sleep(PAUSE)
     start = time.monotonic()
@@ -150,11 +150,11 @@ def _is_whole(checkpoint: Path) -> bool:
 
 def _check_disk(run: Path, tally: Tally) -> None:
     for checkpoint in run.glob("*.ckpt"):
-        tally.hold(_is_whole(checkpoint), f"{run.name}: {checkpoint.name} cannot be read")
+        tally.check(_is_whole(checkpoint), f"{run.name}: {checkpoint.name} cannot be read")
 
 
 def kills(laboratory: Laboratory, count: int) -> Iterator[Tally]:
-    """SIGKILL at random moments after the start of training; three in a row, then the training ends."""
+    """SIGKILL at random moments after the start of training; three in a row, then an undisturbed run to the end."""
     tally = Tally()
     run = laboratory.folder
     for number in range(count):
@@ -175,24 +175,24 @@ def kills(laboratory: Laboratory, count: int) -> Iterator[Tally]:
 
 
 def together(laboratory: Laboratory, _: int) -> Iterator[Tally]:
-    """Two trainings in one folder at once: one of them trains, the other says who does."""
+    """Two trainings in one folder at once: one trains, the other names the process that does."""
     tally, run = Tally(attacked=2), laboratory.folder / "together"
     processes = [laboratory.start(run) for _ in range(2)]
-    looks = 0
+    num_checks = 0
     while any(process.poll() is None for process in processes):
-        looks += 1
+        num_checks += 1
         _check_disk(run, tally)
         time.sleep(PAUSE)
     statuses = sorted(process.returncode for process in processes)
-    tally.hold(statuses == [0, 1], f"{run.name}: ended with statuses {statuses}, not 0 and 1")
-    tally.hold(looks > 1, f"{run.name}: nothing was looked at")
+    tally.check(statuses == [0, 1], f"{run.name}: ended with statuses {statuses}, not 0 and 1")
+    tally.check(num_checks > 1, f"{run.name}: the disk was never checked")
     laboratory.check_sentence(run, status=statuses[-1], expected=1, words="deeplab: error: ", tally=tally)
     laboratory.finish(run, tally)
     yield tally
 
 
 def moves(laboratory: Laboratory, _: int) -> Iterator[Tally]:
-    """SIGUSR1 as soon as a step is saved; the folder is moved before the training goes on."""
+    """SIGUSR1 as soon as a step is saved; the folder is moved before the training resumes."""
     tally = Tally()
     run = laboratory.folder / "moved_0"
     for number in range(STEPS):
@@ -204,7 +204,7 @@ def moves(laboratory: Laboratory, _: int) -> Iterator[Tally]:
             os.killpg(process.pid, signal.SIGUSR1)
         status = process.wait(PATIENCE)
         tally.attacked += 1
-        tally.hold(status in (138, 0), f"{run.name}: ended with status {status}")
+        tally.check(status in (138, 0), f"{run.name}: ended with status {status}")
         elsewhere = laboratory.folder / f"moved_{number + 1}"
         run = run.rename(elsewhere)
         yield tally
@@ -249,10 +249,10 @@ def disks(laboratory: Laboratory, _: int) -> Iterator[Tally]:
 
 
 def _check_full(laboratory: Laboratory, run: Path, *, status: int, kept: Path, tally: Tally) -> None:
-    """Check that a full disk ends a training with a sentence that names a file, and that with room it goes on."""
+    """Check that a full disk ends a training with an error that names a file, and that it resumes with free space."""
     tally.attacked += 1
     laboratory.check_sentence(run, status=status, expected=1, words="deeplab: error: ", tally=tally)
-    tally.hold(str(run) in laboratory.log(run).read_text(), f"{run.name}: no file is named, see {laboratory.log(run)}")
+    tally.check(str(run) in laboratory.log(run).read_text(), f"{run.name}: no file is named, see {laboratory.log(run)}")
     _check_disk(kept, tally)
     laboratory.finish(kept, tally)
 
@@ -266,11 +266,11 @@ ATTACKS: dict[str, Callable[[Laboratory, int], Iterator[Tally]]] = {
 
 
 def main() -> int:
-    """Attack, print, and count what did not hold."""
+    """Run the attacks, print the table, and return whether a check failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", nargs="*", help=f"some of {', '.join(ATTACKS)}; default: all")
-    parser.add_argument("--kills", type=int, default=30, help="trainings to kill; default: 30")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments; default: 0")
+    parser.add_argument("--kills", type=int, default=30, help="number of trainings to kill; default: 30")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random times; default: 0")
     arguments = parser.parse_args()
     if unknown := set(arguments.kind) - ATTACKS.keys():
         parser.error(f"there is no attack {', '.join(sorted(unknown))}; choose from {', '.join(ATTACKS)}")

@@ -1,4 +1,4 @@
-"""Sound inputs of every kind, which the mutations start from."""
+"""Valid inputs of every kind, which are then mutated."""
 
 import json
 from io import BytesIO
@@ -14,17 +14,17 @@ from scipy.sparse import csc_array
 from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 
 Sample = tuple[str, bytes]
-"""The name of a file, and what is in it."""
+"""The name and the content of a file."""
 
 
 def files(real: Path, *patterns: str) -> list[Sample]:
-    """A few of the smaller real files."""
+    """The eight smallest real files that match a pattern."""
     found = [path for pattern in patterns for path in sorted(real.glob(pattern))]
     return [(path.name, path.read_bytes()) for path in sorted(found, key=lambda path: path.stat().st_size)[:8]]
 
 
 def images() -> list[Sample]:
-    """Small images of all formats and modes, some with EXIF data or transparency, some that must not be opened."""
+    """Small images of all formats and modes: some have EXIF data or transparency, some formats must be refused."""
     exif = Image.Exif()
     exif[0x112], exif[0x110] = 6, "camera"
     pixels = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
@@ -42,20 +42,20 @@ def images() -> list[Sample]:
 
 
 def saved(image: Image.Image, name: str, **options: Any) -> bytes:
-    """The file of an image in a format."""
+    """The bytes of an image saved in a format."""
     file = BytesIO()
     image.save(file, name, **options)
     return file.getvalue()
 
 
 def masks() -> list[Sample]:
-    """Masks of class indices: grey, and with a palette."""
+    """Masks: grey and palette ones with class indices, and an RGB one, which must be refused."""
     grey = Image.fromarray(np.arange(1200, dtype=np.uint8).reshape(30, 40) % 21)
     return [("mask.png", saved(each, "PNG")) for each in (grey, grey.convert("P"), Image.new("RGB", (40, 30)))]
 
 
 def matlab_files(root: Path) -> list[Sample]:
-    """A label map as SBD has it, compressed and not, and one that is no struct."""
+    """Label maps in SBD's form, compressed and not, and one that is not a struct."""
     labels = np.arange(1200, dtype=np.uint8).reshape(30, 40) % 21
     boundaries = np.empty((20, 1), object)
     boundaries[:, 0] = [csc_array(labels == index) for index in range(20)]
@@ -101,7 +101,7 @@ def class_files() -> list[Sample]:
 
 
 def checkpoint(root: Path) -> Sample:
-    """A tiny checkpoint, saved as the package does."""
+    """A tiny checkpoint, saved in the package's way."""
     content = {
         "state_dict": {"network.weight": torch.arange(60.0).view(3, 20), "network.bias": torch.zeros(3)},
         "epoch": 1, "global_step": 7, "hyper_parameters": {"num_classes": 3, "class_names": ["sky", "road", "tree"]},

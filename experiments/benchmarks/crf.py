@@ -3,7 +3,7 @@
     python experiments/benchmarks/crf.py [--images N] [--large]
 
 VOC: the images of voc_samples with smoothed ground truth and noise as probabilities, 21 labels. CamVid: images of its
-validation split, 11 labels. Both are sought in the folder that DEEPLAB_DATA names.
+validation split, 11 labels. Both are read from the folder that DEEPLAB_DATA names.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from deeplab_lightning.crf.pool import CRFPool
 from deeplab_lightning.crf.published import DEEPLAB_V2_RESNET101
 
 PRUNED = 0.1
-"""Smallest probability of a label that the pruned runs keep."""
+"""Probability that a label must reach somewhere in an image to be kept by the pruned runs."""
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.float32]]
 Timed = tuple[float, list[NDArray[np.int64]]]
@@ -51,7 +51,7 @@ def read(root: Path, image_ids: list[str], num_classes: int) -> list[Pair]:
 
 
 def seconds_per_image(crf: DenseCRF, pairs: list[Pair]) -> Timed:
-    """One image at a time, after one that is not counted; and the predictions."""
+    """The seconds per image, one image at a time after an untimed one, and the predictions."""
     crf(*pairs[0]).argmax(0)
     start = time.perf_counter()
     predictions = [crf(*pair).argmax(0) for pair in pairs]
@@ -59,7 +59,7 @@ def seconds_per_image(crf: DenseCRF, pairs: list[Pair]) -> Timed:
 
 
 def seconds_per_image_of_pool(crf: DenseCRF, pairs: list[Pair], num_workers: int) -> Timed:
-    """All images through worker processes that have started; and the predictions."""
+    """The seconds per image through a pool whose workers have started, and the predictions."""
     with CRFPool(crf, num_workers) as pool:
         for future in [pool.submit(*pairs[0], "first") for _ in range(num_workers)]:
             pool.result(future)
@@ -70,10 +70,10 @@ def seconds_per_image_of_pool(crf: DenseCRF, pairs: list[Pair], num_workers: int
 
 
 def compare(name: str, pairs: list[Pair], num_cores: int) -> list[dict[str, object]]:
-    """Time every way of running the CRF, and compare it with plain pydensecrf calls, one image at a time.
+    """Time every method of running the CRF, and compare it with plain pydensecrf calls, one image at a time.
 
     Args:
-        name: Name of the data, for the table.
+        name: Name of the data in the table.
         pairs: Images and probabilities.
         num_cores: Number of processes and of threads.
     """
@@ -112,7 +112,7 @@ def compare(name: str, pairs: list[Pair], num_cores: int) -> list[dict[str, obje
 
 
 def memory_bound(image: NDArray[np.uint8], num_classes: int, bytes_per_second: float) -> float:
-    """The fewest seconds that an image can take where every array is read or written once a step at full bandwidth.
+    """The least seconds for an image if every array is read or written once per step at full bandwidth.
 
     A step of a filter reads its table of float32 values and its indices and weights, and writes the next table.
     """
@@ -147,9 +147,9 @@ def large(num_classes: int = 19) -> float:
 def main() -> None:
     """Measure, print, and write the rows as JSON if a file is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=12, help="of each data set; those of VOC are repeated")
-    parser.add_argument("--large", action="store_true", help="only one image of 2048x1024: its peak memory")
-    parser.add_argument("--json", type=Path, help="file for the rows")
+    parser.add_argument("--images", type=int, default=12, help="number of images of each data set; VOC's are repeated")
+    parser.add_argument("--large", action="store_true", help="measure only the peak memory of one image of 2048x1024")
+    parser.add_argument("--json", type=Path, help="file that the rows are written to")
     arguments = parser.parse_args()
     num_cores = os.cpu_count() or 1
     torch.set_num_threads(num_cores)

@@ -1,6 +1,6 @@
 """Cost of scoring: the confusion matrix, several scales with flip, and memory over the number of images.
 
-`python experiments/benchmarks/evaluation.py`: images of 513x513, 21 classes, float32; medians, the parts taking turns.
+`python experiments/benchmarks/evaluation.py`: images of 513x513, 21 classes, float32; medians of alternating rounds.
 """
 
 import resource
@@ -20,7 +20,7 @@ SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 
 def seconds_of(parts: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median seconds of each part, after a round that warms up."""
+    """The median seconds of each part, after a warm-up round."""
     found: dict[str, list[float]] = {name: [] for name in parts}
     for _ in range(ROUNDS + 1):
         for name, part in parts.items():
@@ -31,7 +31,7 @@ def seconds_of(parts: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 
 def single_pass(network: DeepLabV3Plus, images: Tensor, scale: float, mirrored: bool) -> Tensor:
-    """One of the passes of several scales with flip, on its own."""
+    """The logits of a single pass of multi-scale inference with flip."""
     size = scaled_size((SIDE, SIDE), scale, align_corners=True)
     scaled = torch.nn.functional.interpolate(images, size, mode="bilinear", align_corners=True)
     logits: Tensor = network(scaled.flip(-1) if mirrored else scaled, (SIDE, SIDE))

@@ -1,9 +1,9 @@
-"""Every variant at its full width on Shapes, from random weights, with one small budget: its score and its speed.
+"""Score and speed of every variant at its full width on Shapes, from random weights, with the same small budget.
 
 `python experiments/benchmarks/family.py [MODEL ...]` trains the files of experiments/model with
-experiments/scale/shapes.yaml, one after the other, then times them and prints a table; runs that are there already are
-not repeated. Networks without batch norm, the VGG-16s, get a tenth of the learning rate and crops of 65: at 49 most
-of what the holes of fc6 reach is padding.
+experiments/scale/shapes.yaml, one after the other, then times them and prints a table. Finished runs are not repeated.
+The VGG-16 networks, which have no batch norm, get a tenth of the learning rate and crops of 65: with crops of 49, most
+taps of fc6 would fall on padding.
 """
 
 import json
@@ -28,7 +28,7 @@ WITHOUT_BATCH_NORM = ["--model.lr", "1.0e-4", "--data.crop_size", "[65, 65]"]
 
 
 def main(names: list[str]) -> None:
-    """Train, time and print."""
+    """Train and time the variants, and print the table."""
     configs = [EXPERIMENTS / "model" / f"{name}.yaml" for name in names]
     configs = configs or sorted((EXPERIMENTS / "model").glob("*.yaml"))
     scores = [train(config) for config in track(configs, "training", console=Console(stderr=True))]
@@ -40,10 +40,10 @@ def main(names: list[str]) -> None:
 
 
 def train(config: Path) -> float:
-    """The mIoU after training, on the whole validation split."""
+    """The mIoU on the whole validation split after training."""
     folder = RUNS / config.stem
     scores = folder / "logs" / "fit_0" / "evaluation.json"
-    if not scores.is_file():  # the one validation, after the last step, writes it
+    if not scores.is_file():  # written by the only validation, after the last step
         parts = [EXPERIMENTS / "base.yaml", EXPERIMENTS / "data/shapes.yaml", config, EXPERIMENTS / "scale/shapes.yaml"]
         options = [option for part in parts for option in ("-c", str(part))]
         options += ["--trainer.default_root_dir", str(folder), "--wandb.mode", "disabled"]
@@ -58,7 +58,7 @@ def train(config: Path) -> float:
 
 
 def speed(config: Path) -> float:
-    """Images per second of one core: forward, loss and backward at the crops of scale/shapes.yaml, in float32."""
+    """Images per second on one core: forward, loss and backward with the crops of scale/shapes.yaml, in float32."""
     torch.set_num_threads(1)
     data = yaml.safe_load((EXPERIMENTS / "scale" / "shapes.yaml").read_text())["data"]["init_args"]
     network = (
@@ -72,7 +72,7 @@ def speed(config: Path) -> float:
     target = torch.zeros(len(images), *data["crop_size"], dtype=torch.long)
     start = 0.0
     for step in range(1 + TIMED_STEPS):
-        if step == 1:  # the first one warms up
+        if step == 1:  # step 0 is the warm-up
             start = time.process_time()
         loss = cross_entropy(network.train()(images), target)
         torch.autograd.backward(loss)

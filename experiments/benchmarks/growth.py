@@ -1,4 +1,4 @@
-"""Cost of training over the batch, the crop and the number of processes: DeepLabv3+ on ResNet-18, float32.
+"""Cost of training by batch size, crop size and number of processes: DeepLabv3+ on ResNet-18, float32.
 
 `python experiments/benchmarks/growth.py`: plain steps on random images for batch and crop; `deeplab fit` on Shapes with
 one and with two processes of one thread each; medians.
@@ -25,7 +25,7 @@ BATCHES, CROPS, PROCESSES = (1, 2, 4, 8), (129, 257, 385, 513), (1, 2)
 
 
 def step_seconds(batch: int, crop: int) -> float:
-    """Median seconds of a step, after one that warms up."""
+    """The median seconds of a step, after a warm-up step."""
     network = DeepLabV3Plus(21, "resnet18").train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), 1e-3, 0.9, fused=True)
     images = torch.randn(batch, 3, crop, crop).to(memory_format=torch.channels_last)
@@ -41,7 +41,7 @@ def step_seconds(batch: int, crop: int) -> float:
 
 
 def process_seconds(count: int) -> float:
-    """Median seconds of a step of `deeplab fit`, in processes of one thread that share the same batch.
+    """The median seconds of a step of `deeplab fit`, in processes of one thread that share the same batch.
 
     Args:
         count: Number of processes.
@@ -54,7 +54,7 @@ def process_seconds(count: int) -> float:
 
 
 def fit_in_this_process(root: Path, count: int) -> None:
-    """Train as one of the processes; the first writes its times to seconds.json."""
+    """Train in one of the processes; the first one writes its times to seconds.json."""
     several = ["--trainer.devices", str(count), *(["--trainer.strategy", "ddp"] if count > 1 else [])]
     seconds = fit(*SETTINGS["a"], root, several)
     if os.environ.get("LOCAL_RANK", "0") == "0":

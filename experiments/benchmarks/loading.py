@@ -1,7 +1,7 @@
-"""Training samples per second: this project's data set against torchvision's VOCSegmentation with transforms.v2.
+"""Training samples per second of this project's data set, and of torchvision's VOCSegmentation with transforms.v2.
 
 Both decode, scale by 0.5 to 2, crop 513x513 with padding, flip and normalise the same images in one process and one
-thread. Processor time is counted, so that other work on the machine does not matter.
+thread. Processor time is measured, so other programs on the machine have little effect.
 """
 
 import time
@@ -29,18 +29,18 @@ class RandomScale(v2.Transform):  # type: ignore[misc]
     """Scale image and mask by one random factor."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw the factor."""
+        """Draw the scale factor."""
         height, width = v2.functional.get_size(flat_inputs[0])
         scale = float(torch.empty(()).uniform_(*SCALES))
         return {"size": [int(height * scale), int(width * scale)]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Resize one of them."""
+        """Resize an image or a mask."""
         return v2.functional.resize(inpt, params["size"])
 
 
 def torchvision_pipeline(root: Path, tensors: bool) -> Callable[[int], object]:
-    """Samples of torchvision, transformed as PIL images or as tensors."""
+    """A function that loads torchvision's sample of an index, transformed as PIL image or as tensor."""
     fill = {tv_tensors.Mask: 255, "others": PADDING if tensors else tuple(PADDING)}
     transforms = v2.Compose(
         [
@@ -58,14 +58,14 @@ def torchvision_pipeline(root: Path, tensors: bool) -> Callable[[int], object]:
 
 
 def own_pipeline(root: Path) -> Callable[[int], object]:
-    """Samples of this project."""
+    """A function that loads this project's sample of an index."""
     transform = TrainTransform((CROP, CROP), SCALES, flip=True, color_jitter=0.0, mean=MEAN, std=STD)
     dataset = VOCDataset(root / "VOCdevkit" / "VOC2012", "train", transform)
     return lambda index: dataset[(index, 0)]
 
 
 def images_per_second(load: Callable[[int], object]) -> float:
-    """The median of several rounds over all images, after one to warm up."""
+    """The median images per second of several rounds over all images, after a warm-up round."""
     seconds = []
     for _ in range(ROUNDS + 1):
         start = time.process_time()

@@ -1,14 +1,14 @@
-"""Training images per second: the whole `deeplab fit` against plain PyTorch loops around peers' networks and ours.
+"""Training images per second of `deeplab fit`, and of plain PyTorch loops around peers' networks and ours.
 
     python experiments/benchmarks/training.py [a] [b]
 
-(a) DeepLabv3+ on ResNet-18, theirs being segmentation-models-pytorch's; (b) DeepLabv3 on ResNet-50 at output stride 8,
-theirs being torchvision's. Ours have as many parameters. All take the same batches from the same loader: crops of
-256x256, batches of 4, SGD with momentum, random weights, float32, and ours in bfloat16 too. The ways take turns in
-every round; medians.
+(a) compares DeepLabv3+ on ResNet-18 with that of segmentation-models-pytorch, (b) DeepLabv3 on ResNet-50 at output
+stride 8 with that of torchvision. The parameters are equal in number. All get the same batches from the same loader:
+crops of 256x256, batches of 4, SGD with momentum, random weights, float32, and ours also in bfloat16. The methods
+alternate in every round; the results are medians.
 
-The plain loops have neither logging nor a progress bar; `fit` is what the command runs, with loggers and callbacks.
-Its overhead is what its step takes longer than a plain loop's around the same network.
+The plain loops have neither logging nor a progress bar; `fit` is the whole command, with loggers and callbacks. Its
+overhead is the additional time of its step, compared with a plain loop around the same network.
 """
 
 import sys
@@ -52,22 +52,22 @@ SETTINGS: dict[str, tuple[type[SegmentationModule], dict[str, Any]]] = {
 
 
 class Clock(Callback):
-    """Times at which the steps of a training ended, loading included."""
+    """A record of the times at which the steps of a training ended, loading included."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Note the time."""
+        """Record the time."""
         self.times.append(time.perf_counter())
 
     def seconds(self) -> list[float]:
-        """Seconds of each step after those that warm up."""
+        """The seconds of each step after the warm-up steps."""
         return [float(each) for each in np.diff(self.times)[WARM_UP - 1 :]]
 
 
 def peer(name: str, num_classes: int) -> nn.Module:
-    """The peer's network, mapping images to logits of their size."""
+    """The peer's network, which maps images to logits of the same size."""
     if name == "a":
         import segmentation_models_pytorch as smp
 
@@ -88,7 +88,7 @@ def peer(name: str, num_classes: int) -> nn.Module:
 
 
 def fit(module: type[SegmentationModule], settings: dict[str, Any], root: Path, extra: list[str]) -> list[float]:
-    """Seconds of the steps of `deeplab fit`."""
+    """The seconds of each step of `deeplab fit`."""
     clock = Clock()
     data = {"root": str(root / "shapes"), **DATA}
     options = ["--model", module.__name__, "--data", "ShapesDataModule"]
@@ -109,12 +109,12 @@ def fit(module: type[SegmentationModule], settings: dict[str, Any], root: Path, 
 
 
 def plain(build: Callable[[int], nn.Module], root: Path, memory_format: torch.memory_format) -> list[float]:
-    """Seconds of the steps of a plain loop around a network.
+    """The seconds of each step of a plain loop around a network.
 
     Args:
         build: Function that builds the network for a number of classes.
         root: Folder of the data.
-        memory_format: Layout of network and images: channels last is ours, contiguous the peer's.
+        memory_format: Memory format of network and images: channels last for ours, contiguous for the peer's.
     """
     data = ShapesDataModule(str(root / "shapes"), **DATA)
     data.prepare_data()
@@ -134,7 +134,7 @@ def plain(build: Callable[[int], nn.Module], root: Path, memory_format: torch.me
 
 
 def ways(name: str, root: Path) -> list[Callable[[], list[float]]]:
-    """The peer's plain loop, ours, `deeplab fit`, and that in bfloat16."""
+    """Functions that time the peer's plain loop, our plain loop, `deeplab fit`, and `deeplab fit` in bfloat16."""
     module, settings = SETTINGS[name]
     return [
         partial(plain, partial(peer, name), root, torch.contiguous_format),

@@ -1,4 +1,4 @@
-"""v1's claim of speed: training images per second of its four classifiers, in turns within one run.
+"""Training images per second of v1's four classifiers, to compare with the paper's speeds.
 
 `python experiments/benchmarks/v1_speed.py`: crops of 321, batches of 2, SGD, float32; medians of interleaved rounds.
 The paper (Table 2) reports 1.44, 2.90, 2.90 and 4.84 on its GPU.
@@ -27,7 +27,7 @@ def main() -> None:
     images = torch.randn(BATCH, 3, SIDE, SIDE)
     target = torch.randint(0, 21, (BATCH, POSITIONS, POSITIONS))
     seconds: dict[str, list[float]] = {name: [] for name in networks}
-    for _ in range(ROUNDS + 1):  # the first round warms up
+    for _ in range(ROUNDS + 1):  # the first round is the warm-up
         for name, network in networks.items():
             optimizer = torch.optim.SGD(network.parameters(), 1e-6, 0.9, fused=True)
             start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Loaders, their settings, and the identity; folder.py's datamodule stands for all."""
+"""Loaders, their settings, and the identity, tested with the datamodule of folder.py."""
 
 from pathlib import Path
 from shutil import copytree
@@ -62,7 +62,7 @@ def test_prediction_images(shapes_root: Path) -> None:
     assert len(list(data.predict_dataloader())) == 20
 
 
-def test_batch_sizes_that_cannot_be(shapes_root: Path) -> None:
+def test_invalid_batch_sizes(shapes_root: Path) -> None:
     with pytest.raises(ValueError, match="batch sizes must be at least 1"):
         FolderDataModule(str(shapes_root), batch_size=0)
 
@@ -80,7 +80,7 @@ def test_evaluation_size_is_part_of_the_identity(voc_root: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"normalization": "none"}, {"evaluation_size": "crop"}])
-def test_settings_that_cannot_be(shapes_root: Path, wrong: dict[str, Any]) -> None:
+def test_invalid_settings(shapes_root: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="got"):
         FolderDataModule(str(shapes_root), **wrong)
 

@@ -1,7 +1,7 @@
 from deeplab_lightning.datamodules.sampler import EpochSampler
 
 
-def test_each_epoch_is_a_permutation_of_its_own() -> None:
+def test_each_epoch_has_its_own_permutation() -> None:
     sampler = EpochSampler(20, seed=3)
     epochs = []
     for epoch in range(3):
@@ -27,7 +27,7 @@ def test_ranks_share_the_epoch_without_overlap() -> None:
     assert len({key for share in shares for key in share}) == 9
 
 
-def test_a_resumed_epoch_goes_on_and_later_ones_are_whole() -> None:
+def test_a_resumed_epoch_continues_and_later_ones_are_complete() -> None:
     whole, resumed = EpochSampler(20, 3), EpochSampler(20, 3)
     resumed.resume(4, 7)
     for epoch in (4, 5):

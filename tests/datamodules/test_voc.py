@@ -37,11 +37,11 @@ def test_voc_without_sbd(voc_root: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"train_split": "train_aug"}, "sbd_root is for the splits train_aug and trainval_aug, and needed by them"),
+        ({"train_split": "train_aug"}, "train_aug and trainval_aug need sbd_root"),
         ({"sbd_root": "sbd"}, "got sbd_root sbd with train_split train"),
         ({"sbd_root": "sbd", "train_split": "train_aug", "val_split": "trainval_aug"}, "are not scored"),
     ],
 )
-def test_voc_settings_that_cannot_work(voc_root: Path, settings: dict[str, Any], message: str) -> None:
+def test_invalid_voc_settings(voc_root: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         VOCDataModule(str(voc_root), **settings)

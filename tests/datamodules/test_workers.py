@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.datamodules.workers import new_notes, opened_last
-from deeplab_lightning.datasets.images import load, note_what_is_read
+from deeplab_lightning.datasets.images import load, record_opened_paths
 
 
 @pytest.mark.parametrize(
@@ -19,13 +19,13 @@ from deeplab_lightning.datasets.images import load, note_what_is_read
 )
 def test_the_image_is_named(tmp_path: Path, said: str) -> None:
     _, note = new_notes(2)
-    note_what_is_read(note)
+    record_opened_paths(note)
     try:
         for name in ("long_name.png", "a.png"):
             Image.new("L", (4, 4)).save(tmp_path / name)
             load(tmp_path / name)
     finally:
-        note_what_is_read(None)
+        record_opened_paths(None)
     assert opened_last(said.format(os.getpid()))[-1] == str(tmp_path / "a.png")
     assert opened_last("DataLoader worker (pid 1) is killed by signal: Killed. ") == []
     assert opened_last("EOFError")[-1] == str(tmp_path / "a.png")

@@ -1,4 +1,4 @@
-"""Archives that are sound are unpacked whole; of all others nothing is kept."""
+"""Sound archives are unpacked completely; all others are refused, and no file of them remains."""
 
 import bz2
 import gzip
@@ -52,7 +52,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def unpacked(tmp_path: Path, content: bytes, max_bytes: int = 10_000_000) -> Path:
-    """The folder that an archive is unpacked to."""
+    """Unpack an archive, and return the root folder."""
     root = tmp_path / "data"
     root.mkdir(exist_ok=True)
     (root / "voc.tar").write_bytes(content)
@@ -68,7 +68,7 @@ def refused(tmp_path: Path, content: bytes, message: str, max_bytes: int = 10_00
 
 
 @pytest.mark.parametrize("kind", ["tar", "gz", "bz2", "xz", "zip"])
-def test_every_file_comes_out_as_it_went_in(archive: bytes, tmp_path: Path, kind: str) -> None:
+def test_unpacked_files_equal_the_packed_ones(archive: bytes, tmp_path: Path, kind: str) -> None:
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         content = {each.name: tar.extractfile(each).read() for each in tar if each.isfile()}  # type: ignore[union-attr]
     root = unpacked(tmp_path, zipped(content) if kind == "zip" else compressed(archive, kind))
@@ -79,7 +79,7 @@ def test_every_file_comes_out_as_it_went_in(archive: bytes, tmp_path: Path, kind
 
 @pytest.mark.parametrize("kind", ["tar", "zip"])
 @pytest.mark.parametrize("name", ["../escaped", "/escaped", "VOCdevkit/../../escaped", f"{FOLDER}/../escaped"])
-def test_members_that_would_leave_the_folder(tmp_path: Path, name: str, kind: str) -> None:
+def test_members_outside_the_folder_are_refused(tmp_path: Path, name: str, kind: str) -> None:
     names = (f"{FOLDER}/a", name)
     content = zipped(dict.fromkeys(names, b"x")) if kind == "zip" else tarred(*map(tarfile.TarInfo, names))
     refused(tmp_path, content, f"voc.tar: .*'{name}' would leave the folder")
@@ -89,13 +89,13 @@ def test_members_that_would_leave_the_folder(tmp_path: Path, name: str, kind: st
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
 @pytest.mark.parametrize("target", ["/etc", "a"])
 def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes, target: str) -> None:
-    """Those within the folder too."""
+    """Links to targets inside the folder are refused too."""
     link = tarfile.TarInfo(f"{FOLDER}/link")
     link.type, link.linkname = kind, target
     refused(tmp_path, tarred(tarfile.TarInfo(f"{FOLDER}/a"), link), "'VOCdevkit/VOC2012/link' is a link or a device")
 
 
-def test_a_disk_that_fills_while_unpacking(archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_while_unpacking(archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -106,17 +106,17 @@ def test_a_disk_that_fills_while_unpacking(archive: bytes, tmp_path: Path, monke
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["voc.tar"]
 
 
-def test_what_is_no_archive(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive(tmp_path: Path) -> None:
     refused(tmp_path, b"no archive" * 100, r"voc\.tar: cannot be unpacked")
 
 
-def test_a_folder_that_is_not_in_it(tmp_path: Path) -> None:
+def test_an_archive_without_the_wanted_folder(tmp_path: Path) -> None:
     refused(tmp_path, zipped({"VOCdevkit/a": b""}), f"no folder {FOLDER}")
 
 
 @pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
-def test_checksums_within_an_archive_hold(archive: bytes, tmp_path: Path, kind: str) -> None:
-    """That of gzip is behind the last member."""
+def test_a_wrong_checksum_of_the_compression(archive: bytes, tmp_path: Path, kind: str) -> None:
+    """gzip stores its checksum behind the last member."""
     content = bytearray(compressed(archive, kind))
     content[-6] ^= 1
     refused(tmp_path, bytes(content), r"voc\.tar: cannot be unpacked")
@@ -125,7 +125,7 @@ def test_checksums_within_an_archive_hold(archive: bytes, tmp_path: Path, kind: 
 @pytest.mark.parametrize("kind", ["tar", "gz"])
 @pytest.mark.parametrize("blocks", [20, 21, 22, 23])
 def test_an_archive_that_is_cut_off(archive: bytes, tmp_path: Path, kind: str, blocks: int) -> None:
-    """At every place of a member, also between two."""
+    """The cuts lie within members and between two of them."""
     refused(tmp_path, compressed(archive[: blocks * tarfile.BLOCKSIZE], kind), r"voc\.tar: cannot be unpacked")
 
 
@@ -145,7 +145,7 @@ def test_a_zip_with_a_wrong_checksum_or_a_password(tmp_path: Path) -> None:
 
 
 def bomb(kind: str) -> bytes:
-    """Few bytes that unpack to 2 MB, or to one byte, if what the zip declares of itself were true."""
+    """A small archive that unpacks to 2 MB; "a zip that lies" declares a size of one byte."""
     buffer = io.BytesIO()
     if kind == "tar":
         with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -167,16 +167,18 @@ def bomb(kind: str) -> bytes:
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("zip", "far more comes out"), ("tar", "far more comes out"), ("a zip that lies", "cannot be unpacked")],
+    [("zip", "its contents"), ("tar", "its contents"), ("a zip that lies", "cannot be unpacked")],
 )
-def test_what_comes_out_has_a_bound(tmp_path: Path, kind: str, message: str) -> None:
+def test_the_unpacked_size_is_bounded(tmp_path: Path, kind: str, message: str) -> None:
     content = bomb(kind)
     assert len(content) < 20_000
     refused(tmp_path, content, rf"voc\.tar: {message}", max_bytes=1_000_000)
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_members_have_a_bound(archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_the_number_of_members_is_bounded(
+    archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     monkeypatch.setattr("deeplab_lightning.datasets.archives.MAX_MEMBERS", 5)
     content = archive if kind == "tar" else zipped({f"{FOLDER}/{number}": b"" for number in range(6)})
     refused(tmp_path, content, r"voc\.tar: .*more than 5 members")

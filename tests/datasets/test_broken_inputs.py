@@ -1,4 +1,4 @@
-"""A corpus of broken and unusual inputs: each gives the right image, or one clear sentence that names the file."""
+"""Broken and unusual inputs: each gives the right image, or an error of one sentence that names the file."""
 
 import json
 from collections.abc import Callable
@@ -18,11 +18,11 @@ from tests.devkits import annotation, square, write_coco
 EVALUATION = EvaluationTransform((0.5,) * 3, (0.25,) * 3)
 ORIENTATION = 0x0112
 COLORS = np.stack(np.broadcast_arrays(np.arange(6)[:, None] * 40, np.arange(8) * 30, 128), -1).astype(np.uint8)
-"""An image of 8x6 whose colours tell every pixel apart."""
+"""An image of 8x6 pixels, each with a colour of its own."""
 
 
 class Tree:
-    """A folder data set with one image `a`, whose files the cases replace."""
+    """A folder data set with one image `a`, whose files the test cases replace."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -84,7 +84,7 @@ def values_for_colours(tree: Tree) -> None:
     Image.new("RGB", (8, 6)).save(tree.mask_path)
 
 
-# What breaks, and what the sentence says; the file's name is {root}/...
+# A function that breaks the tree, and a pattern of the error message; file names are relative to the root.
 FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     "truncated JPEG": (truncate_jpeg, r"JPEGImages/a\.jpg: .*truncated"),
     "truncated PNG": (lambda tree: cut(tree.image_path, 0.5), r"JPEGImages/a\.png: "),
@@ -162,7 +162,7 @@ FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     "a colour for some": (lambda tree: colour_table(tree, "one 1 2 3\ntwo\n"), r"class_names\.txt: some of its names"),
     "a colour twice": (
         lambda tree: colour_table(tree, "one 1 2 3\ntwo 1 2 3\n"),
-        r"class_names\.txt: the colour 1 2 3 of 'two' is there",
+        r"class_names\.txt: the colour 1 2 3 of 'two'",
     ),
     "colours for a grey mask": (
         lambda tree: colour_table(tree, "one 1 2 3\ntwo 1 2 4\n"),
@@ -200,7 +200,7 @@ FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
 
 
 @pytest.mark.parametrize("case", FAULTS)
-def test_one_sentence_names_the_file(tree: Tree, case: str) -> None:
+def test_the_error_is_one_line_that_names_the_file(tree: Tree, case: str) -> None:
     breaks, message = FAULTS[case]
     breaks(tree)
     with pytest.raises(DataError, match=message) as caught:
@@ -250,7 +250,7 @@ def test_list_with_foreign_line_ends_and_a_byte_order_mark(tree: Tree, encoding:
 
 
 def test_image_turned_by_exif(tree: Tree) -> None:
-    """Orientation 6 is shown a quarter turn clockwise; the mask's size tells how the image was labelled."""
+    """Orientation 6 is displayed a quarter turn clockwise; the mask's size shows how the image was labelled."""
     stored = Image.fromarray(COLORS)
     rotated(tree, 6, stored)  # its mask fits it as stored
     assert np.array_equal(tree.read()[0], COLORS)
@@ -261,7 +261,7 @@ def test_image_turned_by_exif(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize("orientation", [0, 1, 9, 65535])
-def test_orientations_that_turn_nothing(tree: Tree, orientation: int) -> None:
+def test_orientations_that_mean_upright(tree: Tree, orientation: int) -> None:
     rotated(tree, orientation, Image.fromarray(COLORS))
     pair = read_pair(tree.image_path, tree.mask_path, 3)
     assert np.array_equal(np.asarray(pair[0]), COLORS)
@@ -296,7 +296,7 @@ def test_names_may_end_in_a_number(tree: Tree, text: str) -> None:
 
 
 def coco(root: Path, **changes: object) -> Path:
-    """A COCO tree whose one annotation, or whose file, is changed."""
+    """A COCO tree with one annotation, some of whose fields are changed."""
     own = annotation(9, 1, 18, [square(5, 5, 20)]) | changes
     return write_coco(root / "coco", {"train2017": [own]})
 
@@ -321,7 +321,7 @@ COCO_FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda root: coco(root, segmentation=[[1, 1, 5, 5, 9, 9, 3]]),
         "a polygon of 7 numbers",
     ),
-    "no polygon": (lambda root: coco(root, segmentation=[]), "annotation 9 of image 000000000001 .*no polygon"),
+    "no polygon": (lambda root: coco(root, segmentation=[]), "annotation 9 of image 000000000001 .*polygon"),
     "code of another size": (
         lambda root: coco(root, segmentation={"size": [6, 8], "counts": [48]}),
         r"\[6, 8\].*\[60, 80\]",
@@ -348,7 +348,7 @@ COCO_FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "no key": (
         lambda root: edit(coco(root), lambda content: content.pop("images")),
-        "it is not a file of COCO instances",
+        "not a COCO instances file",
     ),
 }
 
@@ -363,10 +363,10 @@ def test_coco_faults_name_the_file(tmp_path: Path, case: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "no json", "[]", '{"images": 3}'])
-def test_coco_annotations_that_are_none(tmp_path: Path, text: str) -> None:
+def test_files_that_are_not_coco_instances(tmp_path: Path, text: str) -> None:
     root = coco(tmp_path)
     json_of(root).write_text(text)
-    with pytest.raises(DataError, match=r"instances_train2017\.json: it is not a file of COCO instances"):
+    with pytest.raises(DataError, match=r"instances_train2017\.json: .* COCO instances"):
         COCODataset(root, "train2017", EVALUATION)
 
 

@@ -26,7 +26,7 @@ def test_counts_are_those_of_the_masks(shapes_root: Path) -> None:
         assert np.array_equal(counts[index], np.bincount(values, minlength=256))
 
 
-def test_a_scan_is_remembered_until_the_data_change(
+def test_counts_are_cached_until_the_data_change(
     shapes_root: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = Path(copytree(shapes_root, tmp_path / "copy"))

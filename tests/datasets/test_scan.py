@@ -21,7 +21,7 @@ def index_and_id(dataset: SegmentationDataset, index: int) -> tuple[int, str]:
     return index, dataset.image_ids[index]
 
 
-def test_workers_look_in_order(shapes_root: Path) -> None:
+def test_values_come_in_order(shapes_root: Path) -> None:
     dataset = read(shapes_root).subset([*range(12), *range(12)])
     assert (
         list(scan(dataset, index_and_id, 2))
@@ -31,7 +31,7 @@ def test_workers_look_in_order(shapes_root: Path) -> None:
 
 
 def die(dataset: SegmentationDataset, index: int) -> str:
-    """Ends the process as native code may on a damaged file."""
+    """Kill the process at some images, like native code on a damaged file."""
     if index in (3, 17, 18, 23):
         os.kill(os.getpid(), signal.SIGKILL)
     return dataset.image_ids[index]
@@ -51,7 +51,7 @@ def fault(dataset: SegmentationDataset, index: int) -> str:
     raise DataError("its fault", dataset.images[index], 7)
 
 
-def test_a_fault_that_a_worker_finds_arrives_as_it_is(shapes_root: Path) -> None:
+def test_a_worker_s_data_error_arrives_unchanged(shapes_root: Path) -> None:
     with pytest.raises(DataError, match=r"^\S+/train_00000\.jpg, line 7: its fault$") as caught:
         list(scan(read(shapes_root), fault, 2))
     assert caught.value.path == shapes_root / "JPEGImages" / "train_00000.jpg"

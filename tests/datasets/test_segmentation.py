@@ -1,4 +1,4 @@
-"""The base of the data sets; its errors, and those of lists and folders, are in test_broken_inputs.py."""
+"""The base class of the data sets; test_broken_inputs.py tests its errors, and those of lists and folders."""
 
 import os
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_another_transform_reads_the_same_data(shapes_root: Path) -> None:
     assert crops.pair(3)[0].tobytes() == dataset.pair(3)[0].tobytes()
 
 
-def test_the_fingerprint_is_of_ids_settings_and_mask_files(shapes_root: Path, tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_ids_settings_and_mask_files(shapes_root: Path, tmp_path: Path) -> None:
     root = Path(copytree(shapes_root, tmp_path / "copy"))
 
     def fingerprint(num_classes: int = 8) -> str:
@@ -40,6 +40,6 @@ def test_the_fingerprint_is_of_ids_settings_and_mask_files(shapes_root: Path, tm
     found = [fingerprint(), fingerprint(9), FolderDataset(root, "val", 8, EVALUATION).fingerprint()]
     os.utime(root / "SegmentationClass" / "train_00003.png", ns=(1, 1))
     found.append(fingerprint())
-    np.save(root / "SegmentationClass" / "train_00003.npy", np.zeros(1))  # no mask of an id
+    np.save(root / "SegmentationClass" / "train_00003.npy", np.zeros(1))  # not the mask of any id
     assert len(set(found)) == 4
     assert fingerprint() == found[-1]

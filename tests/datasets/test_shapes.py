@@ -47,7 +47,7 @@ def test_void_border_grows_with_its_width() -> None:
     assert share[0] == 0 < share[1] < share[2] < 0.4
 
 
-def test_a_finished_split_is_left_alone_and_a_half_made_one_is_made_anew(tmp_path: Path) -> None:
+def test_a_finished_split_is_kept_and_an_interrupted_one_is_generated_again(tmp_path: Path) -> None:
     generate(tmp_path, {"val": 2}, (32, 32))
     before = digest(tmp_path)
     (tmp_path / "ImageSets/Segmentation/val.txt").unlink()
@@ -60,13 +60,13 @@ def test_a_finished_split_is_left_alone_and_a_half_made_one_is_made_anew(tmp_pat
     assert mark.read_bytes() == b"kept"
 
 
-def test_other_settings_do_not_pass_for_these(tmp_path: Path) -> None:
+def test_a_tree_with_other_settings_is_refused(tmp_path: Path) -> None:
     generate(tmp_path, {"val": 2}, (32, 32))
-    with pytest.raises(ValueError, match="holds Shapes of other settings.*choose another data.root"):
+    with pytest.raises(ValueError, match=f"{tmp_path} holds .*data.root"):
         generate(tmp_path, {"val": 3}, (32, 32))
 
 
 @pytest.mark.parametrize("arguments", [({}, (64, 64)), ({"train": 0}, (64, 64)), ({"train": 1}, (8, 64))])
-def test_settings_that_cannot_work(tmp_path: Path, arguments: tuple[dict[str, int], tuple[int, int]]) -> None:
+def test_invalid_settings(tmp_path: Path, arguments: tuple[dict[str, int], tuple[int, int]]) -> None:
     with pytest.raises(ValueError, match="Shapes needs"):
         generate(tmp_path, *arguments)

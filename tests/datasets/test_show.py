@@ -8,7 +8,7 @@ from deeplab_lightning.datasets.show import GAP, NUM_AUGMENTED, grid
 from deeplab_lightning.datasets.transforms import TrainTransform
 
 
-def test_a_row_shows_an_image_and_its_epochs(shapes_root: Path) -> None:
+def test_a_row_shows_an_image_and_its_augmentations(shapes_root: Path) -> None:
     transform = TrainTransform((32, 40), (1.0, 1.0), flip=True, color_jitter=0.0, mean=(0.5,) * 3, std=(0.25,) * 3)
     dataset = FolderDataset(shapes_root, "train", 8, transform)
     picture = np.asarray(grid(dataset, [4, 2], transform))

@@ -34,7 +34,7 @@ def test_image_and_mask_move_together() -> None:
 
 
 def test_scaled_image_and_mask_stay_aligned() -> None:
-    """Away from block edges the resampled colours still tell the label."""
+    """Away from block edges the resampled colours still show the label."""
     transform = train_transform(crop_size=(48, 48))
     agreement = []
     for seed in range(20):
@@ -56,7 +56,7 @@ def test_padding_is_mean_and_void_at_the_right_and_bottom() -> None:
 
 
 def test_scales_cover_the_range() -> None:
-    """How many mask pixels are left in a crop larger than any scaled image tells the scale."""
+    """The scale follows from the number of labelled pixels in a crop that is larger than any scaled image."""
     transform = train_transform(crop_size=(100, 130), scale_range=(0.5, 2.0))
     areas = [int((transform(*picture(), default_rng(seed))[1] != 255).sum()) for seed in range(200)]
     scales = np.sqrt(np.array(areas) / 2400)
@@ -65,7 +65,7 @@ def test_scales_cover_the_range() -> None:
     assert abs(scales.mean() - 1.25) < 0.1
 
 
-def test_the_generator_decides_everything() -> None:
+def test_all_random_choices_come_from_the_generator() -> None:
     transform = train_transform(color_jitter=0.4)
     first, again, other = (transform(*picture(), default_rng(seed)) for seed in (3, 3, 4))
     assert torch.equal(first[0], again[0])
@@ -105,7 +105,7 @@ def test_evaluation_keeps_every_pixel_and_comes_back_exactly() -> None:
         ({"scale_range": (1.0, 1.0), "scale_step": 0.25}, "scale_step"),
     ],
 )
-def test_settings_that_cannot_work(changes: dict[str, object], message: str) -> None:
+def test_invalid_settings(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         train_transform(**changes)
 
@@ -122,7 +122,7 @@ def test_settings_that_cannot_work(changes: dict[str, object], message: str) -> 
 def test_protocols_of_scale(
     scale_range: tuple[float, float], scale_step: float | None, expected: list[float], align_corners: bool
 ) -> None:
-    """The size of what is not void tells the scale; each comes about equally often."""
+    """The height of the labelled part gives the scale; all scales are about equally frequent."""
     transform = train_transform(
         crop_size=(90, 130), scale_range=scale_range, scale_step=scale_step, align_corners=align_corners
     )
@@ -134,7 +134,7 @@ def test_protocols_of_scale(
 
 
 def sampled(source: np.ndarray, scaled: tuple[int, int], align_corners: bool, nearest: bool) -> np.ndarray:
-    """Plain loops over a scaled picture: the definition of both samplings."""
+    """A picture scaled by plain loops that follow the definition of both kinds of sampling."""
     height, width = source.shape[:2]
     result = np.zeros((*scaled, *source.shape[2:]))
     for y in range(scaled[0]):
@@ -161,7 +161,7 @@ def sampled(source: np.ndarray, scaled: tuple[int, int], align_corners: bool, ne
 @pytest.mark.parametrize("align_corners", [True, False])
 @pytest.mark.parametrize("scale", [0.5, 0.75, 1.25, 1.75])
 def test_image_and_mask_are_sampled_on_the_grid_of_the_protocol(scale: float, align_corners: bool) -> None:
-    """Against loops that follow the definition: bilinear for the image to 8 bits, nearest for the mask, exactly."""
+    """Both equal the loops that follow the definition: the bilinear image up to 8-bit rounding, the mask exactly."""
     rng = default_rng(3)
     pixels, labels = rng.integers(0, 256, (21, 30, 3), np.uint8), rng.integers(0, 21, (21, 30), np.uint8)
     transform = train_transform(crop_size=(60, 60), scale_range=(scale, scale), flip=False, align_corners=align_corners)
@@ -176,7 +176,7 @@ def test_image_and_mask_are_sampled_on_the_grid_of_the_protocol(scale: float, al
 
 
 def test_a_crop_is_a_part_of_the_scaled_picture() -> None:
-    """The mask is resampled in the crop alone, the image before it: both must be what cropping afterwards gives."""
+    """The mask is resampled only within the crop, the image before cropping; both must equal a crop made afterwards."""
     rng = default_rng(3)
     pixels, labels = rng.integers(0, 256, (41, 50, 3), np.uint8), rng.integers(0, 21, (41, 50), np.uint8)
     whole = train_transform(crop_size=(80, 80), scale_range=(1.5, 1.5), flip=False)
@@ -223,7 +223,7 @@ def test_evaluation_may_pad_the_image_but_never_the_mask() -> None:
     assert not image[:, :, 7:].any()
     assert np.array_equal(transform.denormalize(image)[:5, :7].numpy(), pixels)
     assert mask.shape == (5, 7)
-    with pytest.raises(DataError, match="10x5 does not fit into the 9x8 that images are padded to"):
+    with pytest.raises(DataError, match="10x5 .*9x8.*data.evaluation_size"):
         transform(Image.new("RGB", (10, 5)), Image.new("L", (10, 5)), default_rng(0))
 
 

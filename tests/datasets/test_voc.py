@@ -31,7 +31,7 @@ def test_splits_follow_the_rule(voc_root: Path, sbd_root: Path) -> None:
             split_ids(voc_root, split)
 
 
-def test_the_label_of_voc_wins(voc_root: Path, sbd_root: Path) -> None:
+def test_voc_masks_take_precedence_over_sbd_masks(voc_root: Path, sbd_root: Path) -> None:
     dataset = VOCDataset(voc_root, "train_aug", EVALUATION, sbd_root)
     for image_id in VOC_TRAIN:
         own = np.asarray(Image.open(voc_root / "SegmentationClass" / f"{image_id}.png"))
@@ -48,7 +48,7 @@ def test_validation_is_scored_on_masks_of_voc(voc_root: Path, sbd_root: Path) ->
     assert {path.parent.name for path in dataset.mask_files} == {"SegmentationClass"}
     assert all(255 in labels_of(dataset, image_id) for image_id in VOC_VAL)
     both = VOCDataset(voc_root, "trainval_aug", EVALUATION, sbd_root)
-    for image_id in VOC_VAL:  # though SBD labels some of them too
+    for image_id in VOC_VAL:  # although SBD labels some of them too
         assert np.array_equal(labels_of(both, image_id), labels_of(dataset, image_id))
 
 
@@ -59,17 +59,17 @@ def test_the_test_split_has_images_only(voc_root: Path) -> None:
     assert dataset[0]["image"].shape == (3, 48, 64)
 
 
-def test_sbd_does_not_stand_in_for_a_missing_mask_of_voc(voc_root: Path, sbd_root: Path, tmp_path: Path) -> None:
+def test_an_sbd_mask_does_not_replace_a_missing_voc_mask(voc_root: Path, sbd_root: Path, tmp_path: Path) -> None:
     root = Path(copytree(voc_root, tmp_path / "voc"))
     (root / "SegmentationClass" / f"{VOC_TRAIN[0]}.png").unlink()
-    with pytest.raises(DataError, match=f"{VOC_TRAIN[0]}: no such file; SBD's mask is not taken for it"):
+    with pytest.raises(DataError, match=f"{VOC_TRAIN[0]}: no such file; SBD"):
         VOCDataset(root, "train_aug", EVALUATION, sbd_root)
     with pytest.raises(DataError, match=f"{VOC_TRAIN[0]}: no such file, but .*train.txt lists its id"):
         VOCDataset(root, "train", EVALUATION)
 
 
 def test_published_lists(real_data: Path, tmp_path: Path) -> None:
-    """Counts and set relations of the published lists; the rule gives the published train_aug from their parts."""
+    """The published lists have the known counts and set relations, and the rule gives the published train_aug."""
     folder = real_data / "voc_lists"
     lists = {path.stem: path.read_text().split() for path in folder.glob("*.txt")}
     for split, count in NUM_IMAGES.items():
@@ -81,7 +81,7 @@ def test_published_lists(real_data: Path, tmp_path: Path) -> None:
     assert sets["seg11valid"] <= sets["val"]
     for split in ("train", "val"):
         write_list(tmp_path / "voc" / "ImageSets" / "Segmentation" / f"{split}.txt", lists[split])
-    # SBD's lists hold val images of VOC as well: any division that does gives the same result
+    # SBD's lists also hold images of VOC's val; how they are divided between the two lists does not matter.
     sbd = sorted((sets["train_aug"] - sets["train"]) | set(lists["val"][::7]) | set(lists["train"][::5]))
     write_list(tmp_path / "sbd" / "train.txt", sbd[:8498])
     write_list(tmp_path / "sbd" / "val.txt", sbd[8498:])
@@ -90,7 +90,7 @@ def test_published_lists(real_data: Path, tmp_path: Path) -> None:
 
 
 def test_real_masks(real_data: Path, tmp_path: Path) -> None:
-    """VOC's masks have void borders and SBD's none; an SBD mask is the same from .mat and PNG."""
+    """VOC's masks have void borders and SBD's have none; an SBD mask is the same from .mat and PNG."""
     folder = real_data / "voc_aug_masks"
     read = {path.stem: path.read_text().split() for path in (folder / "ImageSets" / "Segmentation").glob("*.txt")}
     for image_id in read["train"][:12] + read["val"][:12]:

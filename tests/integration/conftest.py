@@ -1,4 +1,4 @@
-"""A tiny run through the real command, in this process."""
+"""Fixtures for tiny runs of the real command in this process."""
 
 import os
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import deeplab_lightning.cli  # noqa: F401  (Lightning's log handler keeps the standard error of its first import)
+import deeplab_lightning.cli  # noqa: F401  (at its first import, Lightning's log handler keeps the standard error)
 from deeplab_lightning.__main__ import main
 
 ROOT = Path(__file__).parents[2]
@@ -46,14 +46,14 @@ def experiment_in(folder: Path, shapes_root: Path) -> list[str]:
 
 @pytest.fixture
 def deeplab(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Call `deeplab` with these arguments; any failure is raised as it is."""
+    """A function that calls `deeplab` with its arguments and lets exceptions through."""
     monkeypatch.setenv("DEEPLAB_TRACEBACK", "1")
     return lambda *arguments: main([str(argument) for argument in arguments])
 
 
 @pytest.fixture
 def failure(capsys: pytest.CaptureFixture[str]) -> Failure:
-    """Run `deeplab`, expect it to fail, and give the one line it prints."""
+    """A function that calls `deeplab`, expects a failure, and returns the one error line."""
 
     def fail(*arguments: object) -> str:
         status = main([str(argument) for argument in arguments])
@@ -69,7 +69,7 @@ def failure(capsys: pytest.CaptureFixture[str]) -> Failure:
 
 @pytest.fixture
 def srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An `srun` on the PATH, as on a login node of SLURM, where Lightning would warn that it is not used."""
+    """Put `srun` on the PATH, like on a login node of SLURM, where Lightning would warn that it is not used."""
     folder = tmp_path / "slurm"
     folder.mkdir()
     (folder / "srun").touch(0o755)

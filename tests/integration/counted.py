@@ -1,4 +1,4 @@
-"""`deeplab` that leaves its integer matrices behind: python -m tests.integration.counted FILE COMMAND [OPTIONS]."""
+"""`deeplab`, but its confusion matrices are saved too: python -m tests.integration.counted FILE COMMAND [OPTIONS]."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from deeplab_lightning.metrics import ConfusionMatrix, TrimapBands
 
 
 def record(metric: type[ConfusionMatrix] | type[TrimapBands], found: list[list[int]]) -> None:
-    """Keep every matrix that a metric comes to, summed over the processes."""
+    """Append every matrix that a metric computes, summed over the processes."""
     compute = metric.compute
 
     def recorded(self: ConfusionMatrix | TrimapBands) -> Tensor:

@@ -1,6 +1,6 @@
-"""What `--print_config` prints of every file of experiments/model: python -m tests.integration.golden_settings.
+"""The resolved settings of every file of experiments/model: python -m tests.integration.golden_settings writes them.
 
-Settings that all files share stand under "all files", so that a change of one of them is one line.
+Settings that all files share are stored under "all files", so that a change of one of them is one line.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ SHARED = "all files"
 
 
 def printed(model: Path) -> dict[str, Any]:
-    """The settings of `fit` with a file of experiments/model on VOC, dotted."""
+    """The settings that `fit --print_config` prints for a file of experiments/model on VOC, with dotted names."""
     files = [EXPERIMENTS / "base.yaml", EXPERIMENTS / "data" / "voc2012_aug.yaml", model]
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
@@ -27,7 +27,7 @@ def printed(model: Path) -> dict[str, Any]:
 
 
 def dotted(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as dotted ones."""
+    """Nested settings as flat ones with dotted names."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
         is_nested = isinstance(value, dict) and value
@@ -36,19 +36,19 @@ def dotted(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def all_printed() -> dict[str, dict[str, Any]]:
-    """The settings of each file, by its name."""
+    """The resolved settings of each file, by its name."""
     return {model.stem: printed(model) for model in sorted((EXPERIMENTS / "model").glob("*.yaml"))}
 
 
 def golden() -> dict[str, dict[str, Any]]:
-    """The settings of each file as they are kept."""
+    """The stored settings of each file, by its name."""
     kept = yaml.safe_load(GOLDEN.read_text())
     shared = kept.pop(SHARED)
     return {name: shared | own for name, own in kept.items()}
 
 
 def write() -> None:
-    """Keep the settings as they are now."""
+    """Store the settings that are resolved now."""
     every = all_printed()
     first, *others = every.values()
     shared = {key: value for key, value in first.items() if all(key in each and each[key] == value for each in others)}

@@ -1,6 +1,6 @@
-"""`deeplab` that kills itself: python -m tests.integration.killed WHERE COUNT COMMAND [OPTIONS].
+"""`deeplab`, but it kills itself: python -m tests.integration.killed WHERE COUNT COMMAND [OPTIONS].
 
-WHERE is the method at whose COUNT-th call this process gets SIGKILL.
+WHERE is a method; at its COUNT-th call this process gets SIGKILL.
 """
 
 import os
@@ -13,8 +13,8 @@ from deeplab_lightning.__main__ import main
 
 
 def kill_at(where: str, count: int) -> None:
-    """Let the COUNT-th call end the process; rank 0 alone, where there are several."""
-    from torch.optim import SGD  # here, for the loader workers import this file as well
+    """Make the COUNT-th call kill the process; of several processes, only rank 0."""
+    from torch.optim import SGD  # imported here because the loader workers import this file too
 
     from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
     from deeplab_lightning.modules.base import SegmentationModule

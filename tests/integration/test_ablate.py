@@ -1,4 +1,4 @@
-"""`deeplab ablate` on a tiny table: through, killed and gone on with, and with a row that fails."""
+"""`deeplab ablate` on a tiny table: completed, killed and continued, and with a row that fails."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def start(path: Path, runs: Path, log: Path) -> "subprocess.Popen[bytes]":
 
 
 def stop(process: "subprocess.Popen[bytes]", number: signal.Signals, event: Callable[[], bool], log: Path) -> None:
-    """Send a process group its signal once the event is there."""
+    """Send a signal to a process group after the event has happened."""
     try:
         wait_until(lambda: event() or process.poll() is not None, log.read_text)
     finally:
@@ -45,10 +45,10 @@ def stop(process: "subprocess.Popen[bytes]", number: signal.Signals, event: Call
 
 
 @pytest.mark.slow
-def test_a_killed_table_goes_on_to_the_same_scores(
+def test_a_killed_table_continues_to_the_same_scores(
     tmp_path: Path, shapes_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Killed once by Ctrl-C as soon as there is a checkpoint, and once outright, as soon as one training is done."""
+    """It is ended by Ctrl-C after the first checkpoint, and by SIGKILL after the first finished training."""
     path = write_tree(tmp_path / "experiments", shapes_root)
     whole, broken, log = tmp_path / "whole", tmp_path / "broken", tmp_path / "log"
     assert main(["ablate", str(path), "--runs", str(whole), *LAUNCHER]) == 0
@@ -65,7 +65,7 @@ def test_a_killed_table_goes_on_to_the_same_scores(
 
 
 @pytest.mark.slow
-def test_a_row_starts_from_another_and_one_that_fails_stops_nothing(
+def test_a_row_starts_from_another_and_a_failing_row_stops_no_other(
     tmp_path: Path, shapes_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = "  - {name: wrong, train: {model.init_args.backbone: resnet19}, paper: 1}\n"

@@ -79,15 +79,15 @@ def test_one_checkpoint_serves_many_evaluations(deeplab: Run, experiment: list[s
     assert "CRF" in (run / "report.html").read_text()
 
 
-@pytest.mark.filterwarnings("ignore:You're resuming")  # Lightning's word on a checkpoint from within an epoch
-def test_resuming_goes_on_to_the_last_step(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:You're resuming")  # Lightning warns about a checkpoint from the middle of an epoch
+def test_resuming_continues_to_the_last_step(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
     deeplab("fit", *experiment, "--trainer.max_steps", "3")
     deeplab("fit", *experiment, "--ckpt_path", "last")
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 6
     assert {path.name for path in (tmp_path / "run" / "logs").iterdir()} == {"fit_0", "fit_1"}
 
 
-def test_the_rate_falls_with_every_step(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
+def test_the_learning_rate_decreases_with_every_step(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
     deeplab("fit", *experiment, "--trainer.log_every_n_steps", "1")
     lines = [line.split(",") for line in (tmp_path / "run/logs/fit_0/metrics.csv").read_text().splitlines()]
     column = next(index for index, name in enumerate(lines[0]) if name.startswith("lr-") and "backbone/weights" in name)
@@ -110,7 +110,7 @@ def test_predict_writes_label_maps(deeplab: Run, experiment: list[str], tmp_path
 
 
 @pytest.mark.parametrize("engine", ["torch", "pydensecrf"])
-def test_the_crf_refines_what_predict_writes(
+def test_the_crf_refines_the_maps_of_predict(
     engine: str, deeplab: Run, experiment: list[str], tmp_path: Path, shapes_root: Path
 ) -> None:
     (tmp_path / "crf.yaml").write_text(
@@ -133,7 +133,7 @@ def test_the_crf_refines_what_predict_writes(
     assert borders["refined"] < borders["plain"]  # an untrained network's labels are noise, which the CRF smooths
 
 
-def test_callbacks_see_images_without_the_padding(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
+def test_callbacks_get_images_without_the_padding(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
     crf = ROOT / "experiments" / "crf" / "shapes.yaml"
     deeplab("validate", *experiment, "-c", crf, "--data.evaluation_size", "pad_to_513", "--untrained", "true")
     log = tmp_path / "run" / "logs" / "validate_0"
@@ -172,7 +172,7 @@ def test_wandb_is_offline_without_a_key(
 
 
 def test_real_street_scenes_train(deeplab: Run, experiment: list[str], tmp_path: Path, real_data: Path) -> None:
-    """The command of the README with CamVid's own config, for a few steps of a tiny network."""
+    """The README's command with CamVid's config trains a tiny network for a few steps."""
     camvid = Path(__file__).parents[2] / "experiments" / "data" / "camvid.yaml"
     options = ["-c", camvid, "--data.root", real_data / "camvid", "--trainer.limit_val_batches", "3"]
     deeplab("fit", *experiment, *options, "--data.crop_size", "[64, 64]", "--model.scales", "[0.25]")
@@ -201,7 +201,7 @@ def test_print_config_resolves_the_experiment(
 def test_every_epoch_has_its_own_order_and_augmentation(
     deeplab: Run, experiment: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three batches an epoch, six steps: each image once in epoch 0 and once in epoch 1."""
+    """An epoch has three batches; six steps read each image once in epoch 0 and once in epoch 1."""
     keys: list[tuple[int, int]] = []
     load = FolderDataset.__getitem__
 
@@ -224,7 +224,9 @@ def test_crf_search_finds_a_setting_that_a_validation_can_use(
     run = tmp_path / "run"
     config = run / "logs" / "fit_0" / "config.yaml"
     settings = yaml.safe_load(config.read_text())
-    settings["trainer"]["callbacks"] = [  # without effect: only what the network and its data are is taken
+    settings["trainer"][
+        "callbacks"
+    ] = [  # crf-search must take only the network and the data from the config, not its callbacks
         {"class_path": "lightning.pytorch.callbacks.LambdaCallback", "init_args": {"setup": "os.abort"}}
     ]
     (tmp_path / "as_it_was.yaml").write_text(config.read_text())
@@ -239,11 +241,11 @@ def test_crf_search_finds_a_setting_that_a_validation_can_use(
     assert (written / "heat_map.png").is_file()
     saved = (written / "logits" / "val_00000.npz").stat().st_mtime_ns
     deeplab(*search, "--workers", "1")
-    assert (written / "search.csv").read_text() == rows  # a second start finds all done
+    assert (written / "search.csv").read_text() == rows  # a second start computes nothing
     assert (written / "logits" / "val_00000.npz").stat().st_mtime_ns == saved
     assert "on 4 validation images: mIoU" in " ".join(capsys.readouterr().out.split())
     crf, miou = list(Search([], written / "search.csv", 1).scores.items())[-1]
-    (tmp_path / "crf.yaml").write_text(fragment(crf, "one of those that were tried"))
+    (tmp_path / "crf.yaml").write_text(fragment(crf, "one of the tried settings"))
     fragments = ["-c", tmp_path / "crf.yaml", "-c", ROOT / "experiments" / "crf" / "trimap.yaml"]
     config = tmp_path / "as_it_was.yaml"
     deeplab("validate", "-c", config, *fragments, "--ckpt_path", run / "best.ckpt", "--trainer.limit_val_batches", 4)
@@ -257,7 +259,7 @@ def test_crf_search_finds_a_setting_that_a_validation_can_use(
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])
-def test_nothing_is_scored_or_drawn_with_untrained_weights_by_accident(
+def test_untrained_weights_are_refused_unless_asked_for(
     command: str, experiment: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([command, *experiment]) == 2
@@ -265,7 +267,7 @@ def test_nothing_is_scored_or_drawn_with_untrained_weights_by_accident(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_checkpoint_to_start_from_is_enough_unless_a_part_starts_anew(
+def test_start_from_counts_as_trained_unless_a_part_stays_untrained(
     deeplab: Run, experiment: list[str], tmp_path: Path, shapes_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     deeplab("fit", *experiment, "--trainer.max_steps", "3")
@@ -278,7 +280,7 @@ def test_a_checkpoint_to_start_from_is_enough_unless_a_part_starts_anew(
     assert "validate would run on untrained weights" in capsys.readouterr().err
 
 
-def test_home_is_one_place(
+def test_a_tilde_means_the_home_folder(
     deeplab: Run, experiment: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "home"
@@ -300,7 +302,7 @@ def test_home_is_one_place(
     assert (home / "again" / "last.ckpt").is_file()
 
 
-def test_crf_search_says_what_is_missing(deeplab: Run, tmp_path: Path) -> None:
+def test_crf_search_names_the_missing_file(deeplab: Run, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such checkpoint"):
         deeplab("crf-search", tmp_path / "none.ckpt")
     (tmp_path / "some.ckpt").write_bytes(b"")

@@ -1,4 +1,4 @@
-"""`deeplab data check` and `show` as a user runs them."""
+"""`deeplab data check` and `deeplab data show`, run like by a user."""
 
 import json
 from pathlib import Path
@@ -53,13 +53,13 @@ PLANTED = {
     "SegmentationClass/train_00007.png": "the mask is in mode I;16",
     "SegmentationClass/train_00008.png": "void everywhere",
     "JPEGImages/train_00010.jpg": "in the training split 'train' and in 'val'",
-    "JPEGImages/train_00011.png": "share one id",
+    "JPEGImages/train_00011.png": "train_00011.jpg",
     "SegmentationClass/val_00000.png": "cannot be read as an image",
     "JPEGImages/val_00001.jpg": "the same image as",
     "JPEGImages/val_00002.jpg": "cannot be read as an image",
-    "ImageSets/Segmentation/train.txt": "line 13: the id 'train_00000' is there twice",
-    "ImageSets/Segmentation/train.txt ": "line 14: '../elsewhere' is no id",
-    "ImageSets/Segmentation/val.txt": "line 7: 'val_00004.jpg' has the ending of a file",
+    "ImageSets/Segmentation/train.txt": "line 13: the id 'train_00000'",
+    "ImageSets/Segmentation/train.txt ": "line 14: '../elsewhere'",
+    "ImageSets/Segmentation/val.txt": "line 7: 'val_00004.jpg'",
     "ImageSets/Segmentation/test.txt": "it lists no ids",
     "class_names.txt": "class 8 ([/red]unicorn) occurs in no mask of split 'train'",
 }
@@ -95,14 +95,14 @@ def test_every_fault_of_every_split_is_found_in_one_run(tree: Path, capsys: pyte
     assert status == 1
     assert found["counts"] == {"train": 12, "val": 6}
     for file, fault in PLANTED.items():
-        (said,) = [each["fault"] for each in found["faults"] if fault in each["fault"]
+        (text,) = [each["fault"] for each in found["faults"] if fault in each["fault"]
                    and each["file"] == str(tree / file.rstrip())]  # fmt: skip
-        assert said.startswith(str(tree / file.rstrip()))
+        assert text.startswith(str(tree / file.rstrip()))
     assert len(found["faults"]) == len(PLANTED)
     assert check(capsys, "-c", FOLDER, "--root", tree) == (status, found)  # in the same order
 
 
-def test_faults_are_printed_one_a_line_and_counted(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_faults_are_printed_one_per_line_and_counted(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plant(tree)
     assert main(["data", "check", "-c", FOLDER, "--root", str(tree)]) == 1
     lines = capsys.readouterr().out.splitlines()
@@ -112,7 +112,7 @@ def test_faults_are_printed_one_a_line_and_counted(tree: Path, capsys: pytest.Ca
     assert max(len(line) for line in lines if "/" not in line) <= 80
 
 
-def test_one_fault_is_one_fault(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_single_fault_is_counted_in_the_singular(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tree / "ImageSets/Segmentation/val.txt").unlink()
     assert main(["data", "check", "-c", FOLDER, "--root", str(tree)]) == 1
     out = capsys.readouterr().out
@@ -127,7 +127,7 @@ def test_a_class_file_that_cannot_be_read_is_a_fault(tree: Path, capsys: pytest.
     assert (status, found["counts"]) == (1, {})
     assert [each["file"] for each in found["faults"]] == [str(tree / "class_names.txt")]
     _, found = check(capsys, "-c", FOLDER, "--root", tree / "nowhere")
-    assert "nowhere' is not there" in found["faults"][0]["fault"]
+    assert "nowhere' does not exist" in found["faults"][0]["fault"]
 
 
 def test_splits_are_checked_without_a_training_split(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,7 +137,9 @@ def test_splits_are_checked_without_a_training_split(tree: Path, capsys: pytest.
     assert [Path(each["file"]).name for each in found["faults"]] == ["train.txt", "val_00001.jpg"]
 
 
-def test_a_test_split_is_not_due_but_one_that_is_scored_is(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_default_test_split_is_optional_but_a_configured_one_is_not(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tree / "ImageSets/Segmentation/test.txt").unlink()
     assert check(capsys, "-c", FOLDER, "--root", tree)[0] == 0
     _, found = check(capsys, "-c", FOLDER, "--root", tree, "--data.val_split", "val2", "--data.test_split", "val2")
@@ -146,13 +148,13 @@ def test_a_test_split_is_not_due_but_one_that_is_scored_is(tree: Path, capsys: p
 
 def test_training_still_refuses_the_first_fault(tree: Path) -> None:
     plant(tree)
-    with pytest.raises(DataError, match="the id 'train_00000' is there twice"):
+    with pytest.raises(DataError, match="the id 'train_00000'"):
         FolderDataModule(str(tree)).train_dataloader()
 
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
-    """Plain folders without lists: eight images whose masks hold 0 and, for the only class, 255."""
+    """Plain folders without lists: eight images whose masks hold 0 for background and 255 for the only class."""
     root = tmp_path / "plain"
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True)
@@ -167,7 +169,7 @@ def plain(tmp_path: Path) -> Path:
 RATIO = ("--data.split_ratio", "[0.5,0.5,0]")
 
 
-def test_masks_of_0_and_255_are_no_two_classes(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_masks_of_0_and_255_have_only_one_class(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, found = check(capsys, "-c", FOLDER, "--root", plain, *RATIO)
     assert (status, found["counts"]) == (1, {"train": 4, "val": 4})
     (fault,) = found["faults"]
@@ -180,7 +182,7 @@ def test_masks_of_0_and_255_are_no_two_classes(plain: Path, capsys: pytest.Captu
     assert found["void_shares"] == {"train": 0, "val": 0}
 
 
-def test_too_much_void_is_a_fault_unless_the_class_file_means_it(
+def test_too_much_void_is_a_fault_unless_the_class_file_declares_void(
     plain: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labels = np.full((48, 64), 255, np.uint8)
@@ -203,7 +205,7 @@ def test_plain_folders_with_a_ratio_are_shown(plain: Path, tmp_path: Path, capsy
     assert "splits: no such folder; put lists of ids there" in capsys.readouterr().err
 
 
-def test_settings_that_are_none_of_the_data_are_refused(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_other_than_the_data_s_are_refused(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options in (["--split_ratio", "1"], ["stray"]):
         assert main(["data", "check", "-c", FOLDER, *options]) == 2
         assert f"unrecognized arguments: {options[0]}" in capsys.readouterr().err
@@ -225,12 +227,12 @@ def test_every_fault_of_coco(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     status, found = check(capsys, "-c", COCO, "--root", root, "--data.classes", "coco91")
     assert status == 1
     faults = "\n".join(each["fault"] for each in found["faults"])
-    for fault in ("annotation 7 is of image 77", "train2017/000000000002: no such file", "has a polygon of 4 numbers",
-                  "val2017/000000000003.jpg: cannot be read", "has 4 images, published are 118287",
+    for fault in ("annotation 7 names image 77", "train2017/000000000002: no such file", "has a polygon of 4 numbers",
+                  "val2017/000000000003.jpg: cannot be read", "has 4 images, but the published number is 118287",
                   "annotations: classes 2 (bicycle), 3 (car), 4 (motorcycle)"):  # fmt: skip
         assert faults.count(fault) == 1, fault
     assert "toothbrush" in faults
-    assert "street sign" not in faults  # COCO labels none
+    assert "street sign" not in faults  # COCO never labels it
 
 
 def test_every_fault_of_coco_stuff(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -244,14 +246,14 @@ def test_every_fault_of_coco_stuff(tmp_path: Path, capsys: pytest.CaptureFixture
     assert files == ["annotations/a1", str(root), "images/a2.jpg", "annotations", str(root), "annotations/b1.mat", b1]
     absent = found["faults"][3]["fault"]
     assert "book" in absent
-    assert "hair brush" not in absent  # has an id, but no label
+    assert "hair brush" not in absent  # it has an id, but is never labelled
 
 
 def test_a_list_that_cannot_be_read(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_list(tree / "ImageSets/Segmentation/train.txt", ["train_00001", "train_00001"])
     status, found = check(capsys, "-c", FOLDER, "--root", tree)
     assert status == 1
-    assert "the id 'train_00001' is there twice" in found["faults"][0]["fault"]
+    assert "the id 'train_00001'" in found["faults"][0]["fault"]
 
 
 def test_voc_with_sbd(voc_root: Path, sbd_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -262,18 +264,18 @@ def test_voc_with_sbd(voc_root: Path, sbd_root: Path, tmp_path: Path, capsys: py
     mask = Image.new("P", (64, 48))
     mask.putpalette([0, 0, 0])
     mask.save(bare)
-    taken = root / "SegmentationClass" / VOC_TRAIN[1]
-    taken.with_suffix(".png").unlink()
+    missing = root / "SegmentationClass" / VOC_TRAIN[1]
+    missing.with_suffix(".png").unlink()
     (tmp_path / "sbd.yaml").write_text(f"data: {{init_args: {{sbd_root: {sbd_root}}}}}\n")
     status, found = check(capsys, "-c", VOC, "-c", tmp_path / "sbd.yaml", "--root", root)
     assert status == 1
     assert found["counts"] == {"train_aug": 18, "val": 5}
     faults = [each["fault"] for each in found["faults"]]
-    assert any("split 'train_aug' has 18 images, published are 10582" in fault for fault in faults)
-    assert any("split 'val' has 5 images, published are 1449" in fault for fault in faults)
-    assert any(f"{grey}: VOC's masks are palette PNGs (mode P), this is mode L" in fault for fault in faults)
+    assert any("split 'train_aug' has 18 images, but the published number is 10582" in fault for fault in faults)
+    assert any("split 'val' has 5 images, but the published number is 1449" in fault for fault in faults)
+    assert any(f"{grey}: VOC's masks are palette PNGs (mode P), but this one is in mode L" in fault for fault in faults)
     assert any(f"{bare}: no void border (255)" in fault for fault in faults)
-    assert any(f"{taken}: no such file; SBD's mask is not taken for it" in fault for fault in faults)
+    assert any(f"{missing}: no such file; SBD" in fault for fault in faults)
     assert any(f"{root}/SegmentationClass: classes 3 (bird), " in fault for fault in faults)
     assert len(faults) == 6
 
@@ -296,7 +298,7 @@ def test_show_writes_a_grid(tree: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "the training split has no image nobody" in capsys.readouterr().err
 
 
-def test_class_names_are_no_markup(
+def test_class_names_are_not_read_as_markup(
     deeplab: Run, shapes_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = Path(copytree(shapes_root, tmp_path / "data"))

@@ -1,4 +1,4 @@
-"""Two processes train as one does."""
+"""Training with two processes gives the same weights and losses as training with one."""
 
 import json
 import subprocess
@@ -16,13 +16,18 @@ from tests.integration.test_resume import TWO, curve
 from tests.patience import PATIENCE
 
 OPTIONS = ["--trainer.max_steps", "20", "--trainer.limit_val_batches", "0", "--model.freeze_batch_norm", "true"]
-OPTIONS += ["--model.dropout", "0", "--trainer.precision", "64-true"]  # else twenty steps blow up the rounding
+OPTIONS += [
+    "--model.dropout",
+    "0",
+    "--trainer.precision",
+    "64-true",
+]  # in 32 bits, rounding errors grow over twenty steps
 WEIGHTS = ["--model.class_weights", "[0.1, 1.0, 3.0, 0.5, 2.0, 1.0, 0.2, 1.5]"]
 
 
 @pytest.fixture
 def uneven(shapes_root: Path, tmp_path: Path) -> Path:
-    """The data, where most pixels of every third mask are void: ranks hold unequal numbers of valid pixels."""
+    """Data where most pixels of every third mask are void, so the ranks have different numbers of valid pixels."""
     root = Path(copytree(shapes_root, tmp_path / "data"))
     for path in sorted((root / "SegmentationClass").iterdir())[::3]:
         with Image.open(path) as image:

@@ -1,4 +1,4 @@
-"""Every YAML under experiments/ parses and instantiates."""
+"""Every YAML file under experiments/ can be parsed and instantiated."""
 
 import csv
 import math
@@ -13,7 +13,9 @@ from tests.integration.conftest import ROOT, Run
 from tests.thin import an_eighth_of_the_channels
 
 EXPERIMENTS = ROOT / "experiments"
-CONFIGS = sorted(path for path in EXPERIMENTS.rglob("*.yaml") if path.parent.name != "ablations")  # which are tables
+CONFIGS = sorted(
+    path for path in EXPERIMENTS.rglob("*.yaml") if path.parent.name != "ablations"
+)  # ablations/ holds tables
 MODELS = sorted((EXPERIMENTS / "model").glob("*.yaml"))
 TINY = """
 model:
@@ -36,13 +38,13 @@ trainer:
 PARTS = {"data": "data/shapes.yaml", "model": "model/deeplab_v3plus.yaml", "scale": "scale/smoke.yaml"}
 
 
-def test_they_are_found() -> None:
+def test_the_experiments_are_found() -> None:
     assert len(MODELS) >= 22
     assert len(CONFIGS) >= 30
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(EXPERIMENTS)))
-def test_it_instantiates(config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_experiment_can_be_instantiated(config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for root in ("camvid", "my_data"):
         (tmp_path / root).mkdir()
         (tmp_path / root / "class_names.txt").write_text("".join(f"class {index}\n" for index in range(11)))
@@ -53,7 +55,7 @@ def test_it_instantiates(config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("DEEPLAB_DATA", str(tmp_path))
     monkeypatch.setattr("deeplab_lightning.cli.DeepLabCLI._run_subcommand", lambda self, command: None)
     parts = PARTS | {config.parent.name: str(config.relative_to(EXPERIMENTS))}
-    if config.name in ("cpu.yaml", "networks_cpu.yaml"):  # with weights of its classes
+    if config.name in ("cpu.yaml", "networks_cpu.yaml"):  # their start_from weights have CamVid's classes
         parts["data"] = "data/camvid.yaml"
     chosen = ["base.yaml", parts["data"], parts["model"]]
     if config.parent.name == "scale":
@@ -69,8 +71,8 @@ def test_it_instantiates(config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 @pytest.mark.parametrize("config", MODELS, ids=lambda path: path.stem)
-def test_it_trains(config: Path, deeplab: Run, shapes_root: Path, tmp_path: Path) -> None:
-    """Two steps of the network, thinner than it is, on Shapes, validated and saved."""
+def test_a_model_file_trains(config: Path, deeplab: Run, shapes_root: Path, tmp_path: Path) -> None:
+    """The network, with an eighth of its channels, is trained for two steps on Shapes, validated and saved."""
     (tmp_path / "tiny.yaml").write_text(TINY.format(root=shapes_root))
     parts = [EXPERIMENTS / "base.yaml", config, EXPERIMENTS / "scale" / "shapes.yaml", tmp_path / "tiny.yaml"]
     options = [option for part in parts for option in ("-c", str(part))]

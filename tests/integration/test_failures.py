@@ -1,4 +1,4 @@
-"""Every failure of a command is one sentence on standard error, and exit status 1 or 2."""
+"""Every failure of a command gives one sentence on standard error, and exit status 1 or 2."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.integration.conftest import Failure, Run
 
 @pytest.fixture
 def data(shapes_root: Path, tmp_path: Path) -> Path:
-    """A copy of the data, to be broken."""
+    """A copy of the data that a test may damage."""
     return Path(copytree(shapes_root, tmp_path / "data"))
 
 
@@ -22,7 +22,7 @@ def test_unknown_command(failure: Failure) -> None:
 
 
 def test_missing_data_root(failure: Failure, experiment: list[str]) -> None:
-    assert "data root '/nowhere' is not there" in failure("fit", *experiment, "--data.root", "/nowhere")
+    assert "data root '/nowhere' does not exist" in failure("fit", *experiment, "--data.root", "/nowhere")
 
 
 def test_empty_data_root(failure: Failure, experiment: list[str], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A process of two that is stopped, and would keep the other waiting."""
+"""A run of two processes, one of which is stopped and would keep the other waiting."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from tests.patience import PATIENCE, wait_until
 
 
 def launched(pid: int) -> list[int]:
-    """The processes of the training that a process has started."""
+    """The training processes that a process has started."""
     found = []
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         with suppress(FileNotFoundError, ProcessLookupError):  # a short-lived one may have ended since
@@ -24,7 +24,7 @@ def launched(pid: int) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stopped", [1, 0])
-def test_a_stopped_process_ends_the_run_with_a_sentence(experiment: list[str], tmp_path: Path, stopped: int) -> None:
+def test_a_stopped_process_ends_the_run_with_an_error(experiment: list[str], tmp_path: Path, stopped: int) -> None:
     endless = ["--trainer.max_steps", "100000", "--trainer.val_check_interval", "100000"]
     two = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--heartbeat.minutes", "0.15"]
     log, metrics = tmp_path / "log", tmp_path / "run" / "logs" / "fit_0" / "metrics.csv"

@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of a training."""
+"""Ctrl-C and other signals during a command."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ from tests.integration.conftest import Run
 from tests.patience import PATIENCE, wait_until
 
 
-@pytest.mark.filterwarnings("ignore:You're resuming")  # Lightning's word on a checkpoint from within an epoch
+@pytest.mark.filterwarnings("ignore:You're resuming")  # Lightning warns about a checkpoint from the middle of an epoch
 @pytest.mark.usefixtures("srun")
 def test_ctrl_c_leaves_a_last_checkpoint_that_resumes(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
     options = [
@@ -42,7 +42,7 @@ def test_ctrl_c_leaves_a_last_checkpoint_that_resumes(deeplab: Run, experiment: 
                 (tmp_path / "log").read_text,
             )
             assert process.poll() is None, (tmp_path / "log").read_text()
-            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the loader workers too
+            os.killpg(process.pid, signal.SIGINT)  # like a terminal, which signals the loader workers too
             process.wait(PATIENCE)
         finally:
             if process.poll() is None:
@@ -69,7 +69,7 @@ def test_ctrl_c_leaves_a_last_checkpoint_that_resumes(deeplab: Run, experiment: 
 
 @pytest.mark.filterwarnings("ignore:You're resuming")
 @pytest.mark.parametrize("by_signal", [False, True], ids=["within a batch", "between two batches"])
-def test_an_interrupted_validation_is_not_scored_by_halves_and_made_up_for(
+def test_an_interrupted_validation_is_not_scored_and_is_repeated(
     deeplab: Run, experiment: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_signal: bool
 ) -> None:
     step, calls = SegmentationModule.validation_step, iter(range(100))
@@ -100,7 +100,7 @@ EVALUATIONS = ("validate", "test", "predict")
 @pytest.mark.parametrize(
     ("command", "number"), [("fit", signal.SIGTERM), *product(EVALUATIONS, (signal.SIGINT, signal.SIGTERM))]
 )
-def test_a_signal_is_a_status_and_its_seconds_count(
+def test_a_signal_gives_its_status_and_the_seconds_are_recorded(
     command: str,
     number: signal.Signals,
     experiment: list[str],
@@ -119,7 +119,7 @@ def test_a_signal_is_a_status_and_its_seconds_count(
     monkeypatch.setattr(SegmentationModule, name, ended)
     images = ["--data.predict_images", str(shapes_root / "JPEGImages")] if command == "predict" else []
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-    if command == "fit":  # which says what it has saved
+    if command == "fit":  # its own message names the saved checkpoint
         with pytest.raises(SystemExit, match=str(128 + number)):
             main([command, *experiment])
     else:
@@ -129,7 +129,7 @@ def test_a_signal_is_a_status_and_its_seconds_count(
     assert json.loads((tmp_path / "run" / "logs" / f"{command}_0" / "run.json").read_text())["seconds"] > 0
 
 
-def test_ctrl_c_before_the_training_begins_is_a_status(
+def test_ctrl_c_before_the_training_begins_gives_its_status(
     experiment: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(self: SegmentationModule, stage: str) -> None:

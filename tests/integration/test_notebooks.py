@@ -1,6 +1,6 @@
-"""Every notebook runs in an empty namespace on small data, says what is so, and is stored without outputs.
+"""Every notebook runs in an empty namespace on small data, computes right values, and is stored without outputs.
 
-The notebooks share one kernel, for its imports take longer than most notebooks do.
+The notebooks share one kernel because its imports take longer than most notebooks.
 """
 
 import json
@@ -22,7 +22,9 @@ from tests.integration.conftest import ROOT, Run
 from tests.patience import PATIENCE
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the Jupyter packages among themselves
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning"
+)  # Jupyter's packages use each other's deprecated names
 
 
 Execute = Callable[[str, Path, str], tuple[int, Any]]
@@ -53,7 +55,7 @@ def read(name: str) -> NotebookNode:
 
 @pytest.fixture
 def execute(kernel: KernelManager) -> Execute:
-    """Run a notebook in a folder: the number of its pictures, and the value of an expression in its names."""
+    """A function that runs a notebook in a folder; it returns the number of pictures and the value of an expression."""
 
     def run(name: str, folder: Path, asked: str) -> tuple[int, Any]:
         notebook = read(name)
@@ -63,14 +65,16 @@ def execute(kernel: KernelManager) -> Execute:
         cells = [new_code_cell(empty), *notebook.cells, new_code_cell(program)]  # type: ignore[no-untyped-call]
         notebook.cells = cells
         waits: dict[str, Any] = dict.fromkeys(("timeout", "startup_timeout"), PATIENCE)
-        # A minute, for beside sliders the client can miss that a cell's output is complete (nbclient issue 312)
+        # iopub_timeout: with sliders, the client can miss that a cell's output is complete (nbclient issue 312).
         client = NotebookClient(notebook, km=kernel, iopub_timeout=60, **waits)
-        client.comm_open_handlers["jupyter.widget"] = lambda _: None  # it would answer on a socket that it waits on
+        client.comm_open_handlers["jupyter.widget"] = lambda _: (
+            None
+        )  # the default handler would wait for its own socket
         try:
             client.execute()
         finally:
             assert client.kc is not None
-            client.kc.stop_channels()  # which the client leaves open where the kernel is not its own
+            client.kc.stop_channels()  # the client leaves them open if the kernel is not its own
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         pictures = [output for output in outputs if "image/png" in output.get("data", {})]
         return len(pictures), json.loads(outputs[-1].text)
@@ -85,7 +89,7 @@ def test_quickstart(execute: Execute, tmp_path: Path, monkeypatch: pytest.Monkey
     pictures, (losses, weights, prediction) = execute("01_quickstart", tmp_path, asked)
     assert pictures == 8  # data, loss, scores, classes, two panels, prediction, its probability
     assert [step for step, _ in losses] == [0, 1, 2, 3]
-    assert weights == ["of step 4"]  # neither those of a validation on the way nor random ones
+    assert weights == ["of step 4"]  # neither the weights of an earlier validation nor random ones
     assert np.shape(prediction) == (48, 48)
     assert (tmp_path / "run" / "last.ckpt").is_file()
     identities = [json.loads(path.read_text())[0]["identity"] for path in (tmp_path / "run").glob("logs/v*/*.json")]

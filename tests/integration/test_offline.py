@@ -1,4 +1,4 @@
-"""The commands of the demo, smaller, where no connection is let out and each attempt is counted."""
+"""The demo's commands on a smaller scale, where every attempt to connect is refused and counted."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ import socket
 def refuse(where):
     with open({attempts!r}, "a") as file:
         file.write(f"{{where}}\\n")
-    raise ConnectionRefusedError(f"{{where}}: no connection is let out")
+    raise ConnectionRefusedError(f"{{where}}: connections are refused")
 
 class Socket(socket.socket):
     def connect(self, address):
@@ -49,15 +49,15 @@ for command in (
     ["report", run],
 ):
     assert main(command) == 0, command
-    wandb.finish()  # which the end of a process does
+    wandb.finish()  # like the end of a process
 """
 
 
 @dataclass
 class Outside:
-    """What stands for the world: a proxy that answers nobody, and a Python that connects to nothing.
+    """A stand-in for the network: a proxy that answers nobody, and a Python that refuses to connect.
 
-    The proxy sees the programs that are not Python as well, W&B's service among them.
+    The proxy also hears programs that are not Python, among them W&B's service.
     """
 
     folder: Path
@@ -90,7 +90,7 @@ class Outside:
 
 @pytest.fixture
 def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Outside, dict[str, str]]]:
-    """The world, and the environment of a process within it that has no account anywhere."""
+    """The stand-in for the network, and the environment of a process without any account."""
     (tmp_path / "outside").mkdir()
     world = Outside(tmp_path / "outside")
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -104,13 +104,13 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[O
 def test_the_demo_connects_to_nothing(
     outside: tuple[Outside, dict[str, str]], experiment: list[str], tmp_path: Path
 ) -> None:
-    """With W&B in its default mode, which is offline where there is no account."""
+    """W&B is in its default mode, which is offline without an account."""
     world, environment = outside
     command = [sys.executable, "-c", DEMO, str(tmp_path / "run"), *experiment]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "run" / "report.html").is_file()
-    assert len(list((tmp_path / "run" / "wandb").glob("offline-run-*"))) == 3  # it was not merely left out
+    assert len(list((tmp_path / "run" / "wandb").glob("offline-run-*"))) == 3  # W&B was on
     assert world.attempts() == []
 
 
@@ -128,7 +128,7 @@ ONLINE = "import wandb, sys; wandb.init(mode='online', dir=sys.argv[1])"
 
 
 def test_attempts_are_counted(outside: tuple[Outside, dict[str, str]]) -> None:
-    """Or a count of none would mean nothing: those of Python, and that of W&B's service, which is another program."""
+    """Attempts of Python and of W&B's service, a separate program, are counted; else a count of zero means nothing."""
     world, environment = outside
     subprocess.run([sys.executable, "-c", ATTEMPTS], env=environment, check=True)
     assert len(world.attempts()) == 2

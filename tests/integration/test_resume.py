@@ -1,4 +1,4 @@
-"""A training that is killed and resumed is the training that was never killed, bit for bit."""
+"""A training that is killed and resumed equals one that was never killed, bit for bit."""
 
 import csv
 import json
@@ -26,14 +26,14 @@ SETTINGS = [
 
 
 def options(experiment: list[str], root: Path, num_processes: int, num_workers: int) -> list[str]:
-    """A run of 15 steps, 6 to the epoch of 12 images, with 1 or 2 processes."""
+    """The options of a run of 15 steps with 1 or 2 processes; an epoch has 12 images."""
     several = TWO if num_processes > 1 else []
     batch = ["--data.batch_size", "2", "--data.num_workers", str(num_workers)]
     return ["fit", *experiment, *SETTINGS, *several, *batch, "--trainer.default_root_dir", str(root)]
 
 
 def start(module: list[str], arguments: list[str]) -> int:
-    """Run one in a process of its own, and end what it leaves behind."""
+    """Run a module in a process of its own, kill what it leaves running, and return its status."""
     command = [sys.executable, "-m", *module, *arguments]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
@@ -48,7 +48,7 @@ def start(module: list[str], arguments: list[str]) -> int:
 
 
 def curve(root: Path) -> dict[tuple[str, int], str]:
-    """Every logged value by name and step; of a step that was run twice, the later one."""
+    """Every logged value by name and step; for a step that ran twice, the later value."""
     found: dict[tuple[str, int], str] = {}
     for folder in sorted((root / "logs").iterdir()):
         if not (folder / "metrics.csv").exists():
@@ -61,7 +61,7 @@ def curve(root: Path) -> dict[tuple[str, int], str]:
 
 
 def assert_same(one: Any, other: Any, where: str) -> None:
-    """Equal, bit for bit, through dicts, lists and tensors."""
+    """Assert that nested dicts, lists and tensors are equal, bit for bit."""
     assert type(one) is type(other), where
     if isinstance(one, dict):
         assert one.keys() == other.keys(), where
@@ -78,7 +78,7 @@ def assert_same(one: Any, other: Any, where: str) -> None:
 
 
 def assert_same_run(whole: Path, resumed: Path) -> None:
-    """Weights, optimizer, schedule, progress, the logged curve, and the scores."""
+    """Assert that weights, optimizer, schedule, progress, logged curves and scores are equal."""
     ours, theirs = (torch.load(root / "last.ckpt", weights_only=True) for root in (whole, resumed))
     assert ours["global_step"] == STEPS
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
@@ -96,14 +96,14 @@ def assert_same_run(whole: Path, resumed: Path) -> None:
 
 
 @pytest.mark.parametrize(("where", "count"), [("training_step", 12)])
-def test_a_killed_training_goes_on_as_if_it_had_not_been(
+def test_a_killed_training_continues_exactly(
     deeplab: Run, experiment: list[str], tmp_path: Path, where: str, count: int
 ) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert deeplab(*options(experiment, whole, 1, 0)) == 0
     assert start(["tests.integration.killed", where, str(count)], options(experiment, cut, 1, 0)) == -signal.SIGKILL
     step = torch.load(cut / "last.ckpt", weights_only=True)["global_step"]
-    assert step % BATCHES_PER_EPOCH, "the test is about the middle of an epoch"
+    assert step % BATCHES_PER_EPOCH, "the kill must fall into the middle of an epoch"
     assert deeplab(*options(experiment, cut, 1, 0), "--ckpt_path", "last") == 0
     assert_same_run(whole, cut)
 

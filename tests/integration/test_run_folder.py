@@ -1,4 +1,4 @@
-"""A run folder keeps what it holds: it can be moved and copied, and nothing in it is replaced or used by mistake."""
+"""A run folder can be moved and copied, and none of its files is replaced or used by mistake."""
 
 import re
 import shutil
@@ -16,15 +16,17 @@ from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 from tests.integration.conftest import Failure, experiment_in
 from tests.thin import an_eighth_of_the_channels
 
-pytestmark = pytest.mark.filterwarnings("ignore:You're resuming")  # Lightning's word on one from within an epoch
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:You're resuming"
+)  # Lightning warns about a checkpoint from the middle of an epoch
 
 
-THIN = ["--model.low_level_channels", "16"]  # an eighth of which adds up
+THIN = ["--model.low_level_channels", "16"]  # a number that can be divided by eight
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, shapes_root: Path) -> Path:
-    """A folder with the options of a training, `run`, which is through with 3 of its 6 steps, and its scores."""
+    """A folder with the options of a training and its run folder `run`, after 3 of 6 steps."""
     folder = tmp_path_factory.mktemp("trained")
     with an_eighth_of_the_channels():
         assert main(["fit", *experiment_in(folder, shapes_root), *THIN, "--trainer.max_steps", "3"]) == 0
@@ -33,7 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, shapes_root: Path) -> Path
 
 @pytest.fixture
 def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of its run folder, in which paths of the first one are of no use."""
+    """A copy of the run folder in another place."""
     monkeypatch.chdir(tmp_path)
     return Path(shutil.copytree(trained / "run", tmp_path / "moved"))
 
@@ -49,7 +51,7 @@ def config(run: Path) -> list[str]:
 
 
 def rescore(path: Path, score: float) -> None:
-    """Let a checkpoint say that the best score so far was another."""
+    """Change the best score that a checkpoint records."""
     checkpoint = torch.load(path, weights_only=True)
     (state,) = (state for name, state in checkpoint["callbacks"].items() if name.startswith("Checkpoint"))
     assert 0 < state["best_model_score"] < 0.9
@@ -57,7 +59,7 @@ def rescore(path: Path, score: float) -> None:
     torch.save(checkpoint, path)
 
 
-def test_a_moved_run_goes_on_where_it_is_and_keeps_its_best(run: Path, trained: Path) -> None:
+def test_a_moved_run_continues_in_its_new_place_and_keeps_its_best(run: Path, trained: Path) -> None:
     rescore(run / "last.ckpt", 0.9)
     best, before = (run / "best.ckpt").read_bytes(), sorted(trained.rglob("*"))
     assert main(["fit", *config(run), "--ckpt_path", "last", "--trainer.max_steps", "6"]) == 0
@@ -66,18 +68,18 @@ def test_a_moved_run_goes_on_where_it_is_and_keeps_its_best(run: Path, trained: 
     assert last["global_step"] == 6
     assert str(run) not in str(last["callbacks"])
     more = ["--trainer.max_steps", "7", "--trainer.limit_val_batches", "0"]
-    assert main(["fit", *config(run), "--ckpt_path", "last", *more]) == 0  # with no validation any more
+    assert main(["fit", *config(run), "--ckpt_path", "last", *more]) == 0  # now without validation
     assert (run / "logs" / "fit_2").is_dir()
     assert sorted(trained.rglob("*")) == before
 
 
-def test_what_a_run_records_of_itself_is_of_wherever_it_lies(run: Path, trained: Path) -> None:
+def test_a_moved_run_is_recorded_in_its_new_place(run: Path, trained: Path) -> None:
     before = sorted(trained.rglob("*"))
     (file,) = config(run)[1:]
     assert main(["validate", f"--config={file}", "--ckpt_path", "best", "--model.pretrained", "true"]) == 0
     assert (run / "logs" / "validate_0" / "evaluation.json").is_file()
     record = yaml.safe_load((run / "logs" / "validate_0" / "config.yaml").read_text())
-    assert (record["ckpt_path"], record["model"]["init_args"]["pretrained"]) == ("best", True)  # as they were given
+    assert (record["ckpt_path"], record["model"]["init_args"]["pretrained"]) == ("best", True)  # as given
     assert sorted(trained.rglob("*")) == before
 
 
@@ -89,14 +91,14 @@ def test_a_second_training_does_not_replace_the_first(run: Path, failure: Failur
     assert not (run / "logs" / "fit_1").exists()
 
 
-def test_a_training_without_its_last_checkpoint_goes_on_from_the_best(run: Path) -> None:
+def test_a_training_without_its_last_checkpoint_continues_from_the_best(run: Path) -> None:
     (run / "last.ckpt").unlink()
     with pytest.warns(UserWarning, match="there is no .*last.ckpt; .*best.ckpt"):
         assert main(["fit", *config(run), "--ckpt_path", "last", "--trainer.max_steps", "4"]) == 0
     assert torch.load(run / "last.ckpt", weights_only=True)["global_step"] == 4
 
 
-def test_flipped_bits_are_gone_past_by_a_training_and_never_scored(run: Path, failure: Failure) -> None:
+def test_a_damaged_checkpoint_is_skipped_by_a_training_and_never_scored(run: Path, failure: Failure) -> None:
     content = bytearray((run / "last.ckpt").read_bytes())
     content[len(content) // 2] ^= 1
     (run / "last.ckpt").write_bytes(content)
@@ -122,14 +124,14 @@ def test_weights_that_are_not_finite_are_not_scored(run: Path, shapes_root: Path
         )
 
 
-def test_a_checkpoint_of_another_variant_says_which(run: Path, failure: Failure) -> None:
+def test_a_checkpoint_of_another_variant_is_named(run: Path, failure: Failure) -> None:
     other = ["--model", "DeepLabV3CascadeModule", "--model.backbone", "resnet18", "--model.num_blocks", "5"]
     for command in ("fit", "validate"):
         message = failure(command, *config(run), *other, "--ckpt_path", run / "last.ckpt")
         assert "last.ckpt holds a DeepLabV3PlusModule, but a DeepLabV3CascadeModule was asked for" in message
 
 
-def test_the_base_class_loads_what_a_checkpoint_holds(run: Path) -> None:
+def test_the_base_class_loads_the_checkpoint_s_own_variant(run: Path) -> None:
     path = run / "last.ckpt"
     module = SegmentationModule.load_from_checkpoint(path)
     assert type(module) is DeepLabV3PlusModule
@@ -139,7 +141,7 @@ def test_the_base_class_loads_what_a_checkpoint_holds(run: Path) -> None:
     ):
         DeepLabV3Module.load_from_checkpoint(path)
     checkpoint = torch.load(path, weights_only=True)
-    del checkpoint["module"]  # as before checkpoints had it
+    del checkpoint["module"]  # older checkpoints do not have it
     torch.save(checkpoint, path)
     with pytest.raises(ValueError, match="DeepLabV1Module.*DeepLabV3PlusModule"):
         SegmentationModule.load_from_checkpoint(path)

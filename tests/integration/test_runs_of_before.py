@@ -1,8 +1,8 @@
-"""Runs that earlier code made, tests/runs_of_before, are still reported on, taken for done, scored and resumed.
+"""Runs that earlier code made (tests/runs_of_before) are still reported, counted as done, scored and resumed.
 
-`table` is what `deeplab ablate experiments/ablations/tiny.yaml` left under commit c7f771b, `half` a training with a CRF
-as layers and `CRFEvaluation` that was killed in its fifth of six steps; without best.ckpt, panels and logs. Their data
-are Shapes of 12, 5 and 3 images of 48x64, in a folder `shapes`. They are made once, and never anew.
+`table` is the run folder of `deeplab ablate experiments/ablations/tiny.yaml` at commit c7f771b. `half` is a training
+with a CRF as layers and `CRFEvaluation` that was killed in the fifth of its six steps. Both lack best.ckpt, panels and
+logs. Their data are Shapes of 12, 5 and 3 images of 48x64, in a folder `shapes`. They are never made again.
 """
 
 import csv
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:You're resuming")
 
 @pytest.fixture(autouse=True)
 def before(tmp_path: Path, shapes_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy of it all to stand in."""
+    """Work in a copy of the old runs."""
     monkeypatch.chdir(shutil.copytree(RUNS, tmp_path / "before"))
     shutil.copytree(shapes_root, "shapes")  # a link would give the data set another name
 
@@ -40,7 +40,7 @@ def rows(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [{key: row[key] for key in ("name", "ours", "status")} for row in table["rows"]]
 
 
-def test_its_table_is_done_and_reported_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_old_table_is_done_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
     logs = sorted(Path("table").rglob("logs/*"))
     found = rows(capsys)
     assert [row["name"] for row in found] == ["plain", "crf"]
@@ -56,7 +56,7 @@ def scores_of(done: Path) -> dict[str, float]:
     return {each["metric"]: each["value"] for each in json.loads(done.read_text())["records"]}
 
 
-def test_its_training_is_scored_in_another_way() -> None:
+def test_an_old_training_gets_a_new_evaluation() -> None:
     path = Path(TABLE)
     path.write_text(
         path.read_text() + "  - {name: half, train: {}, evaluate: {model.init_args.scales: [0.5]}, paper: 1}\n"
@@ -69,7 +69,7 @@ def test_its_training_is_scored_in_another_way() -> None:
     assert next(Path("table").rglob("last.ckpt")).stat().st_mtime_ns == checkpoint
 
 
-def test_its_checkpoint_scores_what_it_scored() -> None:
+def test_an_old_checkpoint_gets_the_old_scores() -> None:
     before = scores("half/logs/fit_0/evaluation.json")
     assert main(["validate", "-c", "half/logs/fit_0/config.yaml", "--ckpt_path", "half/last.ckpt"]) == 0
     after = scores("half/logs/validate_0/evaluation.json")
@@ -79,7 +79,7 @@ def test_its_checkpoint_scores_what_it_scored() -> None:
         assert after[name] == pytest.approx(before[name], rel=ACROSS_MACHINES, nan_ok=True), name
 
 
-def test_its_training_goes_on() -> None:
+def test_an_old_training_continues() -> None:
     assert main(["fit", "-c", "half/logs/fit_0/config.yaml", "--ckpt_path", "last"]) == 0
     losses: list[dict[int, float]] = []
     for run in ("fit_0", "fit_1"):

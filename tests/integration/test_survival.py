@@ -1,4 +1,4 @@
-"""What ends a training early: it says so, loses nothing, and never hangs."""
+"""Events that end a training early: it reports them, loses no progress, and never hangs."""
 
 import json
 import os
@@ -47,10 +47,10 @@ def test_signals_save_and_exit_with_their_status(
         try:
             wait_until(lambda: last.exists() or process.poll() is not None, (tmp_path / "log").read_text)
             assert process.poll() is None, (tmp_path / "log").read_text()
-            os.killpg(process.pid, number)  # as SLURM does: to the loader workers too
+            os.killpg(process.pid, number)  # like SLURM, which signals the loader workers too
             assert process.wait(PATIENCE) == status
         finally:
-            if process.poll() is None:  # it would train on beside all other tests
+            if process.poll() is None:  # otherwise it would train on during all other tests
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
     text = (tmp_path / "log").read_text()
@@ -59,7 +59,7 @@ def test_signals_save_and_exit_with_their_status(
 
 
 def failing_at(call: int, failure: Callable[[], Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    """The method, but `failure` in its place at that call."""
+    """A method that calls `failure` at one call, and `original` at all others."""
     calls = iter(range(1, 10_000))
 
     def method(self: Any, *arguments: Any) -> Any:
@@ -68,14 +68,14 @@ def failing_at(call: int, failure: Callable[[], Any], original: Callable[..., An
     return method
 
 
-def no_number() -> Tensor:
+def nan_loss() -> Tensor:
     return torch.tensor(float("nan"), requires_grad=True)
 
 
-def test_a_loss_that_is_no_number_stops_before_the_weights_have_it(
+def test_a_nan_loss_ends_the_training_before_it_reaches_the_weights(
     experiment: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(SegmentationModule, "training_loss", failing_at(5, no_number, SegmentationModule.training_loss))
+    monkeypatch.setattr(SegmentationModule, "training_loss", failing_at(5, nan_loss, SegmentationModule.training_loss))
     assert main(["fit", *experiment, "--checkpoint.every_n_steps", "2"]) == 1
     assert "the loss of step 4 is not finite; the ids of its images are in " in capsys.readouterr().err
     record = json.loads((tmp_path / "run" / "logs" / "fit_0" / "nan_batch_step_4_rank_0.json").read_text())
@@ -87,7 +87,7 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_have_it(
 
 
 @pytest.mark.filterwarnings("ignore:the loss of step 4 is not finite")
-def test_a_batch_without_a_loss_can_be_left_out(
+def test_a_batch_with_a_nan_loss_can_be_skipped(
     deeplab: Run, experiment: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def loss(self: SegmentationModule, images: Tensor, target: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ def test_checkpoints_by_time(deeplab: Run, experiment: list[str], monkeypatch: p
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_an_image_that_turns_unreadable(
+def test_an_image_that_becomes_unreadable(
     experiment: list[str],
     shapes_root: Path,
     tmp_path: Path,

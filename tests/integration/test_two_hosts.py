@@ -1,4 +1,4 @@
-"""Two torchrun agents on the loopback, one process each, as on two machines."""
+"""Two torchrun agents with one process each on one machine, which stand for two machines."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.patience import PATIENCE, wait_until
 
 
 def agent(rank: int, port: int, options: list[str], log: Path) -> subprocess.Popen[str]:
-    """Start one of the two."""
+    """Start one of the two agents."""
     address = ["--master_addr", "127.0.0.1", "--master_port", str(port)]
     launch = ["torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1", "--node_rank", str(rank), *address]
     with log.open("w") as file:
@@ -29,14 +29,14 @@ def free_port() -> int:
 
 
 def kill_with_workers(process: subprocess.Popen[str]) -> None:
-    """A machine that goes away takes agent and workers with it."""
+    """Kill an agent and its workers, like a machine that fails."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     for pid in (process.pid, *map(int, children)):
         os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.slow
-def test_one_of_two_hosts_dies_and_the_restart_goes_on(experiment: list[str], tmp_path: Path) -> None:
+def test_one_of_two_hosts_dies_and_a_restart_continues(experiment: list[str], tmp_path: Path) -> None:
     two = ["--trainer.devices", "1", "--trainer.num_nodes", "2", "--trainer.strategy", "ddp", "--data.batch_size", "4"]
     run = ["fit", *experiment, *two, "--checkpoint.every_n_steps", "1", "--ckpt_path", "last"]
     logs, last = [tmp_path / f"agent_{rank}" for rank in range(2)], tmp_path / "run" / "last.ckpt"

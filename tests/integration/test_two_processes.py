@@ -1,4 +1,4 @@
-"""Several processes on one machine: they train, and score every image exactly once."""
+"""Several processes on one machine train, and score every image exactly once."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def test_two_processes_score_each_image_once(deeplab: Run, experiment: list[str]
 
 
 def check_lines_in_a_file(stdout: str, stderr: str) -> None:
-    """What is no terminal gets plain lines, from one process: a score each, and its identity with the first."""
+    """Assert that a file gets plain lines from one process: one score per line, the first with its identity."""
     assert not {"\x1b", "\r", "━"} & set(stdout + stderr)
     assert len(re.findall(r"DeepLabV3Plus: [\d.]+ M parameters \(backbone [\d.]+ M, aspp", stdout)) == 1
     assert "FLOPs" not in stdout

@@ -1,4 +1,4 @@
-"""Training on train_aug of a generated VOC and SBD through the command, bootstrapped, on one and two processes."""
+"""The command trains on train_aug of a generated VOC and SBD, with bootstrapping, on one and two processes."""
 
 import json
 import subprocess
@@ -74,7 +74,7 @@ def test_one_and_two_processes_see_the_same_order(
     first, second = ids_on_two_processes(options, tmp_path / "two")
     together = [line for pair in zip(first, second, strict=True) for line in pair]
     epoch = [line for line in alone if line.startswith("0 ")]
-    assert len(epoch) > 18  # some of the 18 images come twice
+    assert len(epoch) > 18  # some of the 18 images are repeated
     assert together[: len(epoch) // 2 * 2] == epoch[: len(epoch) // 2 * 2]
     records = [
         json.loads((tmp_path / run / "logs" / "fit_0" / "hard_images_epoch_0.json").read_text())
@@ -110,7 +110,7 @@ def test_hard_classes_are_those_of_the_masks(
 
 
 @pytest.mark.filterwarnings("ignore:You're resuming")
-def test_it_resumes_and_refuses_other_settings(deeplab: Run, options: list[str], tmp_path: Path) -> None:
+def test_bootstrapping_resumes_and_refuses_other_settings(deeplab: Run, options: list[str], tmp_path: Path) -> None:
     run = ("--trainer.default_root_dir", tmp_path / "run")
     deeplab("fit", *options, *run, "--trainer.max_steps", "3")
     deeplab("fit", *options, *run, "--ckpt_path", "last")
@@ -122,10 +122,10 @@ def test_it_resumes_and_refuses_other_settings(deeplab: Run, options: list[str],
 
 
 @pytest.mark.filterwarnings("ignore:You're resuming")
-def test_the_worst_images_are_found_anew(
+def test_the_worst_images_are_updated(
     deeplab: Run, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """18 images, batches of 2: nine steps in epoch 0; then two of the images come three times, thirteen... steps."""
+    """Epoch 0 has 18 images in nine steps; later epochs have two images three times, so 22 images in eleven steps."""
     (tmp_path / "hard.yaml").write_text(
         "trainer: {callbacks+: {class_path: BootstrapHardImages, "
         "init_args: {mode: worst, share: 0.1, multiplicity: 3, every_n_epochs: 1}}}\n"

@@ -1,4 +1,4 @@
-"""What a tiny table leaves in Weights & Biases, read back from the offline runs."""
+"""The runs of a tiny table in Weights & Biases, read back from the offline files."""
 
 import json
 import subprocess
@@ -40,7 +40,7 @@ CRF_ROW = """  - &crf
 
 
 class InThisProcess:
-    """Stands for a process of `deeplab`: runs it at once."""
+    """A stand-in for a process of `deeplab`, which runs the command at once in this process."""
 
     def __init__(self, command: list[str], **keywords: Any) -> None:
         import wandb
@@ -56,7 +56,7 @@ class InThisProcess:
 
 @dataclass
 class Place:
-    """A table, the folder of its runs, and what these left in W&B, oldest first."""
+    """A table, the folder of its runs, and its W&B runs, oldest first."""
 
     table: Path
     root: Path
@@ -91,7 +91,7 @@ def named(place: Place, name: str) -> OfflineRun:
     return run
 
 
-def test_what_a_run_is(place: Place) -> None:
+def test_the_config_and_tags_of_the_runs(place: Place) -> None:
     training, plain, crf = place.runs
     assert [run.name for run in place.runs] == ["plain and 2 more", "plain", "crf and 1 more"]
     assert [run.job_type for run in place.runs] == ["fit", "validate", "validate"]
@@ -131,7 +131,7 @@ def test_every_score_carries_its_identity(place: Place) -> None:
 
 
 def test_the_papers_numbers_and_the_differences(place: Place) -> None:
-    """Two rows share a run, each with a metric of its own."""
+    """Two rows share a run, and each has its own metric."""
     training, plain, crf = place.runs
     assert "rows" not in training.summary_metrics
     for run, papers in ((plain, {"plain": ("val/miou", 20.0)}), (crf, CRF_PAPERS)):
@@ -172,14 +172,14 @@ def test_panels_are_images_under_masks(place: Place) -> None:
                 assert set(np.unique(np.asarray(image))) <= {*range(len(CLASS_NAMES)), 255}
 
 
-def test_the_checkpoint_that_was_scored_is_kept_where_asked(place: Place) -> None:
+def test_the_scored_checkpoint_is_uploaded_if_asked_for(place: Place) -> None:
     models = [artifact for run in place.runs for artifact in run.artifacts if artifact.type == "model"]
     assert [set(artifact.aliases) for artifact in models] == [{"latest", "last"}]
     (entry,) = models[0].manifest.contents
     assert (entry.path, entry.size) == ("last.ckpt", next(place.root.glob("*/last.ckpt")).stat().st_size)
 
 
-def test_the_report_is_the_same_from_both(place: Place) -> None:
+def test_the_report_is_the_same_from_folders_and_from_wandb(place: Place) -> None:
     plan = plan_table(read_table(place.table), "paper")
     local = compare(plan, read_folder(place.root))
     online = compare(plan, read_runs(place.runs))
@@ -210,7 +210,7 @@ def test_the_command_reads_a_project(
     assert asked == ["team/mine"]
 
 
-def test_of_the_runs_of_one_work_the_newest_that_is_done_counts(place: Place) -> None:
+def test_the_newest_finished_run_of_a_job_counts(place: Place) -> None:
     training, plain, _ = place.runs
     key = JobKey.parse(plain.config["wandb"]["work"])
     stopped = OfflineRun(plain.folder, "crashed", config=plain.config)
