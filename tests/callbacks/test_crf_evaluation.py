@@ -103,3 +103,12 @@ def test_its_settings_are_those_of_the_crf() -> None:
 def test_workers_of_an_engine_without_any_are_refused() -> None:
     with pytest.raises(ValueError, match=r"num_workers 3 .*'auto'"):
         CRFEvaluation(num_workers=3)
+
+
+def test_a_step_that_leaves_the_refinement_out_is_named(tmp_path: Path) -> None:
+    class Forgetful(EvaluatedModule):
+        def step(self, logits: torch.Tensor, batch: dict[str, Any]) -> dict[str, Any]:
+            return {"loss": torch.zeros(()), "logits": logits}
+
+    with pytest.raises(ValueError, match=r"Forgetful.*self\.prediction\(logits, batch\)"):
+        evaluate([CRFEvaluation(**CRF)], Forgetful(trainer_in(tmp_path), NAMES), [noisy_halves(0)])

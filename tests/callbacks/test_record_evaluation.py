@@ -85,6 +85,15 @@ def test_scores_are_recorded_in_the_order_in_which_they_are_read(tmp_path: Path)
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["val/trimap_of_mine", "val/iou", "val/iou/nowhere", "val/my/own/score"])
+def test_a_score_of_another_callback_is_recorded_too(name: str, tmp_path: Path) -> None:
+    module = RecordedModule(trainer_in(tmp_path))
+    module.trainer.callback_metrics[name] = torch.tensor(0.25)
+    values = {record["metric"]: record["value"] for record in recorded(module, [RecordEvaluation()])}
+    assert values[name] == 0.25
+    assert "val/miou" in values
+
+
 def test_a_table_is_printed_after_an_evaluation(tmp_path: Path) -> None:
     with get_console().capture() as printed:
         recorded(RecordedModule(trainer_in(tmp_path)), [CRFEvaluation(iterations=1), RecordEvaluation()])

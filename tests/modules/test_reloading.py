@@ -87,8 +87,9 @@ def test_help_describes_every_argument(module: type[SegmentationModule], capsys:
         assert re.match(r"--model\S+ \S+(, --model\S+ \S+)? [A-Z]", entry), f"{name} has no description: {entry}"
 
 
-def test_help_has_the_words_of_the_network(capsys: pytest.CaptureFixture[str]) -> None:
-    text = " ".join(printed(capsys, "--model.help=DeepLabV3PlusModule").split())
+@pytest.mark.parametrize("asked", [["--model.help=DeepLabV3PlusModule"], ["--model.help", "DeepLabV3PlusModule"]])
+def test_help_has_the_words_of_the_network(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(printed(capsys, *asked).split())
     for source in ("Learning rate at the start", "Rates of the ASPP", "Stem of a ResNet", "the decoder's convolutions"):
         assert source in text
 

@@ -9,6 +9,7 @@ import wandb
 from wandb.errors import CommError
 
 from deeplab_lightning.ablation.older import chosen_keys, describe_older
+from deeplab_lightning.ablation.outcomes import State
 from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.protocol import PROTOCOL
 from deeplab_lightning.ablation.table import read_table
@@ -64,3 +65,16 @@ def test_runs_of_wandb_have_their_recorded_protocol(tmp_path: Path) -> None:
 @pytest.mark.parametrize("config", [{}, {"wandb": None}, {"wandb": {"work": None}}, {"wandb": {"work": "mine"}}])
 def test_a_run_of_no_table_is_left_out(config: dict[str, Any]) -> None:
     assert read_runs([SimpleNamespace(config=config, summary_metrics={"seconds": 5.0}, state="finished")]) == {}
+
+
+@pytest.mark.parametrize("evaluations", [[{"identity": {}, "scores": {"miou": 0.5}}], [{}], [1], 1])
+def test_a_run_with_a_damaged_record_hides_no_other(evaluations: object) -> None:
+    runs = []
+    for digest, content in (("0123456789", evaluations), ("abcdef0123", [])):
+        config = {"wandb": {"work": f"0123456789_seed0/evaluations/{digest}"}}
+        summary = {"seconds": 5.0, "evaluations": content}
+        runs.append(SimpleNamespace(id=digest, config=config, summary_metrics=summary, state="finished"))
+    first, second = read_runs(runs).values()
+    assert first.state is State.UNREADABLE
+    assert "0123456789" in first.reason
+    assert second.is_done
