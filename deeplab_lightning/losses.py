@@ -42,7 +42,7 @@ def cross_entropy(
 
 
 def decimate(target: Tensor, size: Sequence[int], stride: float, offset: int = 0) -> Tensor:
-    """Return the label under each position of a feature grid: every `stride`-th one, not interpolated (v1, 3.1).
+    """Return the label under each position of a feature grid, without interpolation (v1, section 3.1).
 
     Position i of the grid lies over pixel i * stride + offset. These are Caffe's aligned corners, with 41 positions of
     stride 8 over 321 pixels. A position beyond the border takes the last pixel.

@@ -7,5 +7,5 @@ def poly(step: int, max_steps: int, power: float = 0.9) -> float:
 
 
 def step_decay(step: int, step_size: int, factor: float = 0.1) -> float:
-    """Return factor ** (step // step_size); by default the rate falls to a tenth every step_size steps (v1, 5)."""
+    """Return factor ** (step // step_size); the rate falls to a tenth every step_size steps (v1, section 5)."""
     return float(factor ** (step // step_size))

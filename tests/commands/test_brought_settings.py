@@ -154,5 +154,5 @@ def test_a_plain_setting_that_looks_like_code_stays_a_text(
 def test_a_file_given_by_hand_is_trusted(tmp_path: Path, sentinel: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = brought(tmp_path, with_attack("trainer.callbacks", [ON_IMPORT], sentinel))
     assert main(["crf-search", str(tmp_path / "best.ckpt"), "-c", str(config)]) == 1
-    assert "data root 'elsewhere' is not there" in capsys.readouterr().err
+    assert "data root 'elsewhere'" in capsys.readouterr().err
     assert sentinel.exists()

@@ -29,5 +29,5 @@ def test_each_training_is_done_older_or_to_do(tmp_path: Path, capsys: pytest.Cap
     printed = capsys.readouterr().out
     rows = {line.split()[1]: line for line in printed.splitlines() if line.startswith("│ ") and "_seed" in line}
     states = [rows[training.name].rstrip("│ ").rpartition("│")[2].strip() for training in plan.trainings]
-    assert states == ["done", "older", "to do"]
+    assert states == ["done", "done under an older protocol", "not yet run"]
     assert "plain and 1 more: done long ago\n" in printed
