@@ -209,7 +209,7 @@ def test_the_crf_as_layers_sees_no_padding(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(type(module), "trainer", SimpleNamespace(datamodule=SimpleNamespace(eval_transform=transform)))
     logits, images = torch.randn(1, 4, 40, 48), torch.zeros(1, 3, 40, 48)
     images[..., :30, :36] = torch.rand(1, 3, 30, 36)
-    monkeypatch.setattr("deeplab_lightning.modules.base.multi_scale_logits", lambda *_: logits)
+    monkeypatch.setattr("deeplab_lightning.modules.base.multi_scale_logits", lambda *_, **__: logits)
     with torch.no_grad():
         padded = module.evaluation_logits(images, (30, 36))
         torch.testing.assert_close(padded, module.refine(logits[..., :30, :36], images[..., :30, :36]))
