@@ -91,7 +91,9 @@ TESTED_BY = {
     "published/formats/protobuf.py": "published/formats/test_tensorflow.py",
     "published/formats/table.py": "published/formats/test_tensorflow.py",
     "published/importing.py": "published/test_caffe.py",
-    "published/state_dicts.py": "published/test_vainf.py",
+    "published/kazuto1011.py": "published/test_state_dicts.py",
+    "published/smp.py": "published/test_state_dicts.py",
+    "published/torchvision.py": "published/test_state_dicts.py",
     "settings/classes.py": "settings/test_parameters.py",
     "settings/part.py": "settings/test_known.py",
 }

@@ -2,7 +2,7 @@
 
 import pickle
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from deeplab_lightning.models.resnet import UNITS
 StateDict = Mapping[str, Tensor]
 Tensors = dict[str, tuple[str, Tensor]]
 """The source's name and the tensor, by the network's name."""
-Rule = tuple[str, str]
-"""A pattern of the source's names and what replaces it; a dot at its end stands for the whole scope."""
+Rule = tuple[str, str | Callable[[re.Match[str]], str]]
+"""A pattern of the start of the source's names, and what replaces it."""
 
 MAKER = np.float64(0).__reduce__()[0]
 NUMPY_NUMBERS: list[Any] = [np.dtype, np.float64, type(np.dtype("f8")), type(np.dtype("f4"))]
@@ -74,6 +74,24 @@ def rename(state_dict: StateDict, rules: Sequence[Rule]) -> Tensors:
         else:
             raise ValueError(f"the weights have {name}, which is not of a network that is known here")
     return tensors
+
+
+def aspp_rules(scope: str, separable: bool = False) -> list[Rule]:
+    """Return the rules for torchvision's ASPP, whose names other projects have taken over.
+
+    Args:
+        scope: Pattern of the ASPP's own name.
+        separable: The 3x3 branches are separable convolutions without a norm inside.
+    """
+    rules: list[Rule] = [
+        (rf"{scope}convs\.4\.1\.", "aspp.branches.4.conv."),
+        (rf"{scope}convs\.4\.2\.", "aspp.branches.4.bn."),
+    ]
+    if separable:
+        rules.append((rf"{scope}convs\.([123])\.0\.", r"aspp.branches.\1."))
+        rules.append((rf"{scope}convs\.([123])\.1\.", r"aspp.branches.\1.2."))
+    rules.append((rf"{scope}convs\.", "aspp.branches."))
+    return [*rules, (rf"{scope}project\.", "aspp.project.")]
 
 
 def resnet_depth(names: Iterable[str], backbone: str = "backbone.") -> int:

@@ -6,32 +6,30 @@ from deeplab_lightning.models.deeplab_v3 import DeepLabV3
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.published.importing import Imported, fill
-from deeplab_lightning.published.state_dicts import StateDict, num_classes, rename, resnet_depth, swap_inputs
+from deeplab_lightning.published.state_dicts import (
+    StateDict,
+    aspp_rules,
+    num_classes,
+    rename,
+    resnet_depth,
+    swap_inputs,
+)
 
 LOW_LEVEL_CHANNELS = 48
 RATES = (6, 12, 18)
 BACKBONE = (r"backbone\.", "backbone.")
 
 
-def _aspp(scope: str) -> list[tuple[str, str]]:
-    return [
-        (rf"{scope}convs\.4\.1\.", "aspp.branches.4.conv."),
-        (rf"{scope}convs\.4\.2\.", "aspp.branches.4.bn."),
-        (rf"{scope}convs\.", "aspp.branches."),
-        (rf"{scope}project\.", "aspp.project."),
-    ]
-
-
 V3 = [
     BACKBONE,
-    *_aspp(r"classifier\.classifier\.0\."),
+    *aspp_rules(r"classifier\.classifier\.0\."),
     (r"classifier\.classifier\.1\.", "aspp.conv3x3.0."),
     (r"classifier\.classifier\.2\.", "aspp.conv3x3.1."),
     (r"classifier\.classifier\.4\.", "classifier."),
 ]
 V3_PLUS = [
     BACKBONE,
-    *_aspp(r"classifier\.aspp\."),
+    *aspp_rules(r"classifier\.aspp\."),
     (r"classifier\.project\.", "decoder.reduce.0."),
     (r"classifier\.classifier\.([01])\.", r"decoder.refine.0.0.\1."),
     (r"classifier\.classifier\.3\.", "classifier."),
