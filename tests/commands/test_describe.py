@@ -47,7 +47,7 @@ def test_options_override_the_file(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_family(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It is every file of experiments/model, of which a few stand for all here; tests/numerics has the numbers of all."""
+    """By default it is every file of experiments/model; a few stand for all here."""
     monkeypatch.chdir(ROOT)
     assert FAMILY.resolve() == MODEL.resolve()
     names = ["deeplab_v1_largefov", "deeplab_v2_vgg16_aspp_l", "deeplab_v3_mobilenet_v2"]
