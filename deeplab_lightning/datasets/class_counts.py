@@ -12,8 +12,6 @@ from deeplab_lightning.atomic import replacing
 from deeplab_lightning.datasets.scan import scan
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 
-NUM_VALUES = 256
-
 
 def cache_folder() -> Path:
     """The folder of the cached counts: deeplab_lightning/ in XDG_CACHE_HOME, or in ~/.cache."""

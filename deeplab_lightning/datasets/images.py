@@ -143,16 +143,6 @@ def read_image_of_mask(path: Path, mask: Image.Image, mask_path: Path) -> Image.
     raise DataError(fault, mask_path)
 
 
-def read_pair(image_path: Path, mask_path: Path, num_classes: int) -> tuple[Image.Image, Image.Image]:
-    """An image and its mask.
-
-    Raises:
-        DataError: Either is faulty, or their sizes differ.
-    """
-    mask = read_mask(mask_path, num_classes)
-    return read_image_of_mask(image_path, mask, mask_path), mask
-
-
 def record_opened_paths(note: Note | None) -> None:
     """Have this process write down the path of each image before opening it, in case native code kills it there.
 

@@ -2,7 +2,7 @@
 
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
 from deeplab_lightning.published.importing import Imported, fill
-from deeplab_lightning.published.state_dicts import StateDict, num_classes, rename, resnet_depth
+from deeplab_lightning.published.state_dicts import StateDict, num_classes, rename
 
 RATES = (6, 12, 18)
 RULES = [
@@ -38,7 +38,7 @@ def from_jfzhang95(state_dict: StateDict, output_stride: int = 16) -> Imported[D
         raise ValueError("of jfzhang95's networks only those on a ResNet-101 can be expressed here")
     network = DeepLabV3Plus(
         num_classes(state_dict, "decoder.last_conv.8.weight"),
-        f"resnet{resnet_depth(state_dict)}",
+        "resnet101",
         output_stride,
         tuple(rate * 16 // output_stride for rate in RATES),
         multi_grid=(1, 2, 4),

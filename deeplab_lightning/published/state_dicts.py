@@ -94,16 +94,16 @@ def aspp_rules(scope: str, separable: bool = False) -> list[Rule]:
     return [*rules, (rf"{scope}project\.", "aspp.project.")]
 
 
-def resnet_depth(names: Iterable[str], backbone: str = "backbone.") -> int:
+def resnet_depth(names: Iterable[str]) -> int:
     """The depth of the ResNet that has these tensors, 50 or 101.
 
     Raises:
         ValueError: There is no such ResNet.
     """
     present = set(names)
-    if f"{backbone}layer1.0.conv3.weight" in present:
+    if "backbone.layer1.0.conv3.weight" in present:
         for depth in (101, 50):
-            if f"{backbone}layer3.{UNITS[depth][2] - 1}.conv1.weight" in present:
+            if f"backbone.layer3.{UNITS[depth][2] - 1}.conv1.weight" in present:
                 return depth
     raise ValueError("the backbone is no ResNet-50 or ResNet-101")
 

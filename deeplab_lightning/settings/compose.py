@@ -79,11 +79,6 @@ def override(settings: Settings, name: str, value: Any) -> None:
     _set(settings, last, value)
 
 
-def nest(overrides: Mapping[str, Any]) -> Settings:
-    """Convert dotted settings to nested ones."""
-    return compose([], overrides)
-
-
 def look_up(settings: Mapping[str, Any], name: str) -> Any:
     """Return the value of a dotted setting.
 

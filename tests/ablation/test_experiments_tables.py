@@ -18,7 +18,7 @@ from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.reports.markdown import list_of_tables
 from deeplab_lightning.settings.classes import CALLBACKS, DATAMODULES, MODULES
-from deeplab_lightning.settings.compose import merge, nest
+from deeplab_lightning.settings.compose import compose, merge
 from tests.ablation.printed import COLUMNS, DECODER, NUMBERS, RESNET, UNCERTAIN
 from tests.integration.conftest import ROOT
 
@@ -172,7 +172,7 @@ def test_every_row_parses_at_every_scale(path: Path, scale: str) -> None:
 )
 def test_a_setting_that_does_not_exist_fails(setting: str) -> None:
     (training,) = plan_table(read_table(TABLES[0].with_name("deeplab_v3_table4.yaml")), "paper").trainings
-    merge(training.config, nest({setting: 1}))
+    merge(training.config, compose([], {setting: 1}))
     with pytest.raises(ArgumentError, match=setting.rpartition(".")[2]):
         parse(training.config)
 

@@ -5,7 +5,7 @@ import pytest
 from deeplab_lightning.ablation.plan import Plan, Training, competition, plan_table
 from deeplab_lightning.ablation.runner import config_of
 from deeplab_lightning.ablation.table import Settings, read_table
-from deeplab_lightning.settings.compose import merge, nest
+from deeplab_lightning.settings.compose import compose, merge
 from tests.ablation.tables import TABLE, write_tree
 
 CHAIN = """  - {name: first, stage: a start, train: {model.init_args.lr: 0.1}}
@@ -107,8 +107,10 @@ def test_rows_of_the_server_are_predicted(tmp_path: Path) -> None:
 )
 def test_the_competition_depends_on_all_training_data(config: Settings, source: Settings | None, expected: str) -> None:
     def training(settings: Settings, source: Training | None) -> Training:
-        voc = nest({"data.class_path": "VOCDataModule", "data.init_args": {}, "model.init_args.pretrained": False})
-        merge(voc, nest(settings))
+        voc = compose(
+            [], {"data.class_path": "VOCDataModule", "data.init_args": {}, "model.init_args.pretrained": False}
+        )
+        merge(voc, compose([], settings))
         return Training("name", voc, 0, source, group="group", tags=[])
 
     assert competition(training(config, None if source is None else training(source, None))) == expected

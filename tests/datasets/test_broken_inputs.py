@@ -11,7 +11,7 @@ from PIL import Image
 
 from deeplab_lightning.datasets.coco import COCODataset
 from deeplab_lightning.datasets.folder import FolderDataset, read_class_names, read_label_map
-from deeplab_lightning.datasets.images import DataError, read_image, read_pair
+from deeplab_lightning.datasets.images import DataError, read_image, read_image_of_mask, read_mask
 from deeplab_lightning.datasets.transforms import EvaluationTransform
 from tests.devkits import annotation, square, write_coco
 
@@ -263,7 +263,8 @@ def test_image_turned_by_exif(tree: Tree) -> None:
 @pytest.mark.parametrize("orientation", [0, 1, 9, 65535])
 def test_orientations_that_mean_upright(tree: Tree, orientation: int) -> None:
     rotated(tree, orientation, Image.fromarray(COLORS))
-    pair = read_pair(tree.image_path, tree.mask_path, 3)
+    mask = read_mask(tree.mask_path, 3)
+    pair = read_image_of_mask(tree.image_path, mask, tree.mask_path), mask
     assert np.array_equal(np.asarray(pair[0]), COLORS)
 
 

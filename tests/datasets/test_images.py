@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from deeplab_lightning.datasets import images as module
-from deeplab_lightning.datasets.images import DataError, read_image, read_mask, read_pair, size_of
+from deeplab_lightning.datasets.images import DataError, read_image, read_image_of_mask, read_mask, size_of
 from deeplab_lightning.datasets.palette import PALETTE
 
 
@@ -64,7 +64,7 @@ def test_sizes_that_differ(tmp_path: Path) -> None:
     Image.new("RGB", (5, 3)).save(tmp_path / "image.jpg")
     mask = save_mask(tmp_path / "mask.png", np.zeros((3, 4)))
     with pytest.raises(DataError, match=r"mask\.png: .*4x3.*image\.jpg is 5x3"):
-        read_pair(tmp_path / "image.jpg", mask, 3)
+        read_image_of_mask(tmp_path / "image.jpg", read_mask(mask, 3), mask)
 
 
 def test_a_program_is_never_started_for_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.settings.classes import CALLBACKS, DATAMODULES, MODULES
-from deeplab_lightning.settings.compose import compose, look_up, merge, nest, override
+from deeplab_lightning.settings.compose import compose, look_up, merge, override
 
 MODEL: dict[str, Any] = {
     "model": {
@@ -69,7 +69,7 @@ def test_what_is_merged_is_copied() -> None:
 
 
 def test_dotted_settings_and_nested_ones() -> None:
-    nested = nest({"a.b": 1, "a.c+": [2]})
+    nested = compose([], {"a.b": 1, "a.c+": [2]})
     assert nested == {"a": {"b": 1, "c+": [2]}}
     assert [look_up(nested, name) for name in ("a.b", "a.c", "a")] == [1, [2], nested["a"]]
     with pytest.raises(KeyError, match="missing"):
