@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat
 
-from deeplab_lightning.datasets.palette import PALETTE
 from deeplab_lightning.datasets.shapes import render
+from deeplab_lightning.palette import VOC_COLORS
 
 VOC_TRAIN = [f"2007_{number:06d}" for number in range(8)]
 VOC_VAL = [f"2008_{number:06d}" for number in range(5)]
@@ -32,7 +32,7 @@ def scene(number: int, size: tuple[int, int] = SIZE) -> tuple[Image.Image, NDArr
 
 def save_palette(labels: NDArray[np.uint8], path: Path) -> None:
     mask = Image.fromarray(labels).convert("P")
-    mask.putpalette(PALETTE.ravel().tolist())
+    mask.putpalette(VOC_COLORS.ravel().tolist())
     mask.save(path)
 
 

@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 
 from deeplab_lightning.callbacks.evaluation import EvaluationCallback, Split
 from deeplab_lightning.crf.refinement import RefinedImage
-from deeplab_lightning.datasets.palette import colorize
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.outputs import Outputs
+from deeplab_lightning.palette import VOC_COLORS
 
 CAPTION_HEIGHT = 14
 GAP = 4
@@ -88,7 +88,7 @@ class LogPredictions(EvaluationCallback):
 
 def panel(maps: dict[str, NDArray[np.uint8]]) -> Image.Image:
     """Draw tiles side by side under their names: RGB images (H, W, 3) unchanged, label maps (H, W) in colours."""
-    tiles = [Image.fromarray(tile if tile.ndim == 3 else colorize(tile)) for tile in maps.values()]
+    tiles = [Image.fromarray(tile if tile.ndim == 3 else VOC_COLORS[tile]) for tile in maps.values()]
     width, height = tiles[0].size
     strip = Image.new("RGB", (len(tiles) * (width + GAP) - GAP, height + CAPTION_HEIGHT), "white")
     draw = ImageDraw.Draw(strip)

@@ -7,9 +7,9 @@ from lightning.pytorch.utilities import rank_zero_info
 from PIL import Image
 
 from deeplab_lightning.callbacks.evaluation import EvaluationCallback, Split
-from deeplab_lightning.datasets.palette import PALETTE
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.outputs import Outputs
+from deeplab_lightning.palette import VOC_COLORS
 
 
 class WritePredictions(EvaluationCallback):
@@ -30,7 +30,7 @@ class WritePredictions(EvaluationCallback):
             predictions = list(outputs["logits"].argmax(1).byte().cpu().numpy())
         for image_id, prediction in zip(batch["image_id"], predictions, strict=True):
             mask = Image.fromarray(prediction.astype(np.uint8), "P")
-            mask.putpalette(PALETTE.ravel().tolist())
+            mask.putpalette(VOC_COLORS.ravel().tolist())
             mask.save(folder / f"{image_id}.png")
 
     def report(self, module: SegmentationModule, split: Split) -> None:

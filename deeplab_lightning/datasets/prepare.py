@@ -19,7 +19,7 @@ from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.datasets.archives import CHUNK, unpack
 from deeplab_lightning.datasets.images import DataError, load
-from deeplab_lightning.datasets.palette import PALETTE
+from deeplab_lightning.palette import VOC_COLORS
 
 ATTEMPTS = 3
 SLACK = 100_000_000
@@ -176,7 +176,7 @@ def arrange_camvid(folder: Path) -> None:
             os.replace(folder / split / f"{image_id}.png", folder / "JPEGImages" / f"{image_id}.png")
             labels = np.asarray(load(folder / f"{split}annot" / f"{image_id}.png"))
             mask = Image.fromarray(np.where(labels == 11, IGNORE_INDEX, labels).astype(np.uint8)).convert("P")
-            mask.putpalette(PALETTE.ravel().tolist())
+            mask.putpalette(VOC_COLORS.ravel().tolist())
             mask.save(folder / "SegmentationClass" / f"{image_id}.png")
         write_atomically(folder / "ImageSets" / "Segmentation" / f"{split}.txt", "\n".join(image_ids) + "\n")
         for name in (split, f"{split}annot"):

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.atomic import write_atomically
-from deeplab_lightning.datasets.palette import PALETTE
+from deeplab_lightning.palette import VOC_COLORS
 
 CLASS_NAMES = ("background", "disk", "square", "triangle", "star", "ring", "cross", "bicycle")
 OBJECT_COLORS = (
@@ -130,7 +130,7 @@ def render(rng: Generator, height: int, width: int, void_width: int = 1) -> tupl
     pixels += rng.normal(0, 5, pixels.shape)
     classes[_border(objects, void_width)] = IGNORE_INDEX
     mask = Image.fromarray(classes, "P")
-    mask.putpalette(PALETTE.ravel().tolist())
+    mask.putpalette(VOC_COLORS.ravel().tolist())
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), mask
 
 

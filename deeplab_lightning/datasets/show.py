@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deeplab_lightning.datasets.palette import colorize
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.datasets.transforms import TrainTransform
+from deeplab_lightning.palette import VOC_COLORS
 
 NUM_AUGMENTED = 3
 TILE = 256
@@ -45,4 +45,4 @@ def grid(dataset: SegmentationDataset, indices: Sequence[int], transform: TrainT
 
 
 def _colors(labels: NDArray[np.uint8]) -> Image.Image:
-    return Image.fromarray(colorize(labels))
+    return Image.fromarray(VOC_COLORS[labels])

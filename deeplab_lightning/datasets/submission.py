@@ -9,7 +9,7 @@ import numpy as np
 
 from deeplab_lightning.atomic import replacing
 from deeplab_lightning.datasets.images import DataError, load, size_of
-from deeplab_lightning.datasets.palette import PALETTE
+from deeplab_lightning.palette import VOC_COLORS
 
 Competition = Literal["comp5", "comp6"]
 """VOC's segmentation competitions: comp5 allows VOC's data only, comp6 allows any other data too."""
@@ -53,7 +53,7 @@ def _check(path: Path, image: Path, num_classes: int) -> None:
     if path.suffix != ".png" or path.read_bytes()[24:26] != PALETTE_OF_8_BITS:
         raise DataError("the server accepts only 8-bit PNGs with a palette", path)
     label_map, size = load(path), size_of(image)
-    if label_map.getpalette() != PALETTE.ravel().tolist():
+    if label_map.getpalette() != VOC_COLORS.ravel().tolist():
         raise DataError("its palette is not VOC's", path)
     if label_map.size != size:
         raise DataError(f"its size is {label_map.size}, but that of {image} is {size}; they must be equal", path)

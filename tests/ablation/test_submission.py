@@ -20,8 +20,8 @@ from deeplab_lightning.ablation.runner import run_jobs
 from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.commands.dry_run import print_plan
 from deeplab_lightning.datasets.images import DataError
-from deeplab_lightning.datasets.palette import PALETTE
 from deeplab_lightning.datasets.submission import write_submission
+from deeplab_lightning.palette import VOC_COLORS
 from deeplab_lightning.reports.compare import compare
 from deeplab_lightning.reports.terminal import print_comparison
 from deeplab_lightning.reports.wandb_runs import read_runs
@@ -129,13 +129,13 @@ def colours(folder: Path) -> None:
 
 def four_bits(folder: Path) -> None:
     label_map = Image.new("P", (64, 48))
-    label_map.putpalette(PALETTE[:16].ravel().tolist())
+    label_map.putpalette(VOC_COLORS[:16].ravel().tolist())
     label_map.save(folder / f"{VOC_TEST[1]}.png", bits=4)
 
 
 def other_palette(folder: Path) -> None:
     label_map = Image.new("P", (64, 48))
-    label_map.putpalette(PALETTE[::-1].ravel().tolist())
+    label_map.putpalette(VOC_COLORS[::-1].ravel().tolist())
     label_map.save(folder / f"{VOC_TEST[1]}.png")
 
 

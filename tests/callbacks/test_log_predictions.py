@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from deeplab_lightning.callbacks.log_predictions import CAPTION_HEIGHT, GAP, LogPredictions, panel
-from deeplab_lightning.datasets.palette import PALETTE
+from deeplab_lightning.palette import VOC_COLORS
 
 
 def test_a_panel_shows_each_map_beside_the_last() -> None:
@@ -11,7 +11,7 @@ def test_a_panel_shows_each_map_beside_the_last() -> None:
     strip = np.asarray(panel({"image": image, "target": target, "prediction": prediction}))
     assert strip.shape == (20 + CAPTION_HEIGHT, 3 * 30 + 2 * GAP, 3)
     colours = [strip[CAPTION_HEIGHT + 10, 10 + position * (30 + GAP)].tolist() for position in range(3)]
-    assert colours == [[90, 90, 90], PALETTE[15].tolist(), PALETTE[255].tolist()]
+    assert colours == [[90, 90, 90], VOC_COLORS[15].tolist(), VOC_COLORS[255].tolist()]
     assert (strip[:CAPTION_HEIGHT] < 128).any()  # the names above the tiles
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.callbacks.write_predictions import WritePredictions
-from deeplab_lightning.datasets.palette import PALETTE
+from deeplab_lightning.palette import VOC_COLORS
 from tests.callbacks.evaluated import EvaluatedModule, evaluate, noisy_halves, trainer_in
 
 
@@ -19,7 +19,7 @@ def test_label_maps_are_palette_images_of_the_refined_prediction(with_crf: bool,
     logits, batch = noisy_halves(0)
     (outputs,) = evaluate(callbacks, module, [(logits, batch)])
     with Image.open(tmp_path / "predictions" / "image 0.png") as mask:
-        assert mask.getpalette() == PALETTE.ravel().tolist()
+        assert mask.getpalette() == VOC_COLORS.ravel().tolist()
         written = np.asarray(mask)
     plain = logits[0].argmax(0).numpy()
     assert (written == (outputs["refinement"][0].result()[0] if with_crf else plain)).all()

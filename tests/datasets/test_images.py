@@ -9,14 +9,14 @@ from PIL import Image, ImageOps
 
 from deeplab_lightning.datasets import images as module
 from deeplab_lightning.datasets.images import DataError, read_image, read_image_of_mask, read_mask, size_of
-from deeplab_lightning.datasets.palette import PALETTE
+from deeplab_lightning.palette import VOC_COLORS
 
 
 def save_mask(path: Path, values: np.ndarray, mode: str = "P") -> Path:
     mask = Image.fromarray(values.astype(np.uint8))
     if mode == "P":
         mask = mask.convert("P")
-        mask.putpalette(PALETTE.ravel().tolist())
+        mask.putpalette(VOC_COLORS.ravel().tolist())
     mask.save(path)
     return path
 

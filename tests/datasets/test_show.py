@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 
 from deeplab_lightning.datasets.folder import FolderDataset
-from deeplab_lightning.datasets.palette import colorize
 from deeplab_lightning.datasets.show import GAP, NUM_AUGMENTED, grid
 from deeplab_lightning.datasets.transforms import TrainTransform
+from deeplab_lightning.palette import VOC_COLORS
 
 
 def test_a_row_shows_an_image_and_its_augmentations(shapes_root: Path) -> None:
@@ -18,9 +18,9 @@ def test_a_row_shows_an_image_and_its_augmentations(shapes_root: Path) -> None:
         image, mask = dataset.pair(index)
         shown = picture[row * height :][:48]
         assert np.array_equal(shown[:, :64], np.asarray(image))
-        assert np.array_equal(shown[:, width:][:, :64], colorize(np.asarray(mask)))
+        assert np.array_equal(shown[:, width:][:, :64], VOC_COLORS[np.asarray(mask)])
         for epoch in range(NUM_AUGMENTED):
             target = dataset[(index, epoch)]["mask"].numpy().astype(np.uint8)
             tile = shown[:, (3 + 2 * epoch) * width :]
-            assert np.array_equal(tile[:32, :40], colorize(target))
+            assert np.array_equal(tile[:32, :40], VOC_COLORS[target])
             assert (tile[32:, :40] == 255).all()  # a smaller tile is surrounded by white
