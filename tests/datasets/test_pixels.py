@@ -1,0 +1,143 @@
+"""Images as arrays: channels are those expected, deep values keep all bits, and their range is stated."""
+
+import re
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageOps
+
+from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.datasets.pixels import read_pixels
+
+DEEP = np.random.default_rng(0).integers(0, 3072, (7, 9, 4)).astype(np.uint16)
+SHALLOW = DEEP.astype(np.uint8)
+RANGE = (0.0, 4095.0)
+
+
+def write_tiff(path: Path, values: np.ndarray) -> Path:
+    tifffile.imwrite(path, values, photometric="minisblack", planarconfig="contig")
+    return path
+
+
+def write_deep_png(path: Path, values: np.ndarray) -> Path:
+    """Write a 16-bit PNG of several channels, which Pillow cannot, with a filter of none for every row."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    height, width, depth = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[depth], 0, 0, 0)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+    return path
+
+
+def test_deep_values_keep_every_bit(tmp_path: Path) -> None:
+    values = read_pixels(write_tiff(tmp_path / "a.tif", DEEP), 4, RANGE)
+    assert values.dtype == np.float32
+    assert np.array_equal(values, DEEP)
+    Image.fromarray(DEEP[..., 0]).save(tmp_path / "grey.png")
+    assert np.array_equal(read_pixels(tmp_path / "grey.png", 1, RANGE)[..., 0], DEEP[..., 0])
+    for depth in (3, 4):
+        png = write_deep_png(tmp_path / f"{depth}.png", DEEP[..., :depth])
+        assert np.array_equal(read_pixels(png, depth, RANGE), DEEP[..., :depth])
+    assert np.array_equal(read_pixels(tmp_path / "4.png", 3, RANGE), DEEP[..., :3])  # without transparency
+
+
+@pytest.mark.parametrize(
+    ("values", "example"),
+    [
+        (DEEP, "[0, 4095]"),
+        (DEEP // 16, "[0, 255]"),
+        (DEEP.astype(np.int16) - 100, "[-4096, 4095]"),
+        (DEEP / np.float32(4095), "[0, 1]"),
+        (DEEP.astype(np.float32), f"[0, {DEEP.max()}]"),
+    ],
+)
+def test_deep_values_need_a_stated_range(tmp_path: Path, values: np.ndarray, example: str) -> None:
+    path = write_tiff(tmp_path / "a.tif", values)
+    with pytest.raises(DataError, match=rf"a\.tif: .*{values.dtype}.*{values.max():g}.*{re.escape(example)}"):
+        read_pixels(path, 4)
+
+
+def test_shallow_values_stay_bytes(tmp_path: Path) -> None:
+    values = read_pixels(write_tiff(tmp_path / "a.tif", SHALLOW), 4)
+    assert values.dtype == np.uint8
+    assert np.array_equal(values, SHALLOW)
+    Image.fromarray(SHALLOW).save(tmp_path / "rgba.png")
+    assert np.array_equal(read_pixels(tmp_path / "rgba.png", 4), SHALLOW)
+    assert np.array_equal(
+        read_pixels(tmp_path / "rgba.png", 3), SHALLOW[..., :3]
+    )  # transparent pixels keep their colour
+
+
+def test_another_number_of_channels_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(SHALLOW[..., :3]).save(tmp_path / "rgb.png")
+    write_tiff(tmp_path / "bands.tif", SHALLOW)
+    for name, held, expected in (("rgb.png", 3, 4), ("rgb.png", 3, 1), ("bands.tif", 4, 3), ("bands.tif", 4, 5)):
+        with pytest.raises(DataError, match=rf"{re.escape(name)}: it has {held} channels.*{expected}"):
+            read_pixels(tmp_path / name, expected)
+
+
+def test_grey_is_repeated_for_three_channels(tmp_path: Path) -> None:
+    Image.fromarray(SHALLOW[..., 0]).save(tmp_path / "grey.png")
+    write_tiff(tmp_path / "grey.tif", DEEP[..., 0])
+    assert np.array_equal(read_pixels(tmp_path / "grey.png"), np.repeat(SHALLOW[..., :1], 3, 2))
+    assert np.array_equal(read_pixels(tmp_path / "grey.tif", 3, RANGE), np.repeat(DEEP[..., :1], 3, 2))
+
+
+def test_grey_pages_are_channels_if_they_are_as_many(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for number in range(4):
+            file.write(DEEP[..., number], metadata=None)
+    assert np.array_equal(read_pixels(tmp_path / "a.tif", 4, RANGE), DEEP)
+    with pytest.raises(DataError, match=r"a\.tif: it has 4 pages"):
+        read_pixels(tmp_path / "a.tif", 3, RANGE)
+
+
+def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    values = DEEP.astype(np.float32)
+    values[2, 3, 1], values[0, 0, 0] = np.nan, np.inf
+    with pytest.raises(DataError, match=r"a\.tif: 2 of its values"):
+        read_pixels(write_tiff(tmp_path / "a.tif", values), 4, RANGE)
+
+
+def test_black_and_white_is_a_grey_image(tmp_path: Path) -> None:
+    Image.fromarray(DEEP[..., 0] > 1000).save(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "a.tif", DEEP[..., 0] <= 1000)  # tifffile stores truth as black
+    for name in ("a.png", "a.tif"):
+        assert np.array_equal(read_pixels(tmp_path / name, 1)[..., 0], 255 * (DEEP[..., 0] > 1000))
+
+
+def test_the_brightest_value_is_the_largest(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", DEEP[..., 0], photometric="miniswhite")
+    assert np.array_equal(read_pixels(tmp_path / "a.tif", 1, (0, 65535))[..., 0], 65535 - DEEP[..., 0])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_like_in_pillow(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    for name in ("image.png", "image.tif"):
+        Image.fromarray(SHALLOW[..., :3]).save(tmp_path / name, exif=exif)
+        with Image.open(tmp_path / name) as image:
+            expected = np.asarray(ImageOps.exif_transpose(image))
+        assert np.array_equal(read_pixels(tmp_path / name), expected)
+
+
+def test_a_jpeg_is_read_as_by_pillow(tmp_path: Path) -> None:
+    Image.fromarray(SHALLOW[..., :3]).save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert np.array_equal(read_pixels(tmp_path / "a.jpg"), np.asarray(image))
+
+
+def test_a_damaged_deep_png_is_refused_by_name(tmp_path: Path) -> None:
+    path = write_deep_png(tmp_path / "a.png", DEEP[..., :3])
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"a\.png: cannot be read as an image"):
+        read_pixels(path, 3, RANGE)
