@@ -69,6 +69,7 @@ TESTED_BY = {
     "commands/data.py": "integration/test_data_command.py",
     "crf/mean_field.py": "crf/test_dense_crf.py",
     "datasets/coco_names.py": "datasets/test_coco.py",
+    "datasets/download.py": "datasets/test_prepare.py",
     "datasets/submission.py": "ablation/test_submission.py",
     "models/aspp.py": "models/test_networks.py",
     "models/batch_norm.py": "modules/test_base.py",

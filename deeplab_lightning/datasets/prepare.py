@@ -5,23 +5,19 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import numpy as np
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.atomic import write_atomically
-from deeplab_lightning.datasets.archives import CHUNK, unpack
+from deeplab_lightning.datasets.archives import unpack
+from deeplab_lightning.datasets.download import Checksum, download
 from deeplab_lightning.datasets.images import DataError, load
 from deeplab_lightning.palette import VOC_COLORS
 
-ATTEMPTS = 3
 SLACK = 100_000_000
 """Bytes that an archive may unpack to in addition to twice its known size."""
 
@@ -77,88 +73,19 @@ def prepare(name: str, root: Path, mirror: str | None = None) -> None:
         if not missing:
             console.print(f"{', '.join(target for _, target in archive.unpacks)}: already there", highlight=False)
             continue
-        path = download(archive, root, mirror)
+        path = fetch(archive, root, mirror)
         unpack(path, missing, root, max_bytes=int(2e9 * archive.unpacked_gb) + SLACK, finish=source.finish)
         path.unlink()
         console.print(f"{', '.join(str(root / target) for _, target in missing)}: done", highlight=False)
 
 
-def download(archive: Archive, root: Path, mirror: str | None = None) -> Path:
-    """Fetch an archive into `root`, from the first address that serves it completely and with the right checksum.
-
-    Raises:
-        DataError: No address serves it, or the file already exists with a wrong checksum.
-    """
+def fetch(archive: Archive, root: Path, mirror: str | None = None) -> Path:
+    """Download an archive into `root`, and return its path; see `download`."""
     name = archive.urls[0].rsplit("/", 1)[1]
-    path, part = root / name, root / f"{name}.part"
-    if path.exists():
-        if archive.md5 is not None and (found := _md5(path)) != archive.md5:
-            fault = f"its MD5 is {found}, but the published one is {archive.md5}; remove it and it is fetched again"
-            raise DataError(fault, path)
-        return path
-    reasons: list[str] = []
-    for url in ((f"{mirror.rstrip('/')}/{name}",) if mirror else ()) + archive.urls:
-        for _ in range(ATTEMPTS):
-            try:
-                _fetch(url, part, archive.unpacked_gb)
-            except (HTTPException, OSError) as error:
-                reasons.append(f"{url}: {error}")
-                if isinstance(error, HTTPError):
-                    break
-                continue
-            if archive.md5 is not None and (found := _md5(part)) != archive.md5:
-                part.unlink()
-                reasons.append(f"{url}: the MD5 is {found}, but the published one is {archive.md5}")
-                break
-            os.replace(part, path)
-            return path
-    raise DataError(f"{name} cannot be fetched: {'; '.join(dict.fromkeys(reasons))}")
-
-
-def _fetch(url: str, part: Path, unpacked_gb: float) -> None:
-    """Download into `part`, after the bytes that an earlier attempt left there.
-
-    Raises:
-        OSError: The connection breaks; the bytes received so far stay in `part`.
-        DataError: The disk is too small.
-    """
-    start = part.stat().st_size if part.exists() else 0
-    request = Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    try:
-        response = urlopen(request, timeout=60)
-    except HTTPError as error:
-        if error.code == 416 and start:  # `part` is complete; the checksum is verified by the caller
-            return
-        raise
-    with response:
-        start = start if response.status == 206 else 0
-        length = int(response.headers.get("Content-Length", 0))
-        _check_disk(part.parent, length + int(unpacked_gb * 1e9), part.name.removesuffix(".part"))
-        with part.open("ab" if start else "wb") as file, _progress() as progress:
-            task = progress.add_task(part.name.removesuffix(".part"), total=start + length, completed=start)
-            while block := response.read(CHUNK):
-                file.write(block)
-                progress.advance(task, len(block))
-        if length and part.stat().st_size < start + length:
-            raise OSError(f"the connection broke off after {part.stat().st_size} of {start + length} bytes")
-
-
-def _check_disk(folder: Path, needed: int, name: str) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        fault = f"{name} and its contents need {needed / 1e9:.2f} GB, but only {free / 1e9:.2f} GB are free"
-        raise DataError(fault, folder)
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), transient=True
-    )
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    urls = ((f"{mirror.rstrip('/')}/{name}",) if mirror else ()) + archive.urls
+    checksum = None if archive.md5 is None else Checksum("md5", archive.md5)
+    download(urls, root / name, checksum, contents=int(archive.unpacked_gb * 1e9))
+    return root / name
 
 
 CAMVID_NAMES = (
