@@ -10,7 +10,7 @@ from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from deeplab_lightning import IGNORE_INDEX
@@ -76,7 +76,7 @@ def read_image(path: Path) -> Image.Image:
         DataError: The file is missing, truncated, too large or not an image.
     """
     stored = load(path)
-    return _displayed(_to_rgb(stored), _orientation(stored, path))
+    return _displayed(_to_rgb(stored), orientation_of(stored, path))
 
 
 def read_mask(path: Path, num_classes: int) -> Image.Image:
@@ -127,7 +127,7 @@ def read_image_of_mask(path: Path, mask: Image.Image, mask_path: Path) -> Image.
         DataError: The image is faulty, the sizes differ, or they fit both orientations.
     """
     image = load(path)
-    orientation, stored = _orientation(image, path), _to_rgb(image)
+    orientation, stored = orientation_of(image, path), _to_rgb(image)
     if orientation == 1 and stored.size == mask.size:
         return stored
     fitting = [each for each in (stored, _displayed(stored, orientation)) if each.size == mask.size]
@@ -154,15 +154,50 @@ def record_opened_paths(note: Note | None) -> None:
     _note = note
 
 
-def load(path: Path) -> Image.Image:
+def record_opening(path: Path) -> None:
+    """Write down the path of an image that is about to be opened, if `record_opened_paths` asked for it."""
+    if _note is not None:
+        _note.value = f"{os.getpid()} {path}".encode(errors="replace")[: NOTE_SIZE - 1]
+
+
+def load(path: Path, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     """The image at a path in its stored mode.
+
+    Args:
+        path: Path of the image.
+        formats: Pillow's names of the formats that are read.
 
     Raises:
         DataError: The file is missing, truncated, too large or not an image.
     """
-    with _opened(path) as image:
+    with _opened(path, formats) as image:
         image.load()
     return image
+
+
+def load_deep_png(path: Path) -> NDArray[np.uint16] | None:
+    """The values (H, W, C) of a 16-bit RGB or RGBA PNG, of which Pillow keeps the high bytes only; None for others.
+
+    Raises:
+        DataError: The file is missing, truncated, too large or not an image, or is grey with transparency.
+    """
+    # Pillow's two ways of reading 16-bit values, "B" and "L", take the first byte and the second. A PNG's first is the
+    # high one.
+    halves: list[NDArray[np.uint8]] = []
+    for order in "BL":
+        with _opened(path) as image:
+            if not isinstance(image, PngImagePlugin.PngImageFile):
+                return None
+            tile = image.tile[0]
+            raw_mode = str(tile.args)
+            if raw_mode == "LA;16B":
+                raise DataError("16-bit grey with transparency is not read; save it without transparency", path)
+            if raw_mode not in ("RGB;16B", "RGBA;16B"):
+                return None
+            image.tile = [type(tile)(tile.codec_name, tile.extents, tile.offset, raw_mode[:-1] + order)]
+            halves.append(np.asarray(image))
+    high, low = halves
+    return high.astype(np.uint16) * np.uint16(256) + low
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -176,13 +211,12 @@ def size_of(path: Path) -> tuple[int, int]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
     """The image at a path with only its header read; an error within the block becomes a fault of the file."""
-    if _note is not None:
-        _note.value = f"{os.getpid()} {path}".encode(errors="replace")[: NOTE_SIZE - 1]
+    record_opening(path)
     try:
         # Pillow's warnings do not name the file. The only one that matters is about the size, and is an error here.
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=formats) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(
                     f"it has {image.width}x{image.height} pixels, but at most {MAX_PIXELS} are accepted; cut it into "
@@ -195,7 +229,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except FileNotFoundError as error:
         raise DataError("no such file", path) from error
     except UnidentifiedImageError as error:
-        raise DataError(f"cannot be read as an image (damaged, or none of {', '.join(FORMATS)})", path) from error
+        raise DataError(f"cannot be read as an image (damaged, or none of {', '.join(formats)})", path) from error
     except Exception as error:  # decoders have no common class of error
         raise DataError(f"cannot be read as an image ({error or type(error).__name__})", path) from error
 
@@ -211,7 +245,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _orientation(image: Image.Image, path: Path) -> int:
+def orientation_of(image: Image.Image, path: Path) -> int:
     """The EXIF orientation of an image; 1 means upright.
 
     Raises:

@@ -1,0 +1,126 @@
+"""Images of any number of channels and any depth as arrays, read from files."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeplab_lightning.datasets.images import DataError, load, load_deep_png, orientation_of
+from deeplab_lightning.datasets.tiff import TiffPage, is_tiff, read_pages
+
+Pixels = NDArray[np.uint8] | NDArray[np.float32]
+"""Values (H, W, C) of an image as the file stores them: uint8, or float32 for all types of more than 8 bits."""
+
+
+def read_pixels(path: Path, num_channels: int = 3, value_range: tuple[float, float] | None = None) -> Pixels:
+    """The pixels (H, W, C) of the image at a path, turned according to its orientation.
+
+    Grey images are repeated if three channels are expected, and a channel that is declared as transparency is dropped
+    if it is one too many. The pages of a TIFF are its channels if they are grey and as many as expected.
+
+    Args:
+        path: Path of a TIFF, PNG, JPEG, WebP, BMP or GIF.
+        num_channels: Number of channels C that are expected.
+        value_range: Values that stand for 0 and 1, which the caller scales by. 8-bit images have 0 and 255 if it is not
+            given; all others need it.
+
+    Raises:
+        DataError: The file is missing, damaged, too large or not an image, has another number of channels or several
+            pages, has more than 8 bits without a stated range, or holds values that are not finite.
+    """
+    page = joined_pages(read_pages(path), path, num_channels) if is_tiff(path) else _read_by_pillow(path, num_channels)
+    return turned(checked(page, path, num_channels, value_range), page.orientation)
+
+
+def joined_pages(pages: list[TiffPage], path: Path, num_channels: int) -> TiffPage:
+    """The only page of a file, or its grey pages of equal size as channels.
+
+    Raises:
+        DataError: The file has several pages that are not `num_channels` channels.
+    """
+    if len(pages) == 1:
+        return pages[0]
+    if len(pages) != num_channels or len({(page.values.shape, page.values.dtype) for page in pages}) > 1:
+        raise DataError(f"it has {len(pages)} pages; save each page in a file of its own", path)
+    if pages[0].values.shape[2] != 1:
+        raise DataError(f"its {len(pages)} pages have several channels each; save each in a file of its own", path)
+    return replace(pages[0], values=np.concatenate([page.values for page in pages], 2))
+
+
+def checked(page: TiffPage, path: Path, num_channels: int, value_range: tuple[float, float] | None) -> Pixels:
+    """The pixels of a page if they have the expected channels, a known range and only finite values.
+
+    The arguments and the errors are those of `read_pixels`.
+    """
+    values = _with_channels(page, path, num_channels)
+    if page.white_is_zero:
+        values = _inverted(values)
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8) * np.uint8(255)
+    if values.dtype == np.uint8:
+        return values.astype(np.uint8, copy=False)
+    if wrong := int(values.size - np.isfinite(values).sum()):
+        raise DataError(f"{wrong} of its values are not finite numbers", path)
+    if value_range is None:
+        raise DataError(
+            f"it holds values of type {values.dtype} from {values.min():g} to {values.max():g}; state the range that "
+            f"they stand for as value_range, for example {_nearest_range(values)}",
+            path,
+        )
+    return values.astype(np.float32)
+
+
+def turned(values: Pixels, orientation: int) -> Pixels:
+    """Stored pixels (H, W, C) as displayed, by their EXIF orientation; values outside 2 to 8 mean upright."""
+    turning: NDArray[Any] = values.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else values
+    if orientation in (3, 4, 7, 8):
+        turning = turning[::-1]
+    if orientation in (2, 3, 6, 7):
+        turning = turning[:, ::-1]
+    return np.ascontiguousarray(turning)
+
+
+def _with_channels(page: TiffPage, path: Path, num_channels: int) -> NDArray[Any]:
+    values = page.values
+    depth = values.shape[2]
+    if page.has_alpha and depth > 1 and depth != num_channels:
+        values = values[..., :-1]
+    if values.shape[2] == 1 and num_channels == 3:
+        return np.repeat(values, 3, 2)
+    if values.shape[2] != num_channels:
+        raise DataError(
+            f"it has {depth} channel{'' if depth == 1 else 's'}, but {num_channels} are expected (in_channels)", path
+        )
+    return values
+
+
+def _inverted(values: NDArray[Any]) -> NDArray[Any]:
+    if values.dtype.kind == "b":
+        return ~values
+    return values.dtype.type(np.iinfo(values.dtype).max) - values if values.dtype.kind == "u" else -values
+
+
+def _nearest_range(values: NDArray[Any]) -> str:
+    """A range that the values fit into: that of the fewest bits, or of -1 or 0 to 1 for small fractions."""
+    low, high = float(values.min()), float(values.max())
+    if values.dtype.kind == "f":
+        return f"[{-1 if low < 0 else 0}, 1]" if max(-low, high) <= 1 else f"[{min(low, 0):g}, {high:g}]"
+    top = (1 << max(8, int(max(high, -low)).bit_length())) - 1
+    return f"[{-top - 1 if low < 0 else 0}, {top}]"
+
+
+def _read_by_pillow(path: Path, num_channels: int) -> TiffPage:
+    """The pixels of a file that is not a TIFF."""
+    image = load(path)
+    orientation = orientation_of(image, path)
+    deep = load_deep_png(path)
+    if deep is not None:
+        return TiffPage(deep, has_alpha=image.mode == "RGBA", orientation=orientation)
+    if not image.mode.startswith(("I", "F")):
+        wanted = {1: ("1", "L"), 2: ("LA",), 4: ("RGBA",)}.get(num_channels, ())
+        if image.mode not in wanted:
+            image.info.pop("transparency", None)
+            image = image.convert("RGB")
+    return TiffPage(np.atleast_3d(np.asarray(image)), orientation=orientation)

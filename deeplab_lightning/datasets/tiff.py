@@ -1,0 +1,167 @@
+"""TIFF files: any number of channels, 8 bits, 16 bits or floating point, one page or several."""
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeplab_lightning.datasets.images import MAX_PIXELS, DataError, load, record_opening
+
+SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""First bytes of a TIFF and of a BigTIFF, in either byte order."""
+MAX_BYTES = 1 << 32
+"""Largest size of the decoded pages of a file: 4 GiB."""
+MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, CMYK = 0, 1, 2, 3, 5
+ORIENTATION = 274
+
+logging.getLogger("tifffile").addFilter(lambda _: False)  # it logs faults that it survives, without the file's name
+
+
+@dataclass(frozen=True)
+class TiffPage:
+    """The pixels of one page.
+
+    Args:
+        values: Values (H, W, C) in the type in which the file stores them.
+        has_alpha: The last channel is transparency.
+        orientation: Orientation of the stored pixels, as in EXIF; 1 means upright.
+        white_is_zero: The largest value is black.
+    """
+
+    values: NDArray[Any]
+    has_alpha: bool = False
+    orientation: int = 1
+    white_is_zero: bool = False
+
+
+class _UndecodedError(Exception):
+    """tifffile cannot turn a page into pixels."""
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether the content of a file begins like a TIFF; False for a file that cannot be opened."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in SIGNATURES
+    except OSError:
+        return False
+
+
+def read_pages(path: Path) -> list[TiffPage]:
+    """The pages of a TIFF, without thumbnails and masks of transparency.
+
+    tifffile reads them. Some compressions (LZW, JPEG, WebP and others) need the package imagecodecs. Without it, Pillow
+    reads the pages that it reads right: a single page of 8-bit grey, RGB, RGBA, CMYK or a palette, or of 16-bit or
+    float grey. (It would lose the low byte of 16-bit RGB, a fourth channel, and all pages but the first.)
+
+    Raises:
+        DataError: The file is damaged or too large, or cannot be read without imagecodecs.
+    """
+    from tifffile import TiffFile
+
+    record_opening(path)
+    try:
+        with TiffFile(path) as file:
+            kept = [series for series in file.series if not (series.keyframe.is_reduced or series.keyframe.is_mask)]
+            series = kept or file.series
+            _check_size(series, path)
+            try:
+                return [page for each in series for page in _pages(each)]
+            except _UndecodedError as cause:
+                keyframe = series[0].keyframe
+                if len(series) > 1 or len(series[0]) > 1 or not _pillow_is_right(keyframe):
+                    raise DataError(
+                        f"its compression {_name(keyframe.compression)} needs the package imagecodecs for "
+                        f"{_described(keyframe)}; install it, or save the file with deflate or without compression",
+                        path,
+                    ) from cause
+                return [_page_by_pillow(path, keyframe)]
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError("no such file", path) from error
+    except Exception as error:  # damaged tags raise many kinds of error
+        raise DataError(f"cannot be read as a TIFF ({error or type(error).__name__})", path) from error
+
+
+def _check_size(series: list[Any], path: Path) -> None:
+    """Refuse a file before it is decoded, which would take more memory than there may be."""
+    if not series:
+        raise DataError("cannot be read as a TIFF (it has no page)", path)
+    for each in series:
+        sides = dict(zip(each.axes, each.shape, strict=True))
+        width, height = sides.get("X", 0), sides.get("Y", 0)
+        if not 0 < width * height <= MAX_PIXELS:
+            raise DataError(
+                f"it has {width}x{height} pixels, but 1 to {MAX_PIXELS} are accepted; cut it into tiles or make it "
+                "smaller",
+                path,
+            )
+    if (size := sum(math.prod(each.shape) * each.dtype.itemsize for each in series)) > MAX_BYTES:
+        raise DataError(f"its pages take {size / 2**30:.1f} GiB, more than {MAX_BYTES >> 30} GiB; cut it up", path)
+
+
+def _pages(series: Any) -> Iterator[TiffPage]:
+    """The pages of a series of equal ones; its axis C holds channels, and all but Y, X, S and C count pages."""
+    keyframe = series.keyframe
+    if keyframe.photometric not in (MIN_IS_WHITE, MIN_IS_BLACK, RGB) or series.dtype.kind not in "buif":
+        raise _UndecodedError
+    try:
+        stored = series.asarray()
+    except ValueError as error:
+        if "imagecodecs" in str(error):
+            raise _UndecodedError from error
+        raise
+    axes = list(series.axes)
+    channels = [axis for axis in axes if axis in "CS"]
+    order = [axis for axis in axes if axis not in "YXCS"] + ["Y", "X", *channels]
+    values = stored.transpose([axes.index(axis) for axis in order])
+    height, width = series.shape[axes.index("Y")], series.shape[axes.index("X")]
+    depth = math.prod(series.shape[axes.index(axis)] for axis in channels)
+    for page in values.reshape(-1, height, width, depth):
+        yield TiffPage(
+            page.astype(page.dtype.newbyteorder("=")),
+            has_alpha=_has_alpha(keyframe),
+            orientation=_orientation(keyframe),
+            white_is_zero=keyframe.photometric == MIN_IS_WHITE,
+        )
+
+
+def _pillow_is_right(keyframe: Any) -> bool:
+    if keyframe.samplesperpixel == 1:
+        return keyframe.bitspersample <= 8 or keyframe.dtype in (np.uint16, np.int16, np.float32)
+    colours = 4 if keyframe.photometric == CMYK else 3
+    plain = keyframe.samplesperpixel == colours or (keyframe.samplesperpixel == 4 and _has_alpha(keyframe))
+    return bool(keyframe.bitspersample == 8 and plain)
+
+
+def _page_by_pillow(path: Path, keyframe: Any) -> TiffPage:
+    image = load(path, ("TIFF",))
+    if image.mode in ("P", "CMYK", "YCbCr"):
+        image = image.convert("RGB")
+    values = np.asarray(image)
+    return TiffPage(np.atleast_3d(values), _has_alpha(keyframe), _orientation(keyframe))
+
+
+def _has_alpha(keyframe: Any) -> bool:
+    return bool(keyframe.extrasamples) and keyframe.extrasamples[-1] in (1, 2)  # associated and not
+
+
+def _orientation(keyframe: Any) -> int:
+    tag = keyframe.tags.get(ORIENTATION)
+    return 1 if tag is None else int(tag.value)
+
+
+def _name(value: Any) -> str:
+    return str(getattr(value, "name", value))
+
+
+def _described(keyframe: Any) -> str:
+    depth = "float" if keyframe.dtype is not None and keyframe.dtype.kind == "f" else f"{keyframe.bitspersample}-bit"
+    count = keyframe.samplesperpixel
+    return f"{depth} values of {count} channel{'' if count == 1 else 's'}"
