@@ -22,6 +22,7 @@ from deeplab_lightning.datasets.transforms import (
     TrainTransform,
     Transform,
 )
+from deeplab_lightning.palette import Palette
 
 SIZE_POLICIES = {
     "whole_image": (None, "whole image, scored at its original size"),
@@ -121,6 +122,11 @@ class SegmentationDataModule(LightningDataModule):
     def labels(self) -> str:
         """The source of the ground truth, as worded in the evaluation identity."""
         return "masks of SegmentationClass, void 255 left out"
+
+    @property
+    def palette(self) -> Palette:
+        """The names and colours of the classes."""
+        return Palette.voc(self.class_names)
 
     def dataset(self, split: str, transform: Transform) -> SegmentationDataset:
         """The data set of an id list."""

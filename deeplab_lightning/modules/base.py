@@ -19,6 +19,7 @@ from deeplab_lightning.models.batch_norm import set_momentum
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.batch_norm_guard import warn_of_batch_norm
 from deeplab_lightning.modules.checks import check_evaluation, check_lengths
+from deeplab_lightning.modules.describing import describe_module
 from deeplab_lightning.modules.freezing import freeze, frozen_norms
 from deeplab_lightning.modules.optimization import Optimization
 from deeplab_lightning.modules.outputs import Outputs, Prediction
@@ -67,6 +68,8 @@ class SegmentationModule(ReloadableModule):
 
     network: SegmentationNetwork
     class_weights: Tensor | None
+    scored: tuple[int, str] = (-1, "")
+    """The step of the weights whose scores were logged last, and the words of the CRF that refined the predictions."""
     refiner: Refiner | None = None
     """The CRF with which evaluation steps refine their predictions; `CRFEvaluation` sets it for each evaluation."""
 
@@ -98,7 +101,7 @@ class SegmentationModule(ReloadableModule):
         **network: Any,
     ) -> None:
         super().__init__()
-        network = network_defaults(type(self)) | network  # type: ignore[arg-type]  # a class can be hashed
+        self.network_arguments = network = network_defaults(type(self)) | network  # type: ignore[arg-type]  # a class can be hashed
         self.save_hyperparameters()
         self.class_names = class_names or [str(index) for index in range(num_classes)]
         check_lengths(num_classes, class_names=self.class_names, class_weights=class_weights)
@@ -247,6 +250,8 @@ class SegmentationModule(ReloadableModule):
         scores[ScoreName(split, "seconds_per_image")] = float(self.image_seconds.compute())
         for name, value in scores.items():
             self.log(str(name), value, sync_dist=True)
+        if not self.trainer.sanity_checking:
+            self.scored = self.global_step, "" if self.refiner is None else str(self.refiner.crf)
 
     def evaluation_identity(self, split: str) -> EvaluationIdentity:
         """Return how the scores last logged for "val" or "test" were measured."""
@@ -272,6 +277,11 @@ class SegmentationModule(ReloadableModule):
 
     def _parts(self) -> dict[str, nn.Module]:
         return dict(self.network.named_children()) | ({} if self.crf is None else {"crf": self.crf})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the description of the model, if the data are known."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint |= describe_module(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that the checkpoint fits, and remember where the weights come from.

@@ -15,12 +15,19 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.crf_search import Search, fragment
 from deeplab_lightning.datasets.folder import FolderDataset
 from deeplab_lightning.datasets.images import Sample
+from deeplab_lightning.description import ModelDescription
+from deeplab_lightning.models.build import restore_network
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 from tests.integration.conftest import ROOT, Run
 
 
 def records(log: Path) -> dict[str, dict[str, object]]:
     return {record["metric"]: record for record in json.loads((log / "evaluation.json").read_text())}
+
+
+def network_of(checkpoint: Path) -> dict[str, torch.Tensor]:
+    tensors = torch.load(checkpoint, weights_only=True)["state_dict"]
+    return {name.removeprefix("network."): tensor for name, tensor in tensors.items()}
 
 
 def test_fit_leaves_checkpoints_and_records(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
@@ -39,6 +46,17 @@ def test_fit_leaves_checkpoints_and_records(deeplab: Run, experiment: list[str],
     assert miou["identity"]["num_images"] == 5  # type: ignore[index]
     assert miou["identity"]["weights"] == "of step 6"  # type: ignore[index]
     assert len(list((log / "panels" / "val").glob("*.png"))) == 5
+    best, last = (torch.load(run / name, weights_only=True)["description"] for name in ("best.ckpt", "last.ckpt"))
+    description = ModelDescription.of_dict(last)
+    assert description.network == "DeepLabV3Plus"
+    restored = restore_network(description.network, description.arguments, network_of(run / "last.ckpt"))
+    assert restored.num_classes == 8
+    assert description.score is not None
+    assert description.score.value == miou["value"]
+    assert description.score.identity == miou["identity"]
+    assert best["score"]["value"] >= last["score"]["value"]
+    assert description.palette.class_names[0] == "background"
+    assert description.normalization.mean == pytest.approx((0.485, 0.456, 0.406))
 
 
 @pytest.mark.filterwarnings("error:The .srun. command is available")  # which the other tests leave to pyproject.toml
