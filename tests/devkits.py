@@ -114,3 +114,79 @@ def write_coco_stuff(root: Path) -> Path:
             labels = np.array([0, 1, 2, 182], np.uint16)[np.arange(SIZE[0] * SIZE[1]).reshape(SIZE) % 4]
             savemat(root / "annotations" / f"{image_id}.mat", {"S": labels})
     return root
+
+
+CITIES = {"train": ("aachen", 8), "val": ("lindau", 4), "test": ("berlin", 3), "train_extra": ("troisdorf", 2)}
+"""City and number of the images of each folder of `write_cityscapes`."""
+LABEL_IDS = np.array([7, 24, 0, 255, 33, 6, 26, 11], np.uint8)
+"""Label ids of stripes in `write_cityscapes`: road, person, unlabeled, no id, bicycle, ground, car, building."""
+
+
+def write_cityscapes(root: Path, size: tuple[int, int] = SIZE) -> Path:
+    """Cityscapes with fine labels of train and val, coarse ones of train and train_extra, and borders only for test.
+
+    The stripes of LABEL_IDS are 8 pixels wide, and begin one class later in each image.
+    """
+    for split, (city, count) in CITIES.items():
+        for number in range(count):
+            name = f"{city}_{number:06d}_000019"
+            stripes = LABEL_IDS[(np.arange(size[1]) // 8 + number) % 8]
+            labels = np.broadcast_to(stripes, size).copy()
+            save_png(scene(90 + number, size)[0], root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png")
+            borders = np.full(size, 1, np.uint8)
+            for kind in {"train": ("gtFine", "gtCoarse"), "train_extra": ("gtCoarse",)}.get(split, ("gtFine",)):
+                mask = Image.fromarray(borders if split == "test" else labels)
+                save_png(mask, root / kind / split / city / f"{name}_{kind}_labelIds.png")
+    return root
+
+
+def save_png(image: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+def write_ade20k(root: Path) -> Path:
+    """ADEChallengeData2016 with 4 training and 2 validation images, 2 test images beside it; labels 0, 1, 2, 150."""
+    labels = np.array([0, 1, 2, 150], np.uint8)[np.arange(SIZE[0] * SIZE[1]).reshape(SIZE) % 4]
+    for split, name, count in (("training", "train", 4), ("validation", "val", 2)):
+        for number in range(1, count + 1):
+            stem = f"ADE_{name}_{number:08d}"
+            save_png(scene(110 + number)[0], root / "images" / split / f"{stem}.jpg")
+            save_png(Image.fromarray(labels), root / "annotations" / split / f"{stem}.png")
+    for number in (1, 2):
+        save_png(scene(115 + number)[0], root.parent / "release_test" / "testing" / f"ADE_test_{number:08d}.jpg")
+    return root
+
+
+def write_pascal_context(root: Path) -> Path:
+    """VOC2010 with 4 train and 2 val images and, beside it, labels: 2 (aeroplane), 98 (cow), 458 (wood), 431 (unknown).
+
+    Returns:
+        The folder of the labels.
+    """
+    lists = {
+        "train": ["2008_000002", "2008_000003", "2008_000004", "2008_000005"],
+        "val": ["2008_000008", "2010_000001"],
+    }
+    label_root = root.parent / "trainval"
+    label_root.mkdir(parents=True, exist_ok=True)
+    labels = np.array([2, 98, 458, 431], np.uint16)[np.arange(SIZE[0] * SIZE[1]).reshape(SIZE) % 4]
+    for split, image_ids in lists.items():
+        write_list(root / "ImageSets" / "Main" / f"{split}.txt", image_ids)
+        for number, image_id in enumerate(image_ids):
+            save_png(scene(120 + number)[0], root / "JPEGImages" / f"{image_id}.jpg")
+            savemat(label_root / f"{image_id}.mat", {"LabelMap": labels}, do_compression=True)
+    return label_root
+
+
+def write_person_part(root: Path, voc: Path) -> Path:
+    """pascal_person_part with 3 train and 2 val masks of images of a VOC; labels 0 to 6."""
+    for split, image_ids in {"train": VOC_TRAIN[:3], "val": VOC_VAL[:2]}.items():
+        write_list(root / "pascal_person_part_trainval_list" / f"{split}_id.txt", image_ids)
+        for image_id in image_ids:
+            with Image.open(voc / "JPEGImages" / f"{image_id}.jpg") as image:
+                width, height = image.size
+            (root / "pascal_person_part_gt").mkdir(exist_ok=True)
+            labels = (np.arange(height * width).reshape(height, width) % 7).astype(np.uint8)
+            save_palette(labels, root / "pascal_person_part_gt" / f"{image_id}.png")
+    return root

@@ -14,14 +14,14 @@ from deeplab_lightning.callbacks.bootstrap_hard_images import HARD_CLASSES
 from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.datamodules.coco import COCODataModule
 from deeplab_lightning.datamodules.coco_stuff import COCOStuffDataModule
-from deeplab_lightning.datamodules.voc import VOCDataModule
-from deeplab_lightning.datasets import coco, coco_stuff, doctor, voc
+from deeplab_lightning.datasets import doctor
 from deeplab_lightning.datasets.coco_names import NEVER_LABELLED
 from deeplab_lightning.datasets.faults import Fault, NoSuchSplitError, collecting
 from deeplab_lightning.datasets.images import DataError
-from deeplab_lightning.datasets.prepare import SOURCES, prepare
+from deeplab_lightning.datasets.prepare import prepare
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.datasets.show import grid
+from deeplab_lightning.datasets.sources import SOURCES
 from deeplab_lightning.usage import Parser
 
 
@@ -34,6 +34,11 @@ def run(command: str, options: list[str]) -> int:
     fetch.add_argument("name", choices=sorted(SOURCES), help="the data set")
     fetch.add_argument("--root", type=Path, help="destination folder; default: DEEPLAB_DATA, or data")
     fetch.add_argument("--mirror", help="URL of a folder with the same files, tried before the official URLs")
+    fetch.add_argument(
+        "--archives",
+        type=Path,
+        help="folder of archives that you have, such as those for registered users; they are kept",
+    )
     check = actions.add_parser("check", help="list every fault of a data set; exit status 1 if there is one")
     check.add_argument(
         "--json", action="store_true", help="print a JSON object: faults, counts, void_shares, class_frequencies"
@@ -59,7 +64,7 @@ def run(command: str, options: list[str]) -> int:
 
 def _prepare(arguments: Namespace) -> int:
     root = arguments.root or Path(os.environ.get("DEEPLAB_DATA", "data"))
-    prepare(arguments.name, root, arguments.mirror)
+    prepare(arguments.name, root, arguments.mirror, arguments.archives)
     return 0
 
 
@@ -81,14 +86,6 @@ def read_datamodule(configs: list[str], root: str | None, settings: Sequence[str
     datamodule: SegmentationDataModule = build_part("data", configs, settings, changes)
     datamodule.prepare_data()
     return datamodule
-
-
-def _published(datamodule: SegmentationDataModule) -> dict[str, int]:
-    if isinstance(datamodule, COCOStuffDataModule):
-        return coco_stuff.NUM_IMAGES[datamodule.release]
-    if isinstance(datamodule, COCODataModule):
-        return coco.NUM_IMAGES
-    return voc.NUM_IMAGES if isinstance(datamodule, VOCDataModule) else {}
 
 
 def _check(arguments: Namespace) -> int:
@@ -120,7 +117,7 @@ def _examine(datamodule: SegmentationDataModule, num_workers: int) -> doctor.Fin
         splits,
         train,
         datamodule.class_names,
-        published=_published(datamodule),
+        published=datamodule.published_images,
         never_labelled=never_labelled,
         num_workers=num_workers,
     )
@@ -157,7 +154,8 @@ def _show(arguments: Namespace) -> int:
     chosen = arguments.image_id or dataset.image_ids[:4]
     if unknown := [image_id for image_id in chosen if image_id not in dataset.image_ids]:
         raise DataError(f"the training split has no image {', '.join(unknown)}")
-    picture = grid(dataset, [dataset.image_ids.index(image_id) for image_id in chosen], datamodule.train_transform)
+    indices = [dataset.image_ids.index(image_id) for image_id in chosen]
+    picture = grid(dataset, indices, datamodule.train_transform, datamodule.palette)
     picture.save(arguments.out)
     print(f"wrote {arguments.out}")
     return 0

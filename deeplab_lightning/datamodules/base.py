@@ -1,6 +1,6 @@
 """The base class of the datamodules: augmentation, loaders, and the data's part of the evaluation identity."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -22,11 +22,12 @@ from deeplab_lightning.datasets.transforms import (
     TrainTransform,
     Transform,
 )
-from deeplab_lightning.palette import Palette
+from deeplab_lightning.palette import Color, Palette
 
 SIZE_POLICIES = {
     "whole_image": (None, "whole image, scored at its original size"),
     "pad_to_513": ((513, 513), "padded with the mean to 513x513, scored at its original size"),
+    "pad_to_1025x2049": ((1025, 2049), "padded with the mean to 1025x2049, scored at its original size"),
 }
 """Size that an image is padded to at evaluation, and the wording of it in the evaluation identity."""
 
@@ -54,8 +55,8 @@ class SegmentationDataModule(LightningDataModule):
             mean and standard deviation, "caffe" is BGR in 0..255 with the mean subtracted, "inception" is RGB in -1..1.
         mean: Mean of RGB in 0..1, which replaces that of the normalization; crops are padded with it.
         std: Standard deviation of RGB in 0..1, which replaces that of the normalization.
-        evaluation_size: Size of the images at evaluation: "whole_image", or "pad_to_513", which pads with the mean at
-            the right and the bottom.
+        evaluation_size: Size of the images at evaluation: "whole_image", or "pad_to_513" (VOC) and "pad_to_1025x2049"
+            (Cityscapes), which pad with the mean at the right and the bottom.
         train_split: Id list to train on.
         val_split: Id list that `validate` scores.
         test_split: Id list that `test` scores.
@@ -67,6 +68,13 @@ class SegmentationDataModule(LightningDataModule):
     Raises:
         ValueError: A setting is invalid.
     """
+
+    published_images: Mapping[str, int] = {}
+    """Published number of images of each split."""
+    without_masks: str | None = None
+    """Split whose masks are not public, because a server scores it."""
+    colors: tuple[Color, ...] = ()
+    """Official colours of the classes, if there are any."""
 
     def __init__(
         self,
@@ -82,7 +90,7 @@ class SegmentationDataModule(LightningDataModule):
         normalization: NormalizationName = "imagenet",
         mean: tuple[float, float, float] | None = None,
         std: tuple[float, float, float] | None = None,
-        evaluation_size: Literal["whole_image", "pad_to_513"] = "whole_image",
+        evaluation_size: Literal["whole_image", "pad_to_513", "pad_to_1025x2049"] = "whole_image",
         train_split: str = "train",
         val_split: str = "val",
         test_split: str = "test",
@@ -97,6 +105,8 @@ class SegmentationDataModule(LightningDataModule):
         self.class_names, self.dataset_name = list(class_names), dataset_name
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers, self.seed = num_workers, seed
+        if self.without_masks in (train_split, val_split):
+            raise ValueError(f"split {self.without_masks!r} has no public masks; it is for data.test_split alone")
         self.splits = {"train": train_split, "val": val_split, "test": test_split}
         self.predict_images = predict_images
         if normalization not in NORMALIZATIONS or evaluation_size not in SIZE_POLICIES:
@@ -125,8 +135,8 @@ class SegmentationDataModule(LightningDataModule):
 
     @property
     def palette(self) -> Palette:
-        """The names and colours of the classes."""
-        return Palette.voc(self.class_names)
+        """The names and colours of the classes: the official colours, or else VOC's."""
+        return Palette(tuple(self.class_names), self.colors) if self.colors else Palette.voc(self.class_names)
 
     def dataset(self, split: str, transform: Transform) -> SegmentationDataset:
         """The data set of an id list."""
@@ -189,7 +199,16 @@ class SegmentationDataModule(LightningDataModule):
         return self.evaluation_loader(self.dataset(self.splits["val"], self.eval_transform))
 
     def test_dataloader(self) -> DataLoader[Sample]:
-        """The loader of whole test images, each on exactly one rank."""
+        """The loader of whole test images, each on exactly one rank.
+
+        Raises:
+            DataError: The masks of the test split are not public.
+        """
+        if self.splits["test"] == self.without_masks:
+            raise DataError(
+                f"the masks of {self.dataset_name}'s split {self.without_masks!r} are not public; use "
+                f"`deeplab predict` to write its label maps, or set data.test_split to {self.splits['val']}"
+            )
         return self.evaluation_loader(self.dataset(self.splits["test"], self.eval_transform))
 
     def predict_dataloader(self) -> DataLoader[Sample]:

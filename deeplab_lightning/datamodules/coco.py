@@ -7,7 +7,7 @@ import numpy as np
 from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.datamodules.folder import find_root
 from deeplab_lightning.datasets.class_counts import class_counts
-from deeplab_lightning.datasets.coco import Classes, COCODataset, Overlap, class_names
+from deeplab_lightning.datasets.coco import NUM_IMAGES, Classes, COCODataset, Overlap, class_names
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.transforms import Transform
 
@@ -33,6 +33,8 @@ class COCODataModule(SegmentationDataModule):
         test_split: Folder and annotations that `test` scores.
         kwargs: Settings of `SegmentationDataModule`.
     """
+
+    published_images = NUM_IMAGES
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from typing import Any
 
 from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.datamodules.folder import find_root
-from deeplab_lightning.datasets.coco_stuff import CLASS_NAMES, COCOStuffDataset, Release
+from deeplab_lightning.datasets.coco_stuff import CLASS_NAMES, NUM_IMAGES, COCOStuffDataset, Release
 from deeplab_lightning.datasets.transforms import Transform
 
 SPLITS: dict[str, tuple[str, str]] = {"10k": ("train", "test"), "164k": ("train2017", "val2017")}
@@ -33,7 +33,7 @@ class COCOStuffDataModule(SegmentationDataModule):
         test_split: str | None = None,
         **kwargs: Any,
     ) -> None:
-        self.root, self.release = find_root(root), release
+        self.root, self.release, self.published_images = find_root(root), release, NUM_IMAGES[release]
         train, scored = SPLITS[release]
         super().__init__(
             CLASS_NAMES,

@@ -3,13 +3,10 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from torch.utils.data import DataLoader
-
 from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.datamodules.folder import find_root
-from deeplab_lightning.datasets.images import DataError, Sample
 from deeplab_lightning.datasets.transforms import Transform
-from deeplab_lightning.datasets.voc import AUGMENTED, CLASS_NAMES, WITHOUT_MASKS, VOCDataset
+from deeplab_lightning.datasets.voc import AUGMENTED, CLASS_NAMES, NUM_IMAGES, WITHOUT_MASKS, VOCDataset
 
 Split = Literal["train", "val", "trainval", "test", "train_aug", "trainval_aug"]
 
@@ -30,6 +27,9 @@ class VOCDataModule(SegmentationDataModule):
         test_split: Split that `test` scores and whose images `predict` labels: val, or test (1456) for `predict`.
         kwargs: Settings of `SegmentationDataModule`.
     """
+
+    published_images = NUM_IMAGES
+    without_masks = WITHOUT_MASKS
 
     def __init__(
         self,
@@ -66,16 +66,3 @@ class VOCDataModule(SegmentationDataModule):
         """The data set of a split."""
         sbd_root = self.sbd_root if split in AUGMENTED else None
         return VOCDataset(self.root, split, transform, sbd_root, seed=self.seed)
-
-    def test_dataloader(self) -> DataLoader[Sample]:
-        """The loader of whole test images.
-
-        Raises:
-            DataError: The test split is VOC's split "test", which has no masks.
-        """
-        if self.splits["test"] == WITHOUT_MASKS:
-            raise DataError(
-                "the masks of VOC 2012's split 'test' are not public; use `deeplab predict` to write its label maps, "
-                "or set data.test_split to val"
-            )
-        return super().test_dataloader()

@@ -1,7 +1,7 @@
 """The check of a data set: its faults, the number of images in each split, and the class frequencies."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ def examine(
     train: str,
     class_names: Sequence[str],
     *,
-    published: dict[str, int],
+    published: Mapping[str, int],
     never_labelled: Collection[str],
     num_workers: int,
 ) -> Findings:

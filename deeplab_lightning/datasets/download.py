@@ -23,7 +23,7 @@ class Checksum:
     """A published checksum of a file.
 
     Args:
-        algorithm: Name of the hash function: "md5" or "sha256".
+        algorithm: Name of the hash function: "md5", "sha1" or "sha256".
         digest: Hexadecimal digits; the first ones are enough if no more are published.
     """
 

@@ -40,15 +40,22 @@ class _Array(NamedTuple):
 
 
 def read_matlab_labels(path: Path, variable: str, field: str | None = None) -> NDArray[np.uint8]:
+    """The label map (H, W) of 8-bit values in a MATLAB file; see `read_matlab_numbers`."""
+    return read_matlab_numbers(path, variable, field).astype(np.uint8)
+
+
+def read_matlab_numbers(path: Path, variable: str, field: str | None = None, maximum: int = 255) -> NDArray[np.uint16]:
     """The label map (H, W) in a MATLAB file.
 
     Args:
         path: MATLAB file.
         variable: Name of the variable that holds the label map.
         field: Name of the field that holds it, if the variable is a struct.
+        maximum: Largest label, below 65536.
 
     Raises:
-        DataError: The file is missing, is not a MATLAB file, or holds no such label map of 8-bit values.
+        DataError: The file is missing, is not a MATLAB file, or holds no such label map of whole numbers from 0 to the
+            largest label.
     """
     try:
         content = path.read_bytes()
@@ -63,10 +70,11 @@ def read_matlab_labels(path: Path, variable: str, field: str | None = None) -> N
         raise DataError(f"cannot be read as a MATLAB file ({error})", path) from error
     if labels is None:
         raise DataError(f"it holds no {variable}{f'.{field}' if field else ''}", path)
-    if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "ui" or labels.min() < 0 or labels.max() > 255:
-        fault = f"its label map is {labels.dtype} of shape {labels.shape}; 8-bit values of shape (H, W) are expected"
-        raise DataError(fault, path)
-    return np.ascontiguousarray(labels, np.uint8)
+    is_map = labels.ndim == 2 and labels.size > 0 and labels.dtype.kind in "ui"
+    if not is_map or labels.min() < 0 or labels.max() > maximum:
+        fault = f"its label map is {labels.dtype} of shape {labels.shape}; values from 0 to {maximum} are expected"
+        raise DataError(f"{fault}, of shape (H, W)", path)
+    return np.ascontiguousarray(labels, np.uint16)
 
 
 def _byte_order(content: bytes) -> str:

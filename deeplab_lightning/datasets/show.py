@@ -3,35 +3,38 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.datasets.transforms import TrainTransform
-from deeplab_lightning.palette import VOC_COLORS
+from deeplab_lightning.palette import Palette
 
 NUM_AUGMENTED = 3
 TILE = 256
 GAP = 4
 
 
-def grid(dataset: SegmentationDataset, indices: Sequence[int], transform: TrainTransform) -> Image.Image:
+def grid(
+    dataset: SegmentationDataset, indices: Sequence[int], transform: TrainTransform, palette: Palette
+) -> Image.Image:
     """A grid with one row for each image: image and mask as stored, then augmented as in three epochs of training.
 
     Args:
         dataset: Data set with the training transform.
         indices: Indices of the images.
         transform: Training transform, which also undoes its normalisation.
+        palette: Colours of the classes.
     """
+    table = palette.table()
     rows: list[list[Image.Image]] = []
     for index in indices:
         image, mask = dataset.pair(index)
-        row = [image, _colors(np.asarray(mask))]
+        row = [image, Image.fromarray(table[np.asarray(mask)])]
         for epoch in range(NUM_AUGMENTED):
             sample = dataset[(index, epoch)]
             row += [
                 Image.fromarray(transform.denormalize(sample["image"]).numpy()),
-                _colors(sample["mask"].numpy().astype(np.uint8)),
+                Image.fromarray(table[sample["mask"].numpy()]),
             ]
         for tile in row:
             tile.thumbnail((TILE, TILE))
@@ -42,7 +45,3 @@ def grid(dataset: SegmentationDataset, indices: Sequence[int], transform: TrainT
         for x, tile in enumerate(row):
             canvas.paste(tile, (x * across, y * down))
     return canvas
-
-
-def _colors(labels: NDArray[np.uint8]) -> Image.Image:
-    return Image.fromarray(VOC_COLORS[labels])

@@ -11,10 +11,14 @@ from deeplab_lightning.callbacks.log_predictions import LogPredictions
 from deeplab_lightning.callbacks.save_logits import SaveLogits
 from deeplab_lightning.callbacks.trimap_evaluation import TrimapEvaluation
 from deeplab_lightning.callbacks.write_submission import WriteSubmission
+from deeplab_lightning.datamodules.ade20k import ADE20KDataModule
 from deeplab_lightning.datamodules.base import SegmentationDataModule
+from deeplab_lightning.datamodules.cityscapes import CityscapesDataModule
 from deeplab_lightning.datamodules.coco import COCODataModule
 from deeplab_lightning.datamodules.coco_stuff import COCOStuffDataModule
 from deeplab_lightning.datamodules.folder import FolderDataModule
+from deeplab_lightning.datamodules.pascal_context import PascalContextDataModule
+from deeplab_lightning.datamodules.person_part import PersonPartDataModule
 from deeplab_lightning.datamodules.shapes import ShapesDataModule
 from deeplab_lightning.datamodules.voc import VOCDataModule
 from deeplab_lightning.modules.base import SegmentationModule
@@ -27,7 +31,17 @@ from deeplab_lightning.settings.known import Slot
 from deeplab_lightning.settings.parameters import FROM_DATA
 
 CALLBACKS = (BootstrapHardImages, CRFEvaluation, LogPredictions, SaveLogits, TrimapEvaluation, WriteSubmission)
-DATAMODULES = (COCODataModule, COCOStuffDataModule, FolderDataModule, ShapesDataModule, VOCDataModule)
+DATAMODULES = (
+    ADE20KDataModule,
+    CityscapesDataModule,
+    COCODataModule,
+    COCOStuffDataModule,
+    FolderDataModule,
+    PascalContextDataModule,
+    PersonPartDataModule,
+    ShapesDataModule,
+    VOCDataModule,
+)
 MODULES = (DeepLabV1Module, DeepLabV2Module, DeepLabV3Module, DeepLabV3CascadeModule, DeepLabV3PlusModule)
 
 TRAINER_DEFAULTS = {"default_root_dir": "runs/default", "use_distributed_sampler": False, "sync_batchnorm": True}

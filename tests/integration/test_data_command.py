@@ -12,7 +12,21 @@ from PIL import Image
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.datamodules.folder import FolderDataModule
 from deeplab_lightning.datasets.images import DataError
-from tests.devkits import VOC_TRAIN, VOC_VAL, annotation, scene, square, write_coco, write_coco_stuff, write_list
+from tests.devkits import (
+    SIZE,
+    VOC_TRAIN,
+    VOC_VAL,
+    annotation,
+    scene,
+    square,
+    write_ade20k,
+    write_cityscapes,
+    write_coco,
+    write_coco_stuff,
+    write_list,
+    write_pascal_context,
+    write_person_part,
+)
 from tests.integration.conftest import ROOT, Run
 
 COCO = str(ROOT / "experiments" / "data" / "coco91.yaml")
@@ -308,3 +322,69 @@ def test_class_names_are_not_read_as_markup(
     assert deeplab("data", "check", "-c", tmp_path / "data.yaml", "--num-workers", "1") == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in names)
+
+
+DATA = ROOT / "experiments" / "data"
+
+
+@pytest.mark.parametrize(
+    ("name", "counts", "published"),
+    [
+        ("cityscapes", {"train": 8, "val": 4}, {"train": 2975, "val": 500}),
+        ("ade20k", {"training": 4, "validation": 2}, {"training": 20210, "validation": 2000}),
+        ("pascal_context", {"train": 4, "val": 2}, {"train": 4998, "val": 5105}),
+        ("person_part", {"train": 3, "val": 2}, {"train": 1716, "val": 1817}),
+    ],
+)
+def test_benchmarks_are_compared_with_their_published_numbers(
+    name: str,
+    counts: dict[str, int],
+    published: dict[str, int],
+    voc_root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options: list[object] = ["-c", DATA / f"{name}.yaml"]
+    if name == "cityscapes":
+        options += ["--root", write_cityscapes(tmp_path / name), "--data.image_size", str(list(SIZE))]
+    elif name == "ade20k":
+        options += ["--root", write_ade20k(tmp_path / name)]
+    elif name == "pascal_context":
+        options += ["--data.label_root", write_pascal_context(tmp_path / "VOC2010"), "--root", tmp_path / "VOC2010"]
+    else:
+        labels = write_person_part(tmp_path / name, voc_root)
+        options = ["-c", DATA / f"{name}.yaml", "--root", voc_root, "--data.label_root", labels]
+    status, found = check(capsys, *options, "--num-workers", "1")
+    assert (status, found["counts"]) == (1, counts)
+    faults = [each["fault"] for each in found["faults"]]
+    for split, number in published.items():
+        assert any(f"split {split!r} has {counts[split]} images" in fault and str(number) in fault for fault in faults)
+    assert not [fault for fault in faults if "published number" not in fault and "occur" not in fault
+                and "the same image as" not in fault]  # fmt: skip
+
+
+def test_images_of_another_size_than_cityscapes_are_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_cityscapes(tmp_path / "cityscapes")
+    _, found = check(capsys, "-c", DATA / "cityscapes.yaml", "--root", root, "--num-workers", "1")
+    wrong = [
+        Path(each["file"]).name for each in found["faults"] if "64x48" in each["fault"] and "2048x1024" in each["fault"]
+    ]
+    assert len(set(wrong)) == 12
+    assert "aachen_000003_000019_gtFine_labelIds.png" in wrong
+
+
+def test_show_draws_cityscapes_in_its_own_colours(tmp_path: Path) -> None:
+    root, out = write_cityscapes(tmp_path / "cityscapes"), tmp_path / "samples.png"
+    options = [
+        "--root",
+        str(root),
+        "--data.image_size",
+        str(list(SIZE)),
+        "--data.crop_size",
+        "[32, 40]",
+        "--out",
+        str(out),
+    ]
+    assert main(["data", "show", "-c", str(DATA / "cityscapes.yaml"), *options]) == 0
+    shown = {tuple(color) for color in np.asarray(Image.open(out)).reshape(-1, 3)[:, :].tolist()}
+    assert {(128, 64, 128), (220, 20, 60), (0, 0, 142)} <= shown  # road, person, car

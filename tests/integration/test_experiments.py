@@ -8,7 +8,16 @@ import pytest
 from lightning import Trainer
 
 from deeplab_lightning.cli import DeepLabCLI
-from tests.devkits import write_coco, write_coco_stuff, write_sbd, write_voc
+from tests.devkits import (
+    write_ade20k,
+    write_cityscapes,
+    write_coco,
+    write_coco_stuff,
+    write_pascal_context,
+    write_person_part,
+    write_sbd,
+    write_voc,
+)
 from tests.integration.conftest import ROOT, Run
 from tests.thin import an_eighth_of_the_channels
 
@@ -52,6 +61,12 @@ def test_an_experiment_can_be_instantiated(config: Path, monkeypatch: pytest.Mon
     write_sbd(tmp_path / "benchmark_RELEASE" / "dataset")
     write_coco(tmp_path / "coco", {})
     write_coco_stuff(tmp_path / "cocostuff-10k-v1.1")
+    write_cityscapes(tmp_path / "cityscapes")
+    write_ade20k(tmp_path / "ADEChallengeData2016")
+    labels = write_pascal_context(tmp_path / "VOCdevkit" / "VOC2010")
+    (tmp_path / "pascal-context").mkdir()
+    labels.rename(tmp_path / "pascal-context" / "trainval")
+    write_person_part(tmp_path / "pascal_person_part", tmp_path / "VOCdevkit" / "VOC2012")
     monkeypatch.setenv("DEEPLAB_DATA", str(tmp_path))
     monkeypatch.setattr("deeplab_lightning.cli.DeepLabCLI._run_subcommand", lambda self, command: None)
     parts = PARTS | {config.parent.name: str(config.relative_to(EXPERIMENTS))}
