@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from deeplab_lightning.models.batch_norm import RescuedBatchNorm2d
 from deeplab_lightning.models.layers import conv_bn_relu, separable_conv_bn_relu
+
+Conv3x3 = bool | Literal["projection"]
 
 
 class ImagePooling(nn.Module):
@@ -39,11 +42,12 @@ class ASPP(nn.Module):
         depthwise_norm: BN and ReLU follow the depthwise half of the separable convolutions.
         dropout: Probability of dropout after the projection; 0.1 in the TensorFlow release.
         conv3x3: One more 3x3 convolution follows the projection, separable if the branches are. torchvision and
-            segmentation-models-pytorch have it, the papers do not.
+            segmentation-models-pytorch have it, the papers do not. "projection": the projection itself is a 3x3
+            convolution, as in mmsegmentation.
 
     Raises:
-        ValueError: A rate is below 1, the 1x1 branch would be the only one, or `depthwise_norm` is false without
-            `separable`.
+        ValueError: A rate is below 1, the 1x1 branch would be the only one, `depthwise_norm` is false without
+            `separable`, or `conv3x3` is another word.
     """
 
     def __init__(
@@ -56,9 +60,11 @@ class ASPP(nn.Module):
         separable: bool = False,
         depthwise_norm: bool = True,
         dropout: float = 0.1,
-        conv3x3: bool = False,
+        conv3x3: Conv3x3 = False,
     ) -> None:
         super().__init__()
+        if conv3x3 not in (False, True, "projection"):
+            raise ValueError(f"aspp_conv3x3 must be true, false or 'projection', got {conv3x3!r}")
         if any(rate < 1 for rate in atrous_rates) or not (atrous_rates or image_pooling):
             raise ValueError(
                 "atrous_rates must hold rates of at least 1, and may be empty only with image_pooling, "
@@ -71,8 +77,10 @@ class ASPP(nn.Module):
         if image_pooling:
             branches.append(ImagePooling(in_channels, channels))
         self.branches = nn.ModuleList(branches)
-        self.project = nn.Sequential(*conv_bn_relu(len(branches) * channels, channels, 1), nn.Dropout(dropout))
-        self.conv3x3 = conv(channels, channels, 3) if conv3x3 else nn.Identity()
+        kernel_size = 3 if conv3x3 == "projection" else 1
+        projection = conv_bn_relu(len(branches) * channels, channels, kernel_size)
+        self.project = nn.Sequential(*projection, nn.Dropout(dropout))
+        self.conv3x3 = conv(channels, channels, 3) if conv3x3 is True else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, h, w) to (B, channels, h, w)."""

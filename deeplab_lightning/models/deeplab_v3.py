@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from deeplab_lightning.models.aspp import ASPP
+from deeplab_lightning.models.aspp import ASPP, Conv3x3
+from deeplab_lightning.models.dense_prediction_cell import DensePredictionCell
 from deeplab_lightning.models.encoders import build_backbone
 from deeplab_lightning.models.layers import SegmentationNetwork, classifier
 
@@ -16,18 +17,25 @@ class DeepLabV3Encoder(SegmentationNetwork):
     Args:
         num_classes: Number of classes K, background included.
         backbone: One of "resnet18" to "resnet101", "xception41", "xception65", "xception71", "mobilenet_v2",
-            "mobilenet_v3_large", an smp encoder name, or "tu-" and a timm name.
+            "mobilenet_v3_large", "mobilenet_v3_large_seg", "mobilenet_v3_small_seg", an smp encoder name, or "tu-" and
+            a timm name.
         output_stride: Output stride of the backbone: 8, 16 or 32.
         atrous_rates: Rates of the ASPP as used: (6, 12, 18) at output stride 16, (12, 24, 36) at 8. An empty list
-            leaves the 1x1 branch and image pooling, MobileNetV2's light head.
+            leaves the 1x1 branch and image pooling, MobileNetV2's light head, or nothing for a dense prediction cell.
         aspp_channels: Number of channels of each ASPP branch and of the projection.
         image_pooling: The ASPP has the image-level branch.
         dropout: Probability of dropout after the ASPP's projection.
         aspp_conv3x3: One more 3x3 convolution follows the ASPP, as in torchvision and segmentation-models-pytorch.
+            "projection": the ASPP's projection is a 3x3 convolution, as in mmsegmentation.
+        dense_prediction_cell: The searched cell of arXiv:1809.04184 takes the place of the ASPP; it has rates of its
+            own and no image pooling.
         separable: The 3x3 convolutions are atrous separable ones.
         depthwise_norm: BN and ReLU follow the depthwise half of the separable convolutions.
         align_corners: Grid of every bilinear resize: False as in torchvision, True as in the TensorFlow release.
         backbone_settings: Further arguments of `build_backbone`.
+
+    Raises:
+        ValueError: A setting is invalid, or has no effect beside a dense prediction cell.
     """
 
     def __init__(
@@ -40,7 +48,8 @@ class DeepLabV3Encoder(SegmentationNetwork):
         aspp_channels: int = 256,
         image_pooling: bool = True,
         dropout: float = 0.1,
-        aspp_conv3x3: bool = False,
+        aspp_conv3x3: Conv3x3 = False,
+        dense_prediction_cell: bool = False,
         separable: bool,
         depthwise_norm: bool,
         align_corners: bool = False,
@@ -48,8 +57,19 @@ class DeepLabV3Encoder(SegmentationNetwork):
     ) -> None:
         super().__init__(num_classes, output_stride, align_corners)
         self.backbone = build_backbone(backbone, output_stride, **backbone_settings)
+        channels = self.backbone.out_channels
+        if dense_prediction_cell:
+            if len(atrous_rates) or image_pooling or aspp_conv3x3:
+                raise ValueError(
+                    "atrous_rates, image_pooling and aspp_conv3x3 do not act on a dense prediction cell; "
+                    "set them to [], false and false"
+                )
+            self.aspp: ASPP | DensePredictionCell = DensePredictionCell(
+                channels, output_stride, aspp_channels, dropout=dropout
+            )
+            return
         self.aspp = ASPP(
-            self.backbone.out_channels,
+            channels,
             atrous_rates,
             aspp_channels,
             image_pooling=image_pooling,

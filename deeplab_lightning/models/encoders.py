@@ -1,17 +1,22 @@
 """Backbones by name: those of this package, and any dilatable encoder of segmentation-models-pytorch (smp) or timm."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from inspect import signature
+from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
 from deeplab_lightning.models.imagenet import offline_message
-from deeplab_lightning.models.mobilenet import MobileNet
+from deeplab_lightning.models.mobilenet import MOBILENETS, MobileNet, Padding
 from deeplab_lightning.models.resnet import RESNETS, LowLevelFeatures, ResNet, Stem, StrideUnit
 from deeplab_lightning.models.xception import XCEPTIONS, Xception
 from deeplab_lightning.usage import did_you_mean
 
 Backbone: TypeAlias = "ResNet | Xception | MobileNet | Encoder"
+FAMILIES = dict.fromkeys(("multi_grid", "stem", "low_level_features"), ("ResNets", tuple(RESNETS)))
+FAMILIES |= {"relu_after_depthwise": ("Xceptions", tuple(XCEPTIONS))}
+FAMILIES |= dict.fromkeys(("width_multiplier", "batch_norm_eps", "strided_padding"), ("MobileNets", MOBILENETS))
+"""The backbones on which a setting acts, in words and by name."""
 CLASSIFIER_HEADS = (("_conv_head", "_bn1"), ("conv_head", "bn2"))
 """Parts of the ImageNet classifiers that smp leaves in its EfficientNets, although the features do not use them."""
 
@@ -75,44 +80,63 @@ def build_backbone(
     stride_unit: StrideUnit = "first",
     low_level_features: LowLevelFeatures = "block",
     relu_after_depthwise: bool = False,
+    width_multiplier: float = 1.0,
+    batch_norm_eps: float | None = None,
+    strided_padding: Padding = "symmetric",
     pretrained: bool = False,
 ) -> Backbone:
     """Build a backbone by its name.
 
     Args:
-        name: One of RESNETS or XCEPTIONS, "mobilenet_v2" or "mobilenet_v3_large"; any other name is one of `Encoder`.
+        name: One of RESNETS, XCEPTIONS or MOBILENETS; any other name is one of `Encoder`.
         output_stride: Output stride: 8, 16 or 32.
         multi_grid: Unit rates of a ResNet's block4.
-        stem: Stem of a ResNet: "conv7x7" or "three_conv3x3".
+        stem: Stem of a ResNet: "conv7x7", "three_conv3x3" or "three_conv3x3_narrow".
         stride_unit: Unit that strides in a ResNet's block: "first" as in torchvision, "last" as in TensorFlow,
             "first_1x1" as in Caffe, "first_dilated" as in segmentation-models-pytorch and torchvision's MobileNetV3.
         low_level_features: Low-level features of a ResNet: "block" or "conv3"; see `ResNet`.
         relu_after_depthwise: A ReLU follows every depthwise convolution of an Xception, not of its last module alone.
+        width_multiplier: Factor of the widths of a MobileNetV2, a multiple of 1/8.
+        batch_norm_eps: Epsilon of a MobileNet's batch norms; if not given, torchvision's (1e-5 in V2, 1e-3 in V3). The
+            TensorFlow release has 1e-3.
+        strided_padding: Padding of a MobileNet's strided convolutions: "symmetric" as in torchvision, or "same" as in
+            the TensorFlow release.
         pretrained: ImageNet weights are loaded into the backbone.
 
     Raises:
         ValueError: A setting is invalid, or the backbone does not have it.
     """
-    if name not in RESNETS and (tuple(multi_grid) != (1, 1, 1) or stem != "conv7x7" or low_level_features != "block"):
-        raise ValueError(f"multi_grid, stem and low_level_features act on ResNets only, not on backbone {name!r}")
-    if name not in XCEPTIONS and relu_after_depthwise:
-        raise ValueError(f"relu_after_depthwise acts on Xception only, not on backbone {name!r}")
+    settings: dict[str, Any] = {
+        "multi_grid": tuple(multi_grid),
+        "stem": stem,
+        "low_level_features": low_level_features,
+        "relu_after_depthwise": relu_after_depthwise,
+        "width_multiplier": width_multiplier,
+        "batch_norm_eps": batch_norm_eps,
+        "strided_padding": strided_padding,
+    }
+    return _build(name, output_stride, stride_unit, _own(name, settings) | {"pretrained": pretrained})
+
+
+def _own(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return those settings that act on a backbone; a ValueError names another that is not at its default."""
+    own, defaults = {}, signature(build_backbone).parameters
+    for setting, value in settings.items():
+        family, names = FAMILIES[setting]
+        if name in names:
+            own[setting] = value
+        elif value != defaults[setting].default:
+            raise ValueError(f"{setting} acts on {family} only, not on backbone {name!r}")
+    return own
+
+
+def _build(name: str, output_stride: int, stride_unit: StrideUnit, settings: dict[str, Any]) -> Backbone:
     if name in RESNETS:
-        return ResNet(
-            RESNETS[name],
-            output_stride,
-            multi_grid,
-            stem=stem,
-            stride_unit=stride_unit,
-            low_level_features=low_level_features,
-            pretrained=pretrained,
-        )
-    if name == "mobilenet_v3_large" and stride_unit == "first_dilated":
-        return MobileNet(3, output_stride, stride_unit, pretrained)
+        return ResNet(RESNETS[name], output_stride, stride_unit=stride_unit, **settings)
+    if name in MOBILENETS:
+        return MobileNet(name, output_stride, stride_unit=stride_unit, **settings)
     if stride_unit != "first":
         raise ValueError(f"stride_unit {stride_unit!r} does not exist for backbone {name!r}")
     if name in XCEPTIONS:
-        return Xception(XCEPTIONS[name], output_stride, relu_after_depthwise, pretrained)
-    if name in ("mobilenet_v2", "mobilenet_v3_large"):
-        return MobileNet(2 if name == "mobilenet_v2" else 3, output_stride, pretrained=pretrained)
-    return Encoder(name, output_stride, pretrained)
+        return Xception(XCEPTIONS[name], output_stride, **settings)
+    return Encoder(name, output_stride, **settings)

@@ -66,17 +66,28 @@ def conv_bn_relu(
 
 
 def separable_conv_bn_relu(
-    in_channels: int, out_channels: int, kernel_size: int, *, dilation: int = 1, depthwise_norm: bool = True
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    *,
+    dilation: int | tuple[int, int] = 1,
+    depthwise_norm: bool = True,
 ) -> nn.Sequential:
     """Build an atrous separable convolution (v3+ section 3.1): depthwise, BN, ReLU, then pointwise, BN, ReLU.
 
     Both normalisations, and weights from truncated normals of 0.33 and 0.06, follow the released code
     (`_split_separable_conv2d` of the TensorFlow model.py). Without `depthwise_norm`, the first BN and ReLU are left
-    out.
+    out. The rate may differ vertically and horizontally.
     """
-    padding = dilation * (kernel_size - 1) // 2
+    rates = (dilation, dilation) if isinstance(dilation, int) else dilation
     depthwise = nn.Conv2d(
-        in_channels, in_channels, kernel_size, padding=padding, dilation=dilation, groups=in_channels, bias=False
+        in_channels,
+        in_channels,
+        kernel_size,
+        padding=(rates[0] * (kernel_size - 1) // 2, rates[1] * (kernel_size - 1) // 2),
+        dilation=rates,
+        groups=in_channels,
+        bias=False,
     )
     pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
     truncated_normal(depthwise.weight, 0.33)

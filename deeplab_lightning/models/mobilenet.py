@@ -1,69 +1,36 @@
-"""MobileNetV2 (arXiv:1801.04381) and MobileNetV3-Large (arXiv:1905.02244) with atrous convolution."""
+"""MobileNetV2 (arXiv:1801.04381) and MobileNetV3 (arXiv:1905.02244) with atrous convolution."""
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deeplab_lightning.models.imagenet import imagenet_state_dict
+from deeplab_lightning.models.mobilenet_blocks import STEM_CHANNELS, V3_BLOCKS, Block, v2_blocks
 
-EPS = {2: 1e-5, 3: 1e-3}  # the batch norms' epsilon by version
+Padding = Literal["symmetric", "same"]
+EPS = {2: 1e-5, 3: 1e-3}  # the batch norms' epsilon in torchvision, by version
+ACTIVATIONS: dict[int, type[nn.Module]] = {2: nn.ReLU6, 3: nn.Hardswish}
+MOBILENETS = ("mobilenet_v2", *V3_BLOCKS)
 
 
-class Block(NamedTuple):
-    """The settings of one inverted residual, a row of Table 2 (V2) or Table 1 (V3).
+class SameConv2d(nn.Conv2d):
+    """A convolution padded as TensorFlow's "SAME": where a stride leaves a choice, the end gets the odd position.
 
-    Args:
-        expanded: Number of channels of the expansion.
-        channels: Number of channels of the output.
-        kernel_size: Side of the depthwise kernel.
-        stride: Stride of the depthwise convolution.
-        squeeze: Squeeze and excitation follow the depthwise convolution.
-        activation: Class of the nonlinearity.
+    With stride 2, an even side has one position less before its start than with symmetric padding.
     """
 
-    expanded: int
-    channels: int
-    kernel_size: int = 3
-    stride: int = 1
-    squeeze: bool = False
-    activation: type[nn.Module] = nn.ReLU6
-
-
-def _v2_blocks() -> list[Block]:
-    blocks, in_channels = [], 32
-    for expansion, channels, repeats, stride in (
-        (1, 16, 1, 1),
-        (6, 24, 2, 2),
-        (6, 32, 3, 2),
-        (6, 64, 4, 2),
-        (6, 96, 3, 1),
-        (6, 160, 3, 2),
-        (6, 320, 1, 1),
-    ):
-        for repeat in range(repeats):
-            blocks.append(Block(in_channels * expansion, channels, stride=stride if repeat == 0 else 1))
-            in_channels = channels
-    return blocks
-
-
-V2_BLOCKS = _v2_blocks()
-V3_LARGE_BLOCKS = [
-    Block(16, 16, activation=nn.ReLU),
-    Block(64, 24, stride=2, activation=nn.ReLU),
-    Block(72, 24, activation=nn.ReLU),
-    Block(72, 40, 5, 2, squeeze=True, activation=nn.ReLU),
-    Block(120, 40, 5, squeeze=True, activation=nn.ReLU),
-    Block(120, 40, 5, squeeze=True, activation=nn.ReLU),
-    Block(240, 80, stride=2, activation=nn.Hardswish),
-    Block(200, 80, activation=nn.Hardswish),
-    Block(184, 80, activation=nn.Hardswish),
-    Block(184, 80, activation=nn.Hardswish),
-    Block(480, 112, squeeze=True, activation=nn.Hardswish),
-    Block(672, 112, squeeze=True, activation=nn.Hardswish),
-    Block(672, 160, 5, 2, squeeze=True, activation=nn.Hardswish),
-    Block(960, 160, 5, squeeze=True, activation=nn.Hardswish),
-    Block(960, 160, 5, squeeze=True, activation=nn.Hardswish),
-]
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
+        """Map (B, C, h, w) to (B, C', ceil(h / stride), ceil(w / stride))."""
+        pads: list[int] = []
+        for axis in (1, 0):  # F.pad begins with the last axis
+            side, stride = input.shape[2 + axis], self.stride[axis]
+            reach = (-(-side // stride) - 1) * stride + self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+            total = max(reach - side, 0)
+            pads += [total // 2, total - total // 2]
+        return F.conv2d(
+            F.pad(input, pads), self.weight, self.bias, self.stride, dilation=self.dilation, groups=self.groups
+        )
 
 
 class SqueezeExcitation(nn.Module):
@@ -94,15 +61,26 @@ class InvertedResidual(nn.Module):
         stride: Stride that the block has in this network; 1 where the network keeps its resolution.
         rate: Atrous rate of the depthwise convolution.
         version: Version of MobileNet, 2 or 3.
+        eps: Epsilon of the batch norms.
+        strided_padding: Padding of a strided convolution.
     """
 
-    def __init__(self, in_channels: int, block: Block, *, stride: int, rate: int, version: Literal[2, 3]) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        block: Block,
+        *,
+        stride: int,
+        rate: int,
+        version: int,
+        eps: float,
+        strided_padding: Padding,
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        eps = EPS[version]
         if block.expanded != in_channels:
             layers.append(_conv_bn(in_channels, block.expanded, 1, eps, activation=block.activation))
-        depthwise = nn.Conv2d(
+        depthwise = _conv_class(strided_padding, stride)(
             block.expanded,
             block.expanded,
             block.kernel_size,
@@ -135,42 +113,52 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNet(nn.Module):
-    """MobileNetV2 up to its 320 channels, or MobileNetV3-Large up to its 960; the parameters have torchvision's names.
+    """MobileNetV2 up to its 320 channels, or MobileNetV3 with its last 1x1; the parameters have torchvision's names.
 
     Where a block would stride past `output_stride`, its stride becomes 1 and the blocks after it use a larger rate. The
     low-level features at a stride are the depthwise output of the last block at that stride, as in the TensorFlow
-    release: 144 and 192 channels at stride 4 and 8 in V2 (?), 72 and 120 in V3.
+    release (feature_extractor.py): 144 and 192 channels at stride 4 and 8 in V2, 72 and 120 in V3-Large, 16 and 88 in
+    V3-Small.
 
     Args:
-        version: Version of MobileNet, 2 or 3.
+        name: One of MOBILENETS. Those with "seg" in their name are the release's for segmentation, whose last blocks
+            have half the channels.
         output_stride: Side of the image divided by the side of the last features: 8, 16 or 32.
         stride_unit: Rate of a convolution that loses its stride. "first": the rate of the block before, so that
             features at two output strides agree. "first_dilated" (V3 only): the larger rate of the blocks after it, as
             in torchvision's DeepLabv3.
-        pretrained: ImageNet weights of torchvision are loaded.
+        width_multiplier: Factor of all widths of V2, a multiple of 1/8. Widths are not rounded to multiples of 8.
+        batch_norm_eps: Epsilon of the batch norms; if not given, torchvision's (1e-5 in V2, 1e-3 in V3). The release
+            has 1e-3.
+        strided_padding: Padding of strided convolutions: "symmetric" as in torchvision, or "same" as in the release;
+            they differ where a strided convolution meets an even side.
+        pretrained: ImageNet weights of torchvision are loaded, which has no narrow networks.
 
     Raises:
-        ValueError: A setting has none of these values.
+        ValueError: A setting has none of these values, or does not exist for the network.
     """
 
     def __init__(
         self,
-        version: Literal[2, 3],
+        name: str,
         output_stride: int = 16,
-        stride_unit: Literal["first", "first_dilated"] = "first",
+        *,
+        stride_unit: str = "first",
+        width_multiplier: float = 1.0,
+        batch_norm_eps: float | None = None,
+        strided_padding: Padding = "symmetric",
         pretrained: bool = False,
     ) -> None:
         super().__init__()
-        if version not in (2, 3):
-            raise ValueError(f"version must be 2 or 3, got {version}")
-        if output_stride not in (8, 16, 32):
-            raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
-        if stride_unit not in ("first", "first_dilated"):
-            raise ValueError(f"stride_unit of a MobileNet must be 'first' or 'first_dilated', got {stride_unit!r}")
+        _check(name, output_stride, stride_unit, strided_padding)
+        _check_width(name, width_multiplier, pretrained)
         self.output_stride = output_stride
-        blocks, eps = (V2_BLOCKS if version == 2 else V3_LARGE_BLOCKS), EPS[version]
-        in_channels, activation = (32, nn.ReLU6) if version == 2 else (16, nn.Hardswish)
-        layers: list[nn.Module] = [_conv_bn(3, in_channels, 3, eps, stride=2, activation=activation)]
+        version = 2 if name == "mobilenet_v2" else 3
+        blocks = v2_blocks(width_multiplier) if version == 2 else V3_BLOCKS[name]
+        eps = EPS[version] if batch_norm_eps is None else batch_norm_eps
+        in_channels, activation = round(STEM_CHANNELS[version] * width_multiplier), ACTIVATIONS[version]
+        conv = _conv_class(strided_padding, 2)
+        layers: list[nn.Module] = [_conv_bn(3, in_channels, 3, eps, stride=2, activation=activation, conv=conv)]
         nominal_stride, stride_so_far, rate = 2, 2, 1
         self.low_level: dict[int, int] = {}  # stride -> index of the last block there
         self.low_level_channels: dict[int, int] = {}
@@ -178,9 +166,10 @@ class MobileNet(nn.Module):
             stride = block.stride if stride_so_far < output_stride else 1
             next_rate = rate * block.stride // stride
             own_rate = next_rate if stride_unit == "first_dilated" else rate
-            layers.append(InvertedResidual(in_channels, block, stride=stride, rate=own_rate, version=version))
+            settings = {"stride": stride, "rate": own_rate, "version": version}
+            layers.append(InvertedResidual(in_channels, block, **settings, eps=eps, strided_padding=strided_padding))
             nominal_stride *= block.stride
-            if nominal_stride in (4, 8) and block.stride == 1:
+            if nominal_stride in (4, 8):
                 self.low_level[nominal_stride], self.low_level_channels[nominal_stride] = index, block.expanded
             in_channels, stride_so_far, rate = block.channels, stride_so_far * stride, next_rate
         if version == 3:
@@ -194,7 +183,6 @@ class MobileNet(nn.Module):
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
         if pretrained:
-            name = "mobilenet_v2" if version == 2 else "mobilenet_v3_large"
             state = imagenet_state_dict(name)
             # V2 ends before the 1x1 convolution to 1280 channels, which is features.18 in torchvision.
             unused = ("classifier.", "features.18.") if version == 2 else ("classifier.",)
@@ -221,7 +209,32 @@ def _conv_bn(
     *,
     stride: int = 1,
     activation: type[nn.Module] | None = None,
+    conv: type[nn.Conv2d] = nn.Conv2d,
 ) -> nn.Sequential:
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
-    layers = [conv, nn.BatchNorm2d(out_channels, eps)]
+    layer = conv(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
+    layers = [layer, nn.BatchNorm2d(out_channels, eps)]
     return nn.Sequential(*layers, *([activation(inplace=True)] if activation else []))
+
+
+def _conv_class(padding: Padding, stride: int) -> type[nn.Conv2d]:
+    return SameConv2d if padding == "same" and stride > 1 else nn.Conv2d
+
+
+def _check(name: str, output_stride: int, stride_unit: str, padding: str) -> None:
+    if name not in MOBILENETS:
+        raise ValueError(f"name must be one of {', '.join(MOBILENETS)}, got {name!r}")
+    if output_stride not in (8, 16, 32):
+        raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
+    if stride_unit not in ("first", "first_dilated") or (stride_unit != "first" and name == "mobilenet_v2"):
+        raise ValueError(f"stride_unit {stride_unit!r} does not exist for backbone {name!r}")
+    if padding not in ("symmetric", "same"):
+        raise ValueError(f"strided_padding must be 'symmetric' or 'same', got {padding!r}")
+
+
+def _check_width(name: str, width_multiplier: float, pretrained: bool) -> None:
+    if width_multiplier <= 0 or width_multiplier * 8 != int(width_multiplier * 8):
+        raise ValueError(f"width_multiplier must be a multiple of 1/8, got {width_multiplier}")
+    if width_multiplier != 1 and name != "mobilenet_v2":
+        raise ValueError(f"width_multiplier acts on mobilenet_v2 only, not on {name}")
+    if pretrained and (width_multiplier != 1 or name.endswith("_seg")):
+        raise ValueError(f"torchvision has no ImageNet weights for {name} at width {width_multiplier}")

@@ -11,12 +11,15 @@ from torch import Tensor, nn
 
 from deeplab_lightning.models.imagenet import imagenet_state_dict
 
-Stem = Literal["conv7x7", "three_conv3x3"]
+Stem = Literal["conv7x7", "three_conv3x3", "three_conv3x3_narrow"]
 StrideUnit = Literal["first", "first_1x1", "first_dilated", "last"]
 LowLevelFeatures = Literal["block", "conv3"]
 
 UNITS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 RESNETS = {f"resnet{depth}": depth for depth in UNITS}
+STEMS = {"conv7x7": (64, 64), "three_conv3x3": (64, 128), "three_conv3x3_narrow": (32, 64)}
+"""The number of channels of the first convolutions and of the last one, by stem."""
+IMAGENET_NAMES = {"conv7x7": "resnet{}", "three_conv3x3": "timm/resnet{}s", "three_conv3x3_narrow": "timm/resnet{}c"}
 CHANNELS = (64, 128, 256, 512)  # block1 to block4
 CASCADE = ("layer5.", "layer6.", "layer7.")
 
@@ -103,7 +106,7 @@ class ResNet(nn.Module):
         multi_grid: Unit rates of block4 and the blocks after it, in turn; each multiplies the block's rate (v3, section
             3.2.1).
         stem: First convolutions: "conv7x7" (the paper's text), or "three_conv3x3" of 64, 64, 128 channels (the
-            released "beta" ResNets).
+            released "beta" ResNets), or "three_conv3x3_narrow" of 32, 32, 64 channels ("v1c" of mmsegmentation).
         stride_unit: Unit that strides in a block. "first": the first unit of block2 and up, as in torchvision and timm.
             If such a unit loses its stride, its own 3x3 keeps the rate of the block before, as in training on ImageNet.
             "last": the last unit of every block but the last, as in the released TensorFlow models. The rates of block4
@@ -115,8 +118,9 @@ class ResNet(nn.Module):
         low_level_features: Low-level features. "block": the last features of block1 at stride 4 and of block2 at stride
             8. "conv3": the residual that conv3 adds to the shortcut in the last unit but one of these blocks, as in the
             TensorFlow release (feature_extractor.py: block1/unit_2 and block2/unit_3); bottlenecks only.
-        pretrained: ImageNet weights are loaded: torchvision's, or timm's (such as resnet101s) for the stem of three
-            3x3. Blocks after block4 start at random. These weights stride in the 3x3 of a block's first unit.
+        pretrained: ImageNet weights are loaded: torchvision's, or timm's for a stem of three 3x3 (such as resnet101s,
+            or resnet101c for the narrow one). Blocks after block4 start at random. These weights stride in the 3x3 of a
+            block's first unit.
 
     Raises:
         ValueError: A setting is invalid, or the ImageNet weights were trained with other strides.
@@ -158,7 +162,7 @@ class ResNet(nn.Module):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         if pretrained:
-            state = imagenet_state_dict(f"resnet{depth}" if stem == "conv7x7" else f"timm/resnet{depth}s")
+            state = imagenet_state_dict(IMAGENET_NAMES[stem].format(depth))
             # ImageNet networks end with block4, so the blocks of the cascade keep their random weights.
             new = {key: value for key, value in self.state_dict().items() if key.startswith(CASCADE)}
             self.load_state_dict(state | new)
@@ -190,22 +194,21 @@ class ResNet(nn.Module):
         return features, features
 
     def _build_stem(self, stem: Stem) -> int:
+        if stem not in STEMS:
+            raise ValueError(f"stem must be one of {', '.join(STEMS)}, got {stem!r}")
+        channels, out_channels = STEMS[stem]
         if stem == "conv7x7":
-            self.conv1: nn.Module = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
-            out_channels = 64
-        elif stem == "three_conv3x3":
-            out_channels = 128
-            self.conv1 = nn.Sequential(
-                nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(64),
-                nn.ReLU(inplace=True),
-                nn.Conv2d(64, 64, 3, padding=1, bias=False),
-                nn.BatchNorm2d(64),
-                nn.ReLU(inplace=True),
-                nn.Conv2d(64, out_channels, 3, padding=1, bias=False),
-            )
+            self.conv1: nn.Module = nn.Conv2d(3, out_channels, 7, stride=2, padding=3, bias=False)
         else:
-            raise ValueError(f"stem must be 'conv7x7' or 'three_conv3x3', got {stem!r}")
+            self.conv1 = nn.Sequential(
+                nn.Conv2d(3, channels, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(channels),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+                nn.BatchNorm2d(channels),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(channels, out_channels, 3, padding=1, bias=False),
+            )
         self.bn1 = nn.BatchNorm2d(out_channels)
         return out_channels
 

@@ -15,6 +15,7 @@ PREFIX = "network."
 UNTRAINED = "random, not trained"
 """The evaluation identity's description of weights that were not trained, or not all of them."""
 WIRING = {"stride_unit": "first_1x1", "low_level_features": "block", "pool_size": 3, "pool5a": True}
+WIRING |= {"batch_norm_eps": None, "strided_padding": "symmetric"}
 """Settings that change the meaning of weights but not their shapes, each with the value of older checkpoints, which
 lack the setting."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
@@ -25,6 +25,21 @@ class Imported(Generic[Network]):
     network: Network
     used: tuple[str, ...]
     ignored: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class StartPoint:
+    """The backbone of a source's network, and what else fits, as the start of a training.
+
+    Args:
+        settings: Arguments of the network that these weights need.
+        tensors: Name of a tensor in the source and the tensor itself, by its name in the network.
+        dropped: Names of the source's tensors that are left out.
+    """
+
+    settings: Mapping[str, Any]
+    tensors: Mapping[str, tuple[str, Tensor]]
+    dropped: tuple[str, ...]
 
 
 def fill(network: Network, tensors: Mapping[str, tuple[str, Tensor]], ignored: Iterable[str] = ()) -> Imported[Network]:

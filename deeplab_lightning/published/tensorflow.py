@@ -5,7 +5,7 @@ The names of the variables give the architecture. A convolution is a scope with 
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,58 +16,105 @@ from torch import Tensor
 from deeplab_lightning.models.deeplab_v3 import DeepLabV3
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
 from deeplab_lightning.models.layers import SegmentationNetwork
-from deeplab_lightning.models.resnet import UNITS
+from deeplab_lightning.models.lraspp import LRASPP
+from deeplab_lightning.models.mobilenet_blocks import STEM_CHANNELS
 from deeplab_lightning.models.xception import FLOWS
-from deeplab_lightning.published.importing import Imported, fill
+from deeplab_lightning.published.importing import Imported, StartPoint, fill
+from deeplab_lightning.published.tensorflow_names import (
+    Place,
+    aspp_places,
+    cell_places,
+    decoder_places,
+    lraspp_places,
+    mobilenet_places,
+    resnet_places,
+    xception_places,
+)
 
 Variables = Mapping[str, NDArray[Any]]
-Place = tuple[str, str]
-"""The target of a scope: the names of a convolution and of its batch norm; "" stands for no batch norm."""
+Tensors = dict[str, tuple[str, Tensor]]
+Trunk = tuple[dict[str, Any], dict[str, Place]]
+"""The settings of a backbone, and the places of its scopes."""
 
 TRAINING_ONLY = re.compile(r"global_step|.*/(Momentum|RMSProp(_1)?|ExponentialMovingAverage)")
 AVERAGE = "/ExponentialMovingAverage"
 NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 KINDS = {"weights": "weight", "depthwise_weights": "weight", "biases": "bias"}
 QUANTISED = re.compile(r".*/(act|weights)_quant/.*")
+ROOTS = ("xception", "resnet", "MobilenetV")
 RATES = (6, 12, 18)
 """The rates of ASPP at output stride 16; they double as it halves (v3, section 4.2)."""
+MOBILENET: dict[str, Any] = {"batch_norm_eps": 1e-3, "strided_padding": "same"}
+"""The settings in which slim's MobileNets (nets/mobilenet/mobilenet.py) differ from torchvision's."""
 
 
 def from_tensorflow(
-    variables: Variables, output_stride: int = 16, multi_grid: Sequence[int] = (1, 2, 4)
+    variables: Variables, output_stride: int | None = None, multi_grid: Sequence[int] = (1, 2, 4)
 ) -> Imported[SegmentationNetwork]:
     """Build the segmentation network with these variables; one checkpoint serves every output stride.
 
-    If a variable has an exponential moving average, as in slim's ImageNet MobileNetV2, the average is taken.
+    If a variable has an exponential moving average, the average is taken.
 
     Args:
         variables: Variables of a checkpoint or a frozen graph, by name.
-        output_stride: Output stride of the network: 8, 16 or 32.
+        output_stride: Output stride of the network: 8, 16 or 32; if not given, 32 for MobileNetV3 and 16 for others.
         multi_grid: Unit rates of a ResNet's block4; the release recommends (1, 2, 4) for its ResNets (common.py).
 
     Raises:
         ValueError: The variables belong to another network or one that is not supported; the message says which.
     """
+    kept = _needed(variables)
+    network, places = _network(kept, output_stride, multi_grid)
+    tensors, unknown = _tensors(kept, places)
+    if unknown:
+        raise ValueError(f"the network does not need {unknown[0]}, which the checkpoint has")
+    if "image_pooling/BatchNorm/gamma" in kept:
+        _rotate_projection(tensors)
+    return fill(network, tensors, [name for name in variables if _is_ignored(name)])
+
+
+def start_from_tensorflow(variables: Variables) -> StartPoint:
+    """Return the backbone of a checkpoint, such as the ImageNet ones, as a start of training.
+
+    Slim's ImageNet MobileNetV2 has exponential moving averages, which are taken instead of the variables.
+
+    Args:
+        variables: Variables of a checkpoint, by name.
+
+    Raises:
+        ValueError: The variables have no backbone that is supported.
+    """
+    kept = _needed(variables)
+    settings, places = _trunk(kept, (1, 1, 1))
+    tensors, unknown = _tensors(kept, places)
+    return StartPoint(settings, tensors, (*unknown, *(name for name in variables if _is_ignored(name))))
+
+
+def _needed(variables: Variables) -> Variables:
     if any(QUANTISED.match(name) for name in variables):
         raise ValueError("the network is quantised to 8 bits; take the checkpoint in floating point")
-    kept = {name: variables.get(name + AVERAGE, array) for name, array in variables.items() if not _is_ignored(name)}
-    network, places = _network(kept, output_stride, multi_grid)
-    tensors: dict[str, tuple[str, Tensor]] = {}
-    for name, array in kept.items():
-        scope, _, kind = name.removesuffix("/BatchNorm").rpartition("/")
-        scope, is_norm = scope.removesuffix("/BatchNorm"), scope.endswith("/BatchNorm")
-        if scope not in places:
-            raise ValueError(f"the network does not need {name}, which the checkpoint has")
-        conv, norm = places[scope]
-        kinds = NORM if is_norm else KINDS
-        target = f"{norm if is_norm else conv}.{kinds.get(kind, kind)}"
-        tensors[target] = (name, _tensor(kind, array))
-    _rotate_projection(tensors)
-    return fill(network, tensors, [name for name in variables if _is_ignored(name)])
+    return {name: variables.get(name + AVERAGE, array) for name, array in variables.items() if not _is_ignored(name)}
 
 
 def _is_ignored(name: str) -> bool:
     return TRAINING_ONLY.fullmatch(name) is not None
+
+
+def _tensors(variables: Variables, places: Mapping[str, Place]) -> tuple[Tensors, list[str]]:
+    """Return the tensors by their names here, and the names of those that have no place."""
+    tensors: Tensors = {}
+    unknown = []
+    for name, array in variables.items():
+        scope, _, kind = name.rpartition("/")
+        is_norm = scope.endswith("/BatchNorm")
+        scope = scope.removesuffix("/BatchNorm")
+        if scope not in places:
+            unknown.append(name)
+            continue
+        conv, norm = places[scope]
+        kinds = NORM if is_norm else KINDS
+        tensors[f"{norm if is_norm else conv}.{kinds.get(kind, kind)}"] = (name, _tensor(kind, array))
+    return tensors, unknown
 
 
 def _tensor(kind: str, array: NDArray[Any]) -> Tensor:
@@ -77,7 +124,7 @@ def _tensor(kind: str, array: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.array(turned, np.float32))
 
 
-def _rotate_projection(tensors: dict[str, tuple[str, Tensor]]) -> None:
+def _rotate_projection(tensors: Tensors) -> None:
     """Reorder the input channels of the projection: image pooling is the release's first branch, and here the last."""
     name = "aspp.project.0.weight"
     if name in tensors:
@@ -87,100 +134,76 @@ def _rotate_projection(tensors: dict[str, tuple[str, Tensor]]) -> None:
 
 
 def _network(
-    variables: Variables, output_stride: int, multi_grid: Sequence[int]
+    variables: Variables, output_stride: int | None, multi_grid: Sequence[int]
 ) -> tuple[SegmentationNetwork, dict[str, Place]]:
     """Build the network that the names describe, and return it with the places of its scopes."""
-    root = next((name.partition("/")[0] for name in variables if name.startswith(("xception", "resnet"))), "")
-    semantic = variables.get("logits/semantic/weights")
-    if not root or semantic is None:
-        found = sorted({name.partition("/")[0] for name in variables})
-        raise ValueError(
-            f"not a known segmentation network of the release; its first scopes are {', '.join(found[:8])}"
-        )
-    if any(name.startswith("meta_architecture/") for name in variables):
-        raise ValueError("the network has a dense prediction cell (arXiv:1809.04184), which is not supported")
-    num_branches = sum(f"aspp{branch}_pointwise/weights" in variables for branch in (1, 2, 3))
-    has_decoder = "decoder/feature_projection0/weights" in variables
-    settings: dict[str, Any] = {
-        "num_classes": semantic.shape[-1],
+    settings, places = _trunk(variables, multi_grid)
+    if "v3" in settings["backbone"]:
+        score = _classifier(variables, "decoder/decoder_conv0/weights")
+        network = LRASPP(score.shape[-1], output_stride=output_stride or 32, **settings)
+        return network, places | dict(lraspp_places())
+    output_stride = output_stride or 16
+    separable = "aspp1_pointwise/weights" in variables
+    has_rates, has_decoder = (
+        separable or "aspp1/weights" in variables,
+        "decoder/feature_projection0/weights" in variables,
+    )
+    settings |= {
+        "num_classes": _classifier(variables, "logits/semantic/weights").shape[-1],
         "output_stride": output_stride,
-        "atrous_rates": tuple(rate * 16 // output_stride for rate in RATES),
         "align_corners": True,
+        "atrous_rates": tuple(rate * 16 // output_stride for rate in RATES) if has_rates else (),
     }
-    places = dict(_head_places(separable=num_branches > 0, has_decoder=has_decoder))
+    if any(name.startswith("meta_architecture/") for name in variables):
+        settings |= {"dense_prediction_cell": True, "image_pooling": False}
+        places |= dict(cell_places())
+    else:
+        places |= dict(aspp_places(len(settings["atrous_rates"]), separable))
+    places["logits/semantic"] = ("classifier", "")
+    if not has_decoder:
+        if separable:
+            raise ValueError("a DeepLabv3 with a separable ASPP and no decoder is not supported; the release has none")
+        return DeepLabV3(**settings), places
+    if settings["backbone"].startswith("resnet"):
+        settings |= {"low_level_features": "conv3"}
+    plain_aspp = has_rates and not separable
+    if plain_aspp:
+        raise ValueError("a decoder after an ASPP of plain convolutions is not supported; the release has none")
+    return DeepLabV3Plus(**settings, separable=True), places | dict(decoder_places())
+
+
+def _classifier(variables: Variables, name: str) -> NDArray[Any]:
+    if name not in variables:
+        raise ValueError(
+            f"not a segmentation network of the release: it has no {name}; "
+            f"its first scopes are {', '.join(_scopes(variables))}"
+        )
+    return variables[name]
+
+
+def _scopes(variables: Variables) -> list[str]:
+    return sorted({name.partition("/")[0] for name in variables})[:8]
+
+
+def _trunk(variables: Variables, multi_grid: Sequence[int]) -> Trunk:
+    """Return the settings of the backbone that the names describe, and the places of its scopes."""
+    root = next((name.partition("/")[0] for name in variables if name.startswith(ROOTS)), "")
     if match := re.fullmatch(r"xception_(\d+)", root):
         depth = int(match[1])
         if depth not in FLOWS:
             raise ValueError(f"an Xception of depth {depth} is not supported; the depths are {sorted(FLOWS)}")
-        settings |= {"backbone": f"xception{depth}"}
-        places |= dict(_xception_places(depth))
-    elif (match := re.fullmatch(r"resnet_v1_(\d+)", root)) and f"{root}/conv1_1/weights" in variables:
-        depth = int(match[1])
-        settings |= {"backbone": f"resnet{depth}", "multi_grid": tuple(multi_grid)}
-        settings |= {"stem": "three_conv3x3", "stride_unit": "last"}
-        places |= dict(_resnet_places(depth))
-    else:
+        return {"backbone": f"xception{depth}"}, dict(xception_places(depth))
+    if (match := re.fullmatch(r"resnet_v1_(\d+)", root)) and f"{root}/conv1_1/weights" in variables:
+        settings: dict[str, Any] = {"backbone": f"resnet{match[1]}", "multi_grid": tuple(multi_grid)}
+        return settings | {"stem": "three_conv3x3", "stride_unit": "last"}, dict(resnet_places(int(match[1])))
+    if root == "MobilenetV2" and f"{root}/Conv/weights" in variables:
+        width = variables[f"{root}/Conv/weights"].shape[-1] / STEM_CHANNELS[2]
+        settings = {"backbone": "mobilenet_v2", "width_multiplier": width, **MOBILENET}
+        return settings, dict(mobilenet_places("mobilenet_v2"))
+    if root == "MobilenetV3":
+        size = "large" if f"{root}/expanded_conv_14/project/weights" in variables else "small"
+        name = f"mobilenet_v3_{size}_seg"
+        return {"backbone": name, **MOBILENET}, dict(mobilenet_places(name))
+    if root:
         raise ValueError(f"{root} is not supported: of the release's ResNets, only beta ones (stem of three 3x3) are")
-    if has_decoder:
-        if root.startswith("resnet"):
-            settings |= {"low_level_features": "conv3"}
-        return DeepLabV3Plus(**settings, separable=num_branches > 0), places
-    if num_branches:
-        raise ValueError("a DeepLabv3 with a separable ASPP and no decoder is not supported; the release has none")
-    return DeepLabV3(**settings), places
-
-
-def _head_places(separable: bool, has_decoder: bool) -> Iterator[tuple[str, Place]]:
-    yield "image_pooling", ("aspp.branches.4.conv", "aspp.branches.4.bn")
-    yield "aspp0", ("aspp.branches.0.0", "aspp.branches.0.1")
-    for branch in (1, 2, 3):
-        yield from _conv3x3(f"aspp{branch}", f"aspp.branches.{branch}", separable)
-    yield "concat_projection", ("aspp.project.0", "aspp.project.1")
-    if has_decoder:
-        yield "decoder/feature_projection0", ("decoder.reduce.0.0", "decoder.reduce.0.1")
-        for number in (0, 1):
-            yield from _conv3x3(f"decoder/decoder_conv{number}", f"decoder.refine.0.{number}", separable=True)
-    yield "logits/semantic", ("classifier", "")
-
-
-def _conv3x3(scope: str, name: str, separable: bool) -> Iterator[tuple[str, Place]]:
-    if separable:
-        yield f"{scope}_depthwise", (f"{name}.0", f"{name}.1")
-        yield f"{scope}_pointwise", (f"{name}.3", f"{name}.4")
-    else:
-        yield scope, (f"{name}.0", f"{name}.1")
-
-
-def _xception_places(depth: int) -> Iterator[tuple[str, Place]]:
-    root = f"xception_{depth}"
-    for number in (1, 2):
-        yield f"{root}/entry_flow/conv1_{number}", _conv_bn(f"backbone.stem.{number - 1}")
-    num_entry = len(FLOWS[depth][0])
-    blocks = [f"entry_flow/block{number}/unit_1" for number in range(1, num_entry + 1)]
-    blocks += [f"middle_flow/block1/unit_{number}" for number in range(1, FLOWS[depth][2] + 1)]
-    blocks += [f"exit_flow/block{number}/unit_1" for number in (1, 2)]
-    for index, block in enumerate(blocks):
-        scope, name = f"{root}/{block}/xception_module", f"backbone.blocks.{index}"
-        yield f"{scope}/shortcut", _conv_bn(f"{name}.shortcut")
-        for number in (1, 2, 3):
-            unit = f"{name}.stack.conv{number}"
-            yield f"{scope}/separable_conv{number}_depthwise", (f"{unit}.conv_dw", f"{unit}.bn_dw")
-            yield f"{scope}/separable_conv{number}_pointwise", (f"{unit}.conv_pw", f"{unit}.bn_pw")
-
-
-def _conv_bn(name: str) -> Place:
-    return f"{name}.conv", f"{name}.bn"
-
-
-def _resnet_places(depth: int) -> Iterator[tuple[str, Place]]:
-    root = f"resnet_v1_{depth}"
-    for number, place in enumerate((("0", "1"), ("3", "4")), 1):
-        yield f"{root}/conv1_{number}", (f"backbone.conv1.{place[0]}", f"backbone.conv1.{place[1]}")
-    yield f"{root}/conv1_3", ("backbone.conv1.6", "backbone.bn1")
-    for block, num_units in enumerate(UNITS[depth], 1):
-        for unit in range(num_units):
-            scope = f"{root}/block{block}/unit_{unit + 1}/bottleneck_v1"
-            name = f"backbone.layer{block}.{unit}"
-            yield f"{scope}/shortcut", (f"{name}.downsample.0", f"{name}.downsample.1")
-            for number in (1, 2, 3):
-                yield f"{scope}/conv{number}", (f"{name}.conv{number}", f"{name}.bn{number}")
+    raise ValueError(f"not a known network of the release; its first scopes are {', '.join(_scopes(variables))}")

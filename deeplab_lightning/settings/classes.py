@@ -27,6 +27,7 @@ from deeplab_lightning.modules.deeplab_v2 import DeepLabV2Module
 from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
 from deeplab_lightning.modules.deeplab_v3_cascade import DeepLabV3CascadeModule
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
+from deeplab_lightning.modules.lraspp import LRASPPModule
 from deeplab_lightning.settings.known import Slot
 from deeplab_lightning.settings.parameters import FROM_DATA
 
@@ -42,7 +43,14 @@ DATAMODULES = (
     ShapesDataModule,
     VOCDataModule,
 )
-MODULES = (DeepLabV1Module, DeepLabV2Module, DeepLabV3Module, DeepLabV3CascadeModule, DeepLabV3PlusModule)
+MODULES = (
+    DeepLabV1Module,
+    DeepLabV2Module,
+    DeepLabV3Module,
+    DeepLabV3CascadeModule,
+    DeepLabV3PlusModule,
+    LRASPPModule,
+)
 
 TRAINER_DEFAULTS = {"default_root_dir": "runs/default", "use_distributed_sampler": False, "sync_batchnorm": True}
 """The settings of the trainer whose defaults differ from Lightning's."""

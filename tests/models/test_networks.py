@@ -1,4 +1,4 @@
-"""One contract for all networks, and with them for DeepLabv3, its cascade, v3+ and the backbones by name."""
+"""One contract for all networks: v3, its cascade, v3+, Lite R-ASPP, the dense prediction cell, backbones by name."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -13,6 +13,7 @@ from deeplab_lightning.models.deeplab_v3_cascade import DeepLabV3Cascade
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
 from deeplab_lightning.models.encoders import CLASSIFIER_HEADS
 from deeplab_lightning.models.layers import SegmentationNetwork
+from deeplab_lightning.models.lraspp import LRASPP
 from tests.thin import an_eighth_of_the_channels
 
 Builder = Callable[[], SegmentationNetwork]
@@ -44,17 +45,28 @@ NETWORKS: dict[str, Builder] = {
     "v3+ xception71": lambda: DeepLabV3Plus(5, "xception71", 8, (12, 24, 36), separable=True),
     "v3+ mobilenet_v2": lambda: DeepLabV3Plus(5, "mobilenet_v2"),
     "v3+ mobilenet_v3": lambda: DeepLabV3Plus(5, "mobilenet_v3_large", stride_unit="first_dilated"),
+    "v3+ dense prediction cell": lambda: DeepLabV3Plus(
+        5, "xception41", atrous_rates=(), image_pooling=False, dense_prediction_cell=True, separable=True
+    ),
+    "v3+ mmsegmentation's": lambda: DeepLabV3Plus(
+        5, "resnet50", stem="three_conv3x3_narrow", aspp_conv3x3="projection", separable=True
+    ),
+    "v3 MobileNetV2 x0.5": lambda: DeepLabV3(
+        5, "mobilenet_v2", atrous_rates=(), width_multiplier=0.5, batch_norm_eps=1e-3, strided_padding="same"
+    ),
+    "LR-ASPP large": lambda: LRASPP(5, strided_padding="same"),
+    "LR-ASPP small": lambda: LRASPP(5, "mobilenet_v3_small_seg", 16, pooling_size=(2, 3), align_corners=False),
     "v3 smp's EfficientNet": lambda: DeepLabV3(5, "efficientnet-b0"),
     "v3+ timm's RegNet": lambda: DeepLabV3Plus(5, "tu-regnety_002", aspp_channels=64),
     "v3+ timm": lambda: DeepLabV3Plus(5, "tu-mobilenetv3_small_050", aspp_channels=64),
 }
-OF_OTHERS = {"v3 smp's EfficientNet", "v3+ timm's RegNet", "v3+ timm"}
-"""Networks whose encoders count on their width."""
+OF_FULL_WIDTH = {"v3 smp's EfficientNet", "v3+ timm's RegNet", "v3+ timm", "LR-ASPP large", "LR-ASPP small"}
+"""Networks that count on their width: encoders of others, and squeezed channels so few that all could be dead."""
 
 
 @pytest.fixture(params=list(NETWORKS))
 def network(request: pytest.FixtureRequest) -> SegmentationNetwork:
-    thin = request.param not in OF_OTHERS
+    thin = request.param not in OF_FULL_WIDTH
     with an_eighth_of_the_channels() if thin else nullcontext():
         return NETWORKS[request.param]()
 
@@ -126,6 +138,16 @@ def test_parts_have_the_agreed_names(network: SegmentationNetwork) -> None:
         (lambda: DeepLabV3(5, "smp-mobilenet_v2", 12), "output_stride.*12"),
         (lambda: DeepLabV3Plus(5, "resnet18", decoder_convs=0), "decoder_convs.*0"),
         (lambda: DeepLabV3Plus(5, "mobilenet_v2", multi_grid=(1, 2, 4)), "multi_grid.*mobilenet_v2"),
+        (lambda: DeepLabV3(5, "resnet18", strided_padding="same"), "strided_padding.*'resnet18'"),
+        (lambda: DeepLabV3(5, "resnet18", stem="two"), "stem.*'two'"),
+        (lambda: DeepLabV3(5, "resnet18", aspp_conv3x3="before"), "aspp_conv3x3.*'before'"),
+        (lambda: DeepLabV3(5, "resnet18", dense_prediction_cell=True), "atrous_rates.*dense prediction cell"),
+        (
+            lambda: DeepLabV3(5, "resnet18", 32, (), image_pooling=False, dense_prediction_cell=True),
+            "output_stride.*32",
+        ),
+        (lambda: LRASPP(5, pooling_size=(0, 25)), r"pooling_size.*\[0, 25\]"),
+        (lambda: LRASPP(5, pretrained=True), "mobilenet_v3_large_seg"),
         (lambda: DeepLabV3Plus(5, "resnet51"), "backbone 'resnet51'"),
         (lambda: DeepLabV3Plus(5, "vgg16", 16), "backbone 'vgg16'"),
     ],

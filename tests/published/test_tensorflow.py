@@ -51,14 +51,13 @@ def test_xception_65_gives_the_logits_of_the_releases_code(real_data: Path) -> N
 
 
 @pytest.mark.slow
-def test_every_network_gives_the_logits_of_the_releases_code(real_data: Path) -> None:
-    check(
-        real_data,
-        {
-            *("xception_65", "xception_65_os8", "xception_65_rect", "xception_41", "xception_71"),
-            *("resnet_v1_50_beta_plain", "resnet_v1_50_beta_dec"),
-        },
-    )
+def test_every_case_is_imported_and_has_the_logits_that_are_stored(real_data: Path) -> None:
+    names = {
+        *("xception_65", "xception_65_os8", "xception_65_rect", "xception_41", "xception_71"),
+        *("mobilenet_v2", "mobilenet_v2_os8", "mobilenet_v2_even", "mobilenet_v2_dm05", "mobilenet_v2_ade"),
+        *("resnet_v1_50_beta_plain", "resnet_v1_50_beta_dec", "mobilenet_v3_large_seg", "mobilenet_v3_small_seg"),
+    }
+    check(real_data, names)
 
 
 def variable(*shape: int) -> NDArray[np.float32]:
@@ -76,10 +75,8 @@ SEMANTIC = {"logits/semantic/weights": variable(1, 1, 256, 21), "logits/semantic
         ({"xception_65/entry_flow/conv1_1/weights": variable(3, 3, 3, 32)}, "xception_65"),
         ({"xception_50/entry_flow/conv1_1/weights": variable(3, 3, 3, 32), **SEMANTIC}, "50"),
         ({"resnet_v1_50/conv1/weights": variable(7, 7, 3, 64), **SEMANTIC}, "beta"),
-        (
-            {"xception_71/x": variable(1), "meta_architecture/branch0_depthwise": variable(1), **SEMANTIC},
-            "prediction cell",
-        ),
+        ({"MobilenetV1/Conv2d_0/weights": variable(3, 3, 3, 32), **SEMANTIC}, "MobilenetV1"),
+        ({"MobilenetV3/Conv/weights": variable(3, 3, 3, 16)}, "decoder_conv0"),
         ({"MobilenetV2/Conv/weights_quant/min": variable(), **SEMANTIC}, "8 bits"),
         ({"xception_41/new/weights": variable(1), **SEMANTIC}, "xception_41/new/weights"),
         ({"xception_41/entry_flow/conv1_1/weights": variable(5, 5, 3, 32), **SEMANTIC}, "needs"),
