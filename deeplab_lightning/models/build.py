@@ -12,9 +12,10 @@ from deeplab_lightning.models.deeplab_v3 import DeepLabV3
 from deeplab_lightning.models.deeplab_v3_cascade import DeepLabV3Cascade
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
 from deeplab_lightning.models.layers import SegmentationNetwork
+from deeplab_lightning.models.lraspp import LRASPP
 
 NETWORKS: dict[str, type[SegmentationNetwork]] = {
-    kind.__name__: kind for kind in (DeepLabV1, DeepLabV2, DeepLabV3, DeepLabV3Cascade, DeepLabV3Plus)
+    kind.__name__: kind for kind in (DeepLabV1, DeepLabV2, DeepLabV3, DeepLabV3Cascade, DeepLabV3Plus, LRASPP)
 }
 """The only classes that a description may name."""
 
