@@ -7,16 +7,12 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.loggers import WandbLogger
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from deeplab_lightning.callbacks.evaluation import EvaluationCallback, Split
 from deeplab_lightning.crf.refinement import RefinedImage
+from deeplab_lightning.drawing import panel
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.outputs import Outputs
-from deeplab_lightning.palette import VOC_COLORS
-
-CAPTION_HEIGHT = 14
-GAP = 4
 
 
 @dataclass
@@ -78,27 +74,20 @@ class LogPredictions(EvaluationCallback):
             return
         folder = self.logs.panels / split
         folder.mkdir(parents=True, exist_ok=True)
-        for kept in self._kept:
-            panel(kept.maps).save(folder / f"{kept.image_id}.png")
+        palette = module.trainer.datamodule.palette  # type: ignore[attr-defined]
+        pictures = [panel([kept.maps], palette) for kept in self._kept]
+        for kept, picture in zip(self._kept, pictures, strict=True):
+            picture.save(folder / f"{kept.image_id}.png")
         for logger in module.trainer.loggers:
             if isinstance(logger, WandbLogger):
-                _log_to_wandb(logger, split, self._kept, dict(enumerate(module.class_names)))
+                captions = [kept.image_id for kept in self._kept]
+                logger.log_image(f"{split}/panels", list(pictures), caption=captions)
+                _log_masks(logger, split, self._kept, dict(enumerate(module.class_names)))
         self._kept = []
 
 
-def panel(maps: dict[str, NDArray[np.uint8]]) -> Image.Image:
-    """Draw tiles side by side under their names: RGB images (H, W, 3) unchanged, label maps (H, W) in colours."""
-    tiles = [Image.fromarray(tile if tile.ndim == 3 else VOC_COLORS[tile]) for tile in maps.values()]
-    width, height = tiles[0].size
-    strip = Image.new("RGB", (len(tiles) * (width + GAP) - GAP, height + CAPTION_HEIGHT), "white")
-    draw = ImageDraw.Draw(strip)
-    for position, (name, tile) in enumerate(zip(maps, tiles, strict=True)):
-        draw.text((position * (width + GAP) + 2, 1), name, fill="black")
-        strip.paste(tile, (position * (width + GAP), CAPTION_HEIGHT))
-    return strip
-
-
-def _log_to_wandb(logger: WandbLogger, split: Split, kept: list[Kept], names: dict[int, str]) -> None:
+def _log_masks(logger: WandbLogger, split: Split, kept: list[Kept], names: dict[int, str]) -> None:
+    """Log the images with masks that can be switched on and off; W&B chooses the colours of these."""
     masks = [
         {
             name.replace(" ", "_"): {"mask_data": mask, "class_labels": names}
@@ -108,4 +97,4 @@ def _log_to_wandb(logger: WandbLogger, split: Split, kept: list[Kept], names: di
         for each in kept
     ]
     images = [each.maps["image"] for each in kept]
-    logger.log_image(f"{split}/panels", images, caption=[each.image_id for each in kept], masks=masks)
+    logger.log_image(f"{split}/masks", images, caption=[each.image_id for each in kept], masks=masks)

@@ -135,8 +135,8 @@ class SegmentationDataModule(LightningDataModule):
 
     @property
     def palette(self) -> Palette:
-        """The names and colours of the classes: the official colours, or else VOC's."""
-        return Palette(tuple(self.class_names), self.colors) if self.colors else Palette.voc(self.class_names)
+        """The names and colours of the classes: the official colours, or else generated ones."""
+        return Palette(tuple(self.class_names), self.colors) if self.colors else Palette.generated(self.class_names)
 
     def dataset(self, split: str, transform: Transform) -> SegmentationDataset:
         """The data set of an id list."""

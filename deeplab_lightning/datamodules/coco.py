@@ -10,6 +10,7 @@ from deeplab_lightning.datasets.class_counts import class_counts
 from deeplab_lightning.datasets.coco import NUM_IMAGES, Classes, COCODataset, Overlap, class_names
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.transforms import Transform
+from deeplab_lightning.palette import Palette
 
 MIN_PIXELS = 1000
 """Number of pixels of the chosen classes that a training image must exceed (v3, section 4.3; torchvision)."""
@@ -57,6 +58,11 @@ class COCODataModule(SegmentationDataModule):
             test_split=test_split,
             **kwargs,
         )
+
+    @property
+    def palette(self) -> Palette:
+        """The names and colours of the classes, which are VOC's for VOC's classes."""
+        return Palette.voc(self.class_names) if self.classes == "voc21" else super().palette
 
     @property
     def labels(self) -> str:

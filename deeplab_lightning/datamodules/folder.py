@@ -9,9 +9,11 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.datasets.class_counts import count_values
-from deeplab_lightning.datasets.folder import FolderDataset, read_class_names, read_label_map
+from deeplab_lightning.datasets.class_names import read_class_names, read_label_map, read_palette
+from deeplab_lightning.datasets.folder import FolderDataset
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.transforms import Transform
+from deeplab_lightning.palette import Palette
 
 NUM_CHECKED = 16
 """Number of masks that are checked before a training, few enough not to delay it."""
@@ -27,7 +29,8 @@ class FolderDataModule(SegmentationDataModule):
         road = 7                for masks of other values; void, for example, is `void = 0`
         road 128 64 128         for colour-coded masks, R G B; void, for example, is `void 0 0 0`
 
-    A colour or value that the file does not name is refused.
+    A colour or value that the file does not name is refused. The colours are also those of every picture; masks of
+    values get theirs from lines like `road = 7 128 64 128`, and other classes have colours that can be told apart.
 
     Args:
         root: Folder of the tree; a relative path is looked up in the working directory, then in the folder that
@@ -40,7 +43,13 @@ class FolderDataModule(SegmentationDataModule):
     def __init__(self, root: str, split_ratio: tuple[float, float, float] | None = None, **kwargs: Any) -> None:
         self.root, self.split_ratio = find_root(root), split_ratio
         self.label_map = read_label_map(self.root)
+        self._palette = read_palette(self.root)
         super().__init__(read_class_names(self.root), self.root.name, **kwargs)
+
+    @property
+    def palette(self) -> Palette:
+        """The names and colours of the classes, as class_names.txt gives them."""
+        return self._palette
 
     @property
     def labels(self) -> str:

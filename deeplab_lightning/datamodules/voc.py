@@ -7,6 +7,7 @@ from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.datamodules.folder import find_root
 from deeplab_lightning.datasets.transforms import Transform
 from deeplab_lightning.datasets.voc import AUGMENTED, CLASS_NAMES, NUM_IMAGES, WITHOUT_MASKS, VOCDataset
+from deeplab_lightning.palette import Palette
 
 Split = Literal["train", "val", "trainval", "test", "train_aug", "trainval_aug"]
 
@@ -29,6 +30,7 @@ class VOCDataModule(SegmentationDataModule):
     """
 
     published_images = NUM_IMAGES
+    colors = Palette.voc(CLASS_NAMES).colors
     without_masks = WITHOUT_MASKS
 
     def __init__(

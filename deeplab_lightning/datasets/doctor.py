@@ -13,8 +13,9 @@ from rich.markup import escape
 from rich.progress import track
 
 from deeplab_lightning import IGNORE_INDEX
+from deeplab_lightning.datasets.class_names import CLASS_FILE
 from deeplab_lightning.datasets.faults import Fault
-from deeplab_lightning.datasets.folder import CLASS_FILE, FolderDataset
+from deeplab_lightning.datasets.folder import FolderDataset
 from deeplab_lightning.datasets.images import DataError, load, read_image, read_image_of_mask
 from deeplab_lightning.datasets.scan import cause_of_death, scan
 from deeplab_lightning.datasets.segmentation import SegmentationDataset

@@ -1,8 +1,6 @@
 """Your own data: a tree in the VOC layout, or plain folders images/ and masks/."""
 
 import hashlib
-import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from deeplab_lightning import IGNORE_INDEX
+from deeplab_lightning.datasets.class_names import CLASS_FILE, LabelMap, text_of
 from deeplab_lightning.datasets.faults import NoSuchSplitError
 from deeplab_lightning.datasets.images import DataError, Sample, load, read_image, read_mask
 from deeplab_lightning.datasets.segmentation import (
@@ -19,74 +18,8 @@ from deeplab_lightning.datasets.segmentation import (
     find_files,
     list_images,
     read_ids,
-    read_text,
 )
 from deeplab_lightning.datasets.transforms import EvaluationTransform, Transform
-
-CLASS_FILE = "class_names.txt"
-VOID = "void"
-COLOR = re.compile(r"(.*\S)\s+(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})")
-VALUE = re.compile(r"(.*\S)\s*=\s*(\d+)")  # the = is needed: a name may end in a number, like "class 1"
-
-LabelMap = dict[tuple[int, ...], int]
-"""Class index, or 255 for void, by its key in a mask: all keys are colours (R, G, B), or all are values (value,)."""
-
-
-def read_class_names(root: Path) -> list[str]:
-    """The names in class_names.txt: line k names class k. A line for void is left out.
-
-    Raises:
-        DataError: The file does not exist, holds fewer than two names, or holds a name twice.
-    """
-    return _read_classes(root)[0]
-
-
-def read_label_map(root: Path) -> LabelMap | None:
-    """The colours or values of the classes in class_names.txt; None if the file holds names only.
-
-    A line is "name R G B" if the masks are colour-coded, and "name = value" if they hold values other than the class
-    indices. Void may have a line of its own, under the name "void".
-
-    Raises:
-        DataError: The file is faulty (see `read_class_names`), only some names have a colour or value, or two names
-            have the same one.
-    """
-    return _read_classes(root)[1]
-
-
-def _read_classes(root: Path) -> tuple[list[str], LabelMap | None]:
-    path = root / CLASS_FILE
-    if not path.is_file():
-        raise DataError("no such file; it names one class a line, in the order of the mask values", path)
-    names = [line.strip() for line in read_text(path).rstrip().split("\n")]
-    label_map: LabelMap = {}
-    for pattern, what in ((COLOR, "colour"), (VALUE, "value")):
-        matches = [match for name in names if (match := pattern.fullmatch(name))]
-        if matches and len(matches) < len(names):
-            form = "name R G B" if what == "colour" else "name = value"
-            raise DataError(f"some of its names are followed by a {what} ({form!r}), but others are not", path)
-        if matches:
-            label_map = _label_map([(match[1], tuple(map(int, match.groups()[1:]))) for match in matches], path, what)
-            names = [match[1] for match in matches]
-            names = [name for name in names if name != VOID] if names.count(VOID) == 1 else names
-            break
-    if len(names) < 2 or "" in names or len(set(names)) < len(names):
-        raise DataError("it must hold at least two names, each once, and no empty line", path)
-    return names, label_map or None
-
-
-def _label_map(lines: list[tuple[str, tuple[int, ...]]], path: Path, what: str) -> LabelMap:
-    label_map: LabelMap = {}
-    classes = [name for name, _ in lines if name != VOID]
-    for name, key in lines:
-        if key in label_map or max(key) > 255:
-            raise DataError(f"the {what} {_text(key)} of {name!r} occurs twice or exceeds 255", path)
-        label_map[key] = IGNORE_INDEX if name == VOID else classes.index(name)
-    return label_map
-
-
-def _text(key: Iterable[int]) -> str:
-    return " ".join(map(str, key))
 
 
 class FolderDataset(SegmentationDataset):
@@ -193,7 +126,7 @@ def read_mapped_mask(path: Path, label_map: LabelMap) -> Image.Image:
     if (wrong := known[found] != codes).any():
         y, x = np.argwhere(wrong)[0]
         what = "colour" if colored else "value"
-        raise DataError(f"the {what} {_text(pixels[y, x])} at x {x}, y {y} is not in {CLASS_FILE}", path)
+        raise DataError(f"the {what} {text_of(pixels[y, x])} at x {x}, y {y} is not in {CLASS_FILE}", path)
     return Image.fromarray(np.array(list(label_map.values()), np.uint8)[found])
 
 

@@ -16,9 +16,11 @@ from PIL import Image, ImageDraw
 
 from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.atomic import write_atomically
-from deeplab_lightning.palette import VOC_COLORS
+from deeplab_lightning.drawing import label_image
+from deeplab_lightning.palette import Palette
 
 CLASS_NAMES = ("background", "disk", "square", "triangle", "star", "ring", "cross", "bicycle")
+PALETTE = Palette.generated(CLASS_NAMES)
 OBJECT_COLORS = (
     (214, 69, 65), (58, 110, 200), (70, 160, 80), (235, 180, 40), (150, 80, 190), (40, 175, 180), (230, 120, 50)
 )  # fmt: skip
@@ -129,9 +131,7 @@ def render(rng: Generator, height: int, width: int, void_width: int = 1) -> tupl
         classes[coverage > 0.5], objects[coverage > 0.5] = index, number
     pixels += rng.normal(0, 5, pixels.shape)
     classes[_border(objects, void_width)] = IGNORE_INDEX
-    mask = Image.fromarray(classes, "P")
-    mask.putpalette(VOC_COLORS.ravel().tolist())
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), mask
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), label_image(classes, PALETTE)
 
 
 def _border(objects: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.datasets.class_names import write_palette
 from deeplab_lightning.datasets.download import Checksum
 from deeplab_lightning.datasets.images import DataError, load
-from deeplab_lightning.palette import VOC_COLORS
+from deeplab_lightning.drawing import label_image
+from deeplab_lightning.palette import CAMVID_COLORS, Palette
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Source:
 CAMVID_NAMES = (
     "sky", "building", "pole", "road", "pavement", "tree", "sign_symbol", "fence", "car", "pedestrian", "bicyclist"
 )  # fmt: skip
+CAMVID = Palette(CAMVID_NAMES, CAMVID_COLORS)
 
 
 def arrange_camvid(folder: Path) -> None:
@@ -70,13 +72,12 @@ def arrange_camvid(folder: Path) -> None:
         for image_id in image_ids:
             os.replace(folder / split / f"{image_id}.png", folder / "JPEGImages" / f"{image_id}.png")
             labels = np.asarray(load(folder / f"{split}annot" / f"{image_id}.png"))
-            mask = Image.fromarray(np.where(labels == 11, IGNORE_INDEX, labels).astype(np.uint8)).convert("P")
-            mask.putpalette(VOC_COLORS.ravel().tolist())
+            mask = label_image(np.where(labels == 11, IGNORE_INDEX, labels), CAMVID)
             mask.save(folder / "SegmentationClass" / f"{image_id}.png")
         write_atomically(folder / "ImageSets" / "Segmentation" / f"{split}.txt", "\n".join(image_ids) + "\n")
         for name in (split, f"{split}annot"):
             shutil.rmtree(folder / name)
-    write_atomically(folder / "class_names.txt", "\n".join(CAMVID_NAMES) + "\n")
+    write_palette(folder, CAMVID)
 
 
 VOC_FILE = "pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"

@@ -33,8 +33,8 @@ from samples import Sample, checkpoint, class_files, coco, files, images, lists,
 from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
+from deeplab_lightning.datasets.class_names import read_class_names, read_label_map
 from deeplab_lightning.datasets.coco import COCODataset
-from deeplab_lightning.datasets.folder import read_class_names, read_label_map
 from deeplab_lightning.datasets.images import read_image, read_mask
 from deeplab_lightning.datasets.sbd import read_sbd_mask
 from deeplab_lightning.datasets.segmentation import read_ids

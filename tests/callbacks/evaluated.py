@@ -12,7 +12,9 @@ from deeplab_lightning.callbacks.evaluation import EvaluationCallback
 from deeplab_lightning.crf.refinement import Refiner
 from deeplab_lightning.datasets.transforms import EvaluationTransform
 from deeplab_lightning.metrics import SegmentationScores
+from deeplab_lightning.palette import Palette
 
+PALETTE = Palette(("sky", "tree"), ((1, 2, 3), (40, 50, 60)), void=(70, 80, 90))
 TRANSFORM = EvaluationTransform((0.5,) * 3, (0.25,) * 3)
 Step = tuple[Tensor, dict[str, Any]]
 """The logits of a batch, and the batch."""
@@ -28,7 +30,7 @@ def trainer_in(folder: Path, fn: str = "validate", stage: str = "validate") -> A
         global_step=3,
         loggers=[],
         callback_metrics={},
-        datamodule=SimpleNamespace(eval_transform=TRANSFORM),
+        datamodule=SimpleNamespace(eval_transform=TRANSFORM, palette=PALETTE),
     )
 
 

@@ -1,18 +1,23 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from deeplab_lightning.callbacks.log_predictions import CAPTION_HEIGHT, GAP, LogPredictions, panel
-from deeplab_lightning.palette import VOC_COLORS
+from deeplab_lightning.callbacks.log_predictions import LogPredictions
+from deeplab_lightning.drawing import LINE, colored
+from tests.callbacks.evaluated import PALETTE, EvaluatedModule, evaluate, noisy_halves, trainer_in
 
 
-def test_a_panel_shows_each_map_beside_the_last() -> None:
-    image = np.full((20, 30, 3), 90, np.uint8)
-    target, prediction = np.full((20, 30), 15, np.uint8), np.full((20, 30), 255, np.uint8)
-    strip = np.asarray(panel({"image": image, "target": target, "prediction": prediction}))
-    assert strip.shape == (20 + CAPTION_HEIGHT, 3 * 30 + 2 * GAP, 3)
-    colours = [strip[CAPTION_HEIGHT + 10, 10 + position * (30 + GAP)].tolist() for position in range(3)]
-    assert colours == [[90, 90, 90], VOC_COLORS[15].tolist(), VOC_COLORS[255].tolist()]
-    assert (strip[:CAPTION_HEIGHT] < 128).any()  # the names above the tiles
+def test_a_panel_is_in_the_colours_of_the_data(tmp_path: Path) -> None:
+    module = EvaluatedModule(trainer_in(tmp_path), PALETTE.class_names)
+    logits, batch = noisy_halves(0)
+    evaluate([LogPredictions(1)], module, [(logits, batch), noisy_halves(1)])
+    (path,) = (tmp_path / "panels" / "val").iterdir()
+    tiles = np.asarray(Image.open(path))[LINE:][: 8 * 24]  # each of 24x32 pixels, enlarged eight times
+    for position, labels in ((1, batch["mask"][0]), (2, logits[0].argmax(0))):
+        tile = tiles[:, position * (8 * 32 + 8) :][:, : 8 * 32]
+        assert np.array_equal(tile, colored(np.kron(labels.numpy(), np.ones((8, 8), int)), PALETTE))
 
 
 def test_an_invalid_number_of_images_is_refused() -> None:

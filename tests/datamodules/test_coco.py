@@ -50,6 +50,11 @@ def test_coco_identity_names_the_overlap_rule(coco_root: Path) -> None:
     assert COCODataModule(str(coco_root), "coco81").identity("val")["dataset"] == "COCO 2017 as coco81"
 
 
+def test_coco_has_the_colours_of_voc_for_its_classes(coco_root: Path) -> None:
+    assert COCODataModule(str(coco_root), "voc21").palette.colors[15] == (192, 128, 128)
+    assert len(set(COCODataModule(str(coco_root), "coco81").palette.colors)) == 81
+
+
 def test_coco_filter_that_keeps_nothing(tmp_path: Path) -> None:
     data = COCODataModule(str(write_coco(tmp_path / "coco", {})), **SMALL)
     with pytest.raises(DataError, match=r"'train2017' .*1000 pixels"):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from deeplab_lightning.datamodules.folder import FolderDataModule, find_root
 from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.palette import Palette
 
 SMALL: dict[str, Any] = {"batch_size": 4, "crop_size": (32, 40), "num_workers": 0}
 
@@ -87,3 +88,11 @@ def test_plain_folders_with_a_ratio(shapes_root: Path, tmp_path: Path) -> None:
         FolderDataModule(str(root), split_ratio=(0.5, 0.5, 0.5)).train_set()
     with pytest.raises(DataError, match="leaves split 'val' none of its 12 images"):
         FolderDataModule(str(root), split_ratio=(0.99, 0.0, 0.01)).val_dataloader()
+
+
+def test_the_colours_are_those_of_the_class_file(shapes_root: Path, tmp_path: Path) -> None:
+    root = plain_tree(tmp_path / "mine", shapes_root, splits=True)
+    names = FolderDataModule(str(root), **SMALL).class_names
+    assert FolderDataModule(str(root), **SMALL).palette == Palette.generated(names)
+    (root / "class_names.txt").write_text("".join(f"{name} = {k} {k} 0 9\n" for k, name in enumerate(names)))
+    assert FolderDataModule(str(root), **SMALL).palette.colors == tuple((k, 0, 9) for k in range(len(names)))

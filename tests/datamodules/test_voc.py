@@ -27,6 +27,7 @@ def test_voc_with_sbd(voc_root: Path, sbd_root: Path) -> None:
 
 
 def test_voc_without_sbd(voc_root: Path) -> None:
+    assert VOCDataModule(str(voc_root)).palette.colors[15] == (192, 128, 128)
     data = VOCDataModule(str(voc_root), train_split="trainval", test_split="test", **SMALL)
     assert data.train_set().image_ids == VOC_TRAIN + VOC_VAL
     assert [batch["image_id"][0] for batch in data.predict_dataloader()] == VOC_TEST

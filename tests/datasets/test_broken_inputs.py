@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeplab_lightning.datasets.class_names import read_class_names, read_label_map
 from deeplab_lightning.datasets.coco import COCODataset
-from deeplab_lightning.datasets.folder import FolderDataset, read_class_names, read_label_map
+from deeplab_lightning.datasets.folder import FolderDataset
 from deeplab_lightning.datasets.images import DataError, read_image, read_image_of_mask, read_mask
 from deeplab_lightning.datasets.transforms import EvaluationTransform
 from tests.devkits import annotation, square, write_coco
@@ -174,7 +175,7 @@ FAULTS: dict[str, tuple[Callable[[Tree], object], str]] = {
     ),
     "colours and values": (
         lambda tree: colour_table(tree, "one = 1\ntwo 1 2 3\n"),
-        r"class_names\.txt: .*a colour",
+        r"class_names\.txt: .*a value",
     ),
     "a value twice": (
         lambda tree: colour_table(tree, "one = 7\ntwo=7\n"),

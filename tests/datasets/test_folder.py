@@ -6,7 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from deeplab_lightning.datasets.folder import FolderDataset, ImageFiles, read_class_names
+from deeplab_lightning.datasets.class_names import read_class_names
+from deeplab_lightning.datasets.folder import FolderDataset, ImageFiles
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.transforms import EvaluationTransform, TrainTransform
 

@@ -13,11 +13,15 @@ from PIL import Image
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.crf_search import Search, fragment
+from deeplab_lightning.datasets.class_names import write_palette
 from deeplab_lightning.datasets.folder import FolderDataset
 from deeplab_lightning.datasets.images import Sample
+from deeplab_lightning.datasets.shapes import CLASS_NAMES
 from deeplab_lightning.description import ModelDescription
+from deeplab_lightning.drawing import GAP
 from deeplab_lightning.models.build import restore_network
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
+from deeplab_lightning.palette import Palette
 from tests.integration.conftest import ROOT, Run
 
 
@@ -92,7 +96,7 @@ def test_one_checkpoint_serves_many_evaluations(deeplab: Run, experiment: list[s
     assert "xy 20" in refined["val/miou_crf"]["identity"]["crf"]  # type: ignore[index]
     assert refined["val/miou"]["identity"]["crf"] is None  # type: ignore[index]
     with Image.open(run / "logs" / "validate_0" / "panels" / "val" / "val_00000.png") as panel:
-        assert panel.width == 4 * 64 + 3 * 4  # image, target, prediction, after CRF
+        assert panel.width == 4 * (4 * 64) + 3 * GAP  # image, target, prediction, after CRF, each enlarged four times
     deeplab("report", run)
     assert "CRF" in (run / "report.html").read_text()
 
@@ -114,7 +118,13 @@ def test_the_learning_rate_decreases_with_every_step(deeplab: Run, experiment: l
     assert rates == pytest.approx(expected)
 
 
-def test_predict_writes_label_maps(deeplab: Run, experiment: list[str], tmp_path: Path, shapes_root: Path) -> None:
+def test_predict_writes_label_maps_in_the_colours_of_the_data(
+    deeplab: Run, experiment: list[str], tmp_path: Path, shapes_root: Path
+) -> None:
+    root = Path(copytree(shapes_root, tmp_path / "coloured"))
+    palette = Palette(CLASS_NAMES, tuple((10 * index, 200, 100) for index in range(8)), void=(1, 2, 3))
+    write_palette(root, palette)
+    experiment += ["--data.root", str(root)]
     deeplab("fit", *experiment)
     run = tmp_path / "run"
     deeplab(
@@ -125,6 +135,7 @@ def test_predict_writes_label_maps(deeplab: Run, experiment: list[str], tmp_path
     with Image.open(predictions[0]) as mask:
         assert (mask.mode, mask.size) == ("P", (64, 48))
         assert np.asarray(mask).max() < 8
+        assert mask.getpalette() == palette.table().ravel().tolist()
 
 
 @pytest.mark.parametrize("engine", ["torch", "pydensecrf"])
@@ -157,7 +168,7 @@ def test_callbacks_get_images_without_the_padding(deeplab: Run, experiment: list
     log = tmp_path / "run" / "logs" / "validate_0"
     assert "padded with the mean to 513x513" in str(records(log)["val/miou_crf"]["identity"])
     with Image.open(log / "panels" / "val" / "val_00000.png") as panel:
-        assert panel.width == 4 * 64 + 3 * 4
+        assert panel.width == 4 * (4 * 64) + 3 * GAP
 
 
 def test_the_same_seed_gives_the_same_weights(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:

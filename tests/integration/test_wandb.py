@@ -18,6 +18,7 @@ from deeplab_lightning.ablation.outcomes import Outcome, State, read_folder
 from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.datasets.shapes import CLASS_NAMES
+from deeplab_lightning.drawing import GAP
 from deeplab_lightning.reports.compare import compare
 from deeplab_lightning.reports.wandb_runs import read_runs
 from deeplab_lightning.run_folder import JobKey
@@ -158,14 +159,15 @@ def test_the_table_of_the_classes(place: Place) -> None:
     assert content["columns"] == ["class", "iou"]
 
 
-def test_panels_are_images_under_masks(place: Place) -> None:
+def test_panels_are_logged_and_images_under_masks(place: Place) -> None:
     run = named(place, "crf and 1 more")
-    panels = run.summary_metrics["val/panels"]
-    assert (panels["_type"], panels["count"]) == ("images/separated", 2)
-    for name in panels["filenames"]:
-        with Image.open(run.folder / "files" / name) as image:
-            assert image.size == (64, 48)
-    for masks in panels["all_masks"]:
+    for name, tiles in (("val/panels", 4), ("val/masks", 1)):  # the tiles of a panel are enlarged four times
+        images = run.summary_metrics[name]
+        assert (images["_type"], images["count"]) == ("images/separated", 2)
+        for file in images["filenames"]:
+            with Image.open(run.folder / "files" / file) as image:
+                assert image.width == (4 * (4 * 64 + GAP) - GAP if tiles == 4 else 64)
+    for masks in run.summary_metrics["val/masks"]["all_masks"]:
         assert set(masks) == {"target", "prediction", "after_CRF"}
         for mask in masks.values():
             with Image.open(run.media(mask)) as image:
