@@ -6,6 +6,7 @@ releases' prototxt files; fc8_voc12 and fc1_voc12_c0 contain the name of the dat
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ COPY = re.compile(r".*_res0?\d+(_.*)?")
 
 Place = tuple[str, str]
 """A layer and the name of the module that takes its arrays."""
+Plan = tuple[type[SegmentationNetwork], dict[str, Any], list[Place]]
+"""The class of a network, its arguments, and the places of all layers."""
 
 
 def from_caffe(layers: Sequence[Layer]) -> Imported[SegmentationNetwork]:
@@ -45,9 +48,9 @@ def from_caffe(layers: Sequence[Layer]) -> Imported[SegmentationNetwork]:
     copies = [name for name in named if COPY.fullmatch(name)]
     own = {name: layer for name, layer in named.items() if name not in copies}
     if "conv1_1" in own:
-        network, places = _vgg(own)
+        kind, settings, places = _vgg(own)
     elif "bn_conv1" in own:
-        network, places = _resnet(own, len(copies) > 0)
+        kind, settings, places = _resnet(own, len(copies) > 0)
     else:
         raise ValueError(f"not a known network of the releases; its first layers are {', '.join([*own][:8])}")
     tensors: dict[str, tuple[str, Tensor]] = {}
@@ -58,7 +61,7 @@ def from_caffe(layers: Sequence[Layer]) -> Imported[SegmentationNetwork]:
             tensors[f"{target}.{part}"] = (f"{name} {part}", tensor)
     if left_over := sorted(set(own) - {name for name, _ in places}):
         raise ValueError(f"the file has layer {left_over[0]}, which the network does not need")
-    return fill(network, tensors, copies)
+    return fill(kind, settings, tensors, copies)
 
 
 def _tensors(layer: Layer) -> dict[str, Tensor]:
@@ -78,8 +81,8 @@ def _tensors(layer: Layer) -> dict[str, Tensor]:
     return dict(zip(("weight", "bias"), arrays, strict=False))
 
 
-def _vgg(layers: Mapping[str, Layer]) -> tuple[SegmentationNetwork, list[Place]]:
-    """Build a network on VGG-16: one of v1, or that of v2 with a branch per rate."""
+def _vgg(layers: Mapping[str, Layer]) -> Plan:
+    """Plan a network on VGG-16: one of v1, or that of v2 with a branch per rate."""
     places = [(name, f"backbone.features.{index}") for name, index in zip(VGG_NAMES, VGG_INDICES, strict=True)]
     branches = sorted(name for name in layers if re.fullmatch(r"fc6_\d", name))
     classifiers = [name for name in layers if re.fullmatch(r"fc8_(?!.*_\d$).+", name)]
@@ -89,7 +92,8 @@ def _vgg(layers: Mapping[str, Layer]) -> tuple[SegmentationNetwork, list[Place]]
         for index, (fc6, fc8) in enumerate(zip(branches, scores, strict=True)):
             places += [(fc6, f"head.branches.{index}.0"), (fc6.replace("fc6", "fc7"), f"head.branches.{index}.3")]
             places.append((fc8, f"classifier.{index}"))
-        return DeepLabV2(len(layers[scores[0]].blobs[0]), "vgg16", rates), places
+        classes = len(layers[scores[0]].blobs[0])
+        return DeepLabV2, {"num_classes": classes, "backbone": "vgg16", "atrous_rates": rates}, places
     if len(classifiers) != 1 or "fc6" not in layers:
         raise ValueError(
             f"a VGG-16 without the classifier of a segmentation network; its last layer is {[*layers][-1]}"
@@ -100,15 +104,15 @@ def _vgg(layers: Mapping[str, Layer]) -> tuple[SegmentationNetwork, list[Place]]
     for index, chain in enumerate(chain for chain in chains if chain):
         targets = (f"decoder.branches.{index}.0", f"decoder.branches.{index}.3", f"classifier.{index + 1}")
         places += zip(chain, targets, strict=True)
-    network = DeepLabV1(
-        len(layers[score].blobs[0]),
-        kernel_size=first.blobs[0].shape[2],
-        rate=first.dilation,
-        fc_channels=1024 if first.blobs[0].shape[2] == 3 else 4096,  # v1, sections 4.1 and 5
-        multi_scale=any(chains),
-        pool5a=first.bottoms == ("pool5a",),
-    )
-    return network, places
+    settings = {
+        "num_classes": len(layers[score].blobs[0]),
+        "kernel_size": first.blobs[0].shape[2],
+        "rate": first.dilation,
+        "fc_channels": 1024 if first.blobs[0].shape[2] == 3 else 4096,  # v1, sections 4.1 and 5
+        "multi_scale": any(chains),
+        "pool5a": first.bottoms == ("pool5a",),
+    }
+    return DeepLabV1, settings, places
 
 
 def _branch(layers: Mapping[str, Layer], source: str) -> tuple[str, str, str] | None:
@@ -127,8 +131,8 @@ def _branch(layers: Mapping[str, Layer], source: str) -> tuple[str, str, str] | 
     return chain[0], chain[1], chain[2]
 
 
-def _resnet(layers: Mapping[str, Layer], has_copies: bool) -> tuple[SegmentationNetwork, list[Place]]:
-    """Build v2's network on a ResNet, with one classifier per rate."""
+def _resnet(layers: Mapping[str, Layer], has_copies: bool) -> Plan:
+    """Plan v2's network on a ResNet, with one classifier per rate."""
     depth = 101 if "res4b1_branch2a" in layers else 50
     scores = sorted(name for name in layers if re.fullmatch(r"fc1_.+_c\d", name))
     if not scores:
@@ -136,9 +140,13 @@ def _resnet(layers: Mapping[str, Layer], has_copies: bool) -> tuple[Segmentation
             "a ResNet without the classifiers of DeepLab v2 (fc1_voc12_c0 and so on); only its trunk can be used"
         )
     places = [*_resnet_places(depth), *((name, f"classifier.{index}") for index, name in enumerate(scores))]
-    rates = [layers[name].dilation for name in scores]
-    scales = INPUT_SCALES if has_copies else (1.0,)
-    return DeepLabV2(len(layers[scores[0]].blobs[0]), f"resnet{depth}", rates, input_scales=scales), places
+    settings = {
+        "num_classes": len(layers[scores[0]].blobs[0]),
+        "backbone": f"resnet{depth}",
+        "atrous_rates": [layers[name].dilation for name in scores],
+        "input_scales": INPUT_SCALES if has_copies else (1.0,),
+    }
+    return DeepLabV2, settings, places
 
 
 def _resnet_places(depth: int) -> Iterator[Place]:

@@ -18,11 +18,13 @@ class Imported(Generic[Network]):
 
     Args:
         network: The network, in evaluation mode.
+        arguments: The arguments that it was built with, num_classes included.
         used: Names of the source's tensors that the network holds.
         ignored: Names of the source's tensors that only training or another task needs.
     """
 
     network: Network
+    arguments: Mapping[str, Any]
     used: tuple[str, ...]
     ignored: tuple[str, ...] = field(default=())
 
@@ -42,17 +44,24 @@ class StartPoint:
     dropped: tuple[str, ...]
 
 
-def fill(network: Network, tensors: Mapping[str, tuple[str, Tensor]], ignored: Iterable[str] = ()) -> Imported[Network]:
-    """Load tensors into a network that needs each of them and no other.
+def fill(
+    kind: type[Network],
+    arguments: Mapping[str, Any],
+    tensors: Mapping[str, tuple[str, Tensor]],
+    ignored: Iterable[str] = (),
+) -> Imported[Network]:
+    """Build a network and load tensors into it, of which it needs each one and no other.
 
     Args:
-        network: The network.
+        kind: Class of the network.
+        arguments: Arguments of the network.
         tensors: Name of a tensor in the source and the tensor itself, by its name in the network.
         ignored: Names in the source of tensors that are left out on purpose.
 
     Raises:
-        ValueError: A tensor is missing, left over, of another shape, or not finite.
+        ValueError: An argument cannot work, or a tensor is missing, left over, of another shape, or not finite.
     """
+    network = kind(**arguments)
     own = network.state_dict()
     counters = {name for name in own if name.endswith("num_batches_tracked")}
     if missing := sorted(set(own) - set(tensors) - counters):
@@ -65,7 +74,8 @@ def fill(network: Network, tensors: Mapping[str, tuple[str, Tensor]], ignored: I
         if not tensor.isfinite().all():
             raise ValueError(f"{source} holds numbers that are not finite")
     network.load_state_dict({name: tensor for name, (_, tensor) in tensors.items()}, strict=False)
-    return Imported(network.eval(), tuple(source for source, _ in tensors.values()), tuple(ignored))
+    used = tuple(source for source, _ in tensors.values())
+    return Imported(network.eval(), arguments, used, tuple(ignored))
 
 
 def _some(names: list[str]) -> str:

@@ -36,13 +36,13 @@ def from_jfzhang95(state_dict: StateDict, output_stride: int = 16) -> Imported[D
     """
     if "backbone.layer3.22.conv1.weight" not in state_dict:
         raise ValueError("of jfzhang95's networks only those on a ResNet-101 can be expressed here")
-    network = DeepLabV3Plus(
-        num_classes(state_dict, "decoder.last_conv.8.weight"),
-        "resnet101",
-        output_stride,
-        tuple(rate * 16 // output_stride for rate in RATES),
-        multi_grid=(1, 2, 4),
-        stride_unit="first_dilated",
-        align_corners=True,
-    )
-    return fill(network, rename(state_dict, RULES))
+    settings = {
+        "num_classes": num_classes(state_dict, "decoder.last_conv.8.weight"),
+        "backbone": "resnet101",
+        "output_stride": output_stride,
+        "atrous_rates": tuple(rate * 16 // output_stride for rate in RATES),
+        "multi_grid": (1, 2, 4),
+        "stride_unit": "first_dilated",
+        "align_corners": True,
+    }
+    return fill(DeepLabV3Plus, settings, rename(state_dict, RULES))

@@ -43,10 +43,10 @@ def from_kazuto1011(
     multi_scale = name.endswith("_msc")
     if multi_scale:
         state_dict = {key.removeprefix("base."): value for key, value in state_dict.items()}
-    network = DeepLabV2(
-        num_classes(state_dict, "aspp.c0.weight"),
-        "resnet101",
-        input_scales=(1.0, 0.5, 0.75) if multi_scale else (1.0,),
-        align_corners=False,
-    )
-    return fill(network, rename(state_dict, RULES))
+    settings = {
+        "num_classes": num_classes(state_dict, "aspp.c0.weight"),
+        "backbone": "resnet101",
+        "input_scales": (1.0, 0.5, 0.75) if multi_scale else (1.0,),
+        "align_corners": False,
+    }
+    return fill(DeepLabV2, settings, rename(state_dict, RULES))

@@ -48,8 +48,8 @@ def from_smp(
         ValueError: The class is unknown, or tensors are left over or missing.
     """
     own = encoder in RESNETS
-    classes = num_classes(state_dict, "segmentation_head.0.weight")
     settings: dict[str, Any] = {
+        "num_classes": num_classes(state_dict, "segmentation_head.0.weight"),
         "backbone": encoder if own or encoder.startswith("tu-") else f"smp-{encoder}",
         "output_stride": output_stride or (8 if architecture == "DeepLabV3" else 16),
         "atrous_rates": atrous_rates,
@@ -61,9 +61,9 @@ def from_smp(
     }
     backbone = (r"encoder\.", "backbone." if own else "backbone.encoder.")
     if architecture == "DeepLabV3":
-        return fill(DeepLabV3(classes, **settings), rename(state_dict, [*V3, backbone]))
+        return fill(DeepLabV3, settings, rename(state_dict, [*V3, backbone]))
     if architecture != "DeepLabV3Plus":
         raise ValueError(f"architecture must be 'DeepLabV3' or 'DeepLabV3Plus', got {architecture!r}")
-    decoder = {"decoder_channels": settings["aspp_channels"], "decoder_convs": 1}
-    network = DeepLabV3Plus(classes, separable=True, depthwise_norm=False, **decoder, **settings)
-    return fill(network, rename(state_dict, [*V3_PLUS, backbone]))
+    settings |= {"decoder_channels": settings["aspp_channels"], "decoder_convs": 1}
+    settings |= {"separable": True, "depthwise_norm": False}
+    return fill(DeepLabV3Plus, settings, rename(state_dict, [*V3_PLUS, backbone]))

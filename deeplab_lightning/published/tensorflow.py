@@ -64,13 +64,13 @@ def from_tensorflow(
         ValueError: The variables belong to another network or one that is not supported; the message says which.
     """
     kept = _needed(variables)
-    network, places = _network(kept, output_stride, multi_grid)
+    kind, settings, places = _network(kept, output_stride, multi_grid)
     tensors, unknown = _tensors(kept, places)
     if unknown:
         raise ValueError(f"the network does not need {unknown[0]}, which the checkpoint has")
     if "image_pooling/BatchNorm/gamma" in kept:
         _rotate_projection(tensors)
-    return fill(network, tensors, [name for name in variables if _is_ignored(name)])
+    return fill(kind, settings, tensors, [name for name in variables if _is_ignored(name)])
 
 
 def start_from_tensorflow(variables: Variables) -> StartPoint:
@@ -135,13 +135,13 @@ def _rotate_projection(tensors: Tensors) -> None:
 
 def _network(
     variables: Variables, output_stride: int | None, multi_grid: Sequence[int]
-) -> tuple[SegmentationNetwork, dict[str, Place]]:
-    """Build the network that the names describe, and return it with the places of its scopes."""
+) -> tuple[type[SegmentationNetwork], dict[str, Any], dict[str, Place]]:
+    """Return the class and the arguments of the network that the names describe, and the places of its scopes."""
     settings, places = _trunk(variables, multi_grid)
     if "v3" in settings["backbone"]:
         score = _classifier(variables, "decoder/decoder_conv0/weights")
-        network = LRASPP(score.shape[-1], output_stride=output_stride or 32, **settings)
-        return network, places | dict(lraspp_places())
+        settings |= {"num_classes": score.shape[-1], "output_stride": output_stride or 32}
+        return LRASPP, settings, places | dict(lraspp_places())
     output_stride = output_stride or 16
     separable = "aspp1_pointwise/weights" in variables
     has_rates, has_decoder = (
@@ -163,13 +163,13 @@ def _network(
     if not has_decoder:
         if separable:
             raise ValueError("a DeepLabv3 with a separable ASPP and no decoder is not supported; the release has none")
-        return DeepLabV3(**settings), places
+        return DeepLabV3, settings, places
     if settings["backbone"].startswith("resnet"):
         settings |= {"low_level_features": "conv3"}
     plain_aspp = has_rates and not separable
     if plain_aspp:
         raise ValueError("a decoder after an ASPP of plain convolutions is not supported; the release has none")
-    return DeepLabV3Plus(**settings, separable=True), places | dict(decoder_places())
+    return DeepLabV3Plus, settings | {"separable": True}, places | dict(decoder_places())
 
 
 def _classifier(variables: Variables, name: str) -> NDArray[Any]:

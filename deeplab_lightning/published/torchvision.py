@@ -29,15 +29,15 @@ def from_torchvision(name: Name, state_dict: StateDict) -> Imported[DeepLabV3]:
     if name not in ("deeplabv3_resnet50", "deeplabv3_resnet101", "deeplabv3_mobilenet_v3_large"):
         raise ValueError(f"torchvision has no DeepLabv3 named {name!r}")
     mobile = name == "deeplabv3_mobilenet_v3_large"
-    network = DeepLabV3(
-        num_classes(state_dict, "classifier.4.weight"),
-        name.removeprefix("deeplabv3_"),
-        output_stride=16 if mobile else 8,
-        atrous_rates=(12, 24, 36),
-        stride_unit="first_dilated" if mobile else "first",
-        dropout=0.5,
-        aspp_conv3x3=True,
-    )
+    settings = {
+        "num_classes": num_classes(state_dict, "classifier.4.weight"),
+        "backbone": name.removeprefix("deeplabv3_"),
+        "output_stride": 16 if mobile else 8,
+        "atrous_rates": (12, 24, 36),
+        "stride_unit": "first_dilated" if mobile else "first",
+        "dropout": 0.5,
+        "aspp_conv3x3": True,
+    }
     backbone = (r"backbone\.", "backbone.features." if mobile else "backbone.")
     kept = {key: value for key, value in state_dict.items() if not key.startswith(AUXILIARY)}
-    return fill(network, rename(kept, [*RULES, backbone]), state_dict.keys() - kept.keys())
+    return fill(DeepLabV3, settings, rename(kept, [*RULES, backbone]), state_dict.keys() - kept.keys())

@@ -60,9 +60,9 @@ def from_vainf(state_dict: StateDict, output_stride: int = 16) -> Imported[Segme
         "atrous_rates": tuple(rate * 16 // output_stride for rate in RATES),
     }
     if "classifier.project.0.weight" not in state_dict:
-        network = DeepLabV3(num_classes(state_dict, "classifier.classifier.4.weight"), **settings, aspp_conv3x3=True)
-        return fill(network, rename(state_dict, V3))
+        settings |= {"num_classes": num_classes(state_dict, "classifier.classifier.4.weight"), "aspp_conv3x3": True}
+        return fill(DeepLabV3, settings, rename(state_dict, V3))
     tensors = rename(state_dict, V3_PLUS)
     swap_inputs(tensors, "decoder.refine.0.0.0.weight", LOW_LEVEL_CHANNELS)
-    classes = num_classes(state_dict, "classifier.classifier.3.weight")
-    return fill(DeepLabV3Plus(classes, **settings, decoder_convs=1), tensors)
+    settings |= {"num_classes": num_classes(state_dict, "classifier.classifier.3.weight"), "decoder_convs": 1}
+    return fill(DeepLabV3Plus, settings, tensors)
