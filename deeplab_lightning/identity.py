@@ -16,7 +16,7 @@ class EvaluationIdentity:
         split: Name of the list of image ids.
         labels: Source of the ground truth, and the labels left out of it.
         num_images: Number of images that were scored.
-        size_policy: Size at which the network saw an image, and size at which the prediction was scored.
+        size_policy: Size at which the network saw an image, or its sliding windows, and that of the scored prediction.
         output_stride: Output stride of the network at evaluation.
         align_corners: Grid of the upsampling.
         scales: Scales of the input; probabilities are averaged over them.

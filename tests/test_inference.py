@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_lightning.inference import multi_scale_logits, scaled_size
+from deeplab_lightning.inference import Inference, SlidingWindow, multi_scale_logits, scaled_size, window_starts
 
 
 class Recorder:
@@ -50,3 +50,70 @@ def test_sizes_keep_corners_on_their_grid() -> None:
 def test_invalid_scales(scales: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match=re.escape(str(scales))):
         multi_scale_logits(Recorder(), torch.zeros(1, 3, 4, 4), scales)
+
+
+class Counter:
+    """A network whose logits are the number of its call, in the only class."""
+
+    def __init__(self) -> None:
+        self.sizes: list[tuple[int, int]] = []
+
+    def __call__(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        assert size == (images.shape[2], images.shape[3])
+        self.sizes.append(size)
+        return torch.full((len(images), 1, *size), float(len(self.sizes)))
+
+
+@pytest.mark.parametrize(
+    ("side", "window", "stride", "starts"),
+    [
+        (1024, 769, 513, [0, 255]), (2048, 769, 513, [0, 513, 1026, 1279]), (8, 4, 4, [0, 4]), (9, 4, 4, [0, 4, 5]),
+        (4, 4, 1, [0]), (3, 4, 2, [0]), (10, 4, 3, [0, 3, 6]),
+    ],
+)  # fmt: skip
+def test_windows_cover_a_side_and_end_at_its_border(side: int, window: int, stride: int, starts: list[int]) -> None:
+    """The first two are the windows of mmsegmentation's `slide_inference` with its settings for Cityscapes."""
+    assert window_starts(side, window, stride) == starts
+
+
+def test_logits_are_averaged_where_windows_overlap() -> None:
+    network = Counter()
+    sliding = SlidingWindow(network, (4, 4), (4, 3), align_corners=False)
+    logits = sliding(torch.zeros(1, 3, 4, 9), (4, 9))
+    assert network.sizes == [(4, 4)] * 3  # windows at 0, 3 and 5
+    assert logits[0, 0, 2].tolist() == [1, 1, 1, 1.5, 2, 2.5, 2.5, 3, 3]
+
+
+def test_a_network_without_context_gives_the_same_in_windows() -> None:
+    images = torch.randn(2, 3, 11, 17)
+
+    def network(crop: Tensor, size: tuple[int, int]) -> Tensor:
+        return torch.stack([crop.sum(1), crop.prod(1)], 1)
+
+    sliding = SlidingWindow(network, (5, 6), (3, 5), align_corners=True)
+    torch.testing.assert_close(sliding(images, (11, 17)), network(images, (11, 17)))
+
+
+def test_windows_slide_over_the_scaled_image() -> None:
+    network = Counter()
+    inference = Inference((0.5, 1.0), True, window=(8, 8), window_stride=(8, 8))
+    logits = inference.logits(network, torch.zeros(1, 3, 16, 16), align_corners=False)
+    assert network.sizes == [(8, 8)] * 10  # one window at half the size, four at the whole, each mirrored as well
+    assert logits.shape == (1, 1, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("window", "stride"), [((4, 4), None), (None, (4, 4)), ((4, 4), (4, 5)), ((4, 4), (0, 4)), ((0, 0), (0, 0))]
+)
+def test_invalid_windows(window: tuple[int, int] | None, stride: tuple[int, int] | None) -> None:
+    with pytest.raises(ValueError, match=re.escape(str(stride))):
+        Inference(window=window, window_stride=stride)
+
+
+def test_the_size_policy_names_the_windows() -> None:
+    whole, sliding = Inference(), Inference(window=(512, 1024), window_stride=(256, 768))
+    policy = "whole image, scored at its original size"
+    assert whole.size_policy(policy) == policy
+    assert sliding.size_policy(policy) == "sliding windows of 1024x512 every 768x256, scored at its original size"
+    padded = sliding.size_policy("padded with the mean to 513x513, scored at its original size")
+    assert padded.endswith("256, padded with the mean to 513x513, scored at its original size")

@@ -12,13 +12,13 @@ from deeplab_lightning.crf.crf_rnn import CRFRNN
 from deeplab_lightning.crf.refinement import Refiner
 from deeplab_lightning.crf.settings import NORMALIZATION_WORDS, Normalization
 from deeplab_lightning.identity import EvaluationIdentity
-from deeplab_lightning.inference import multi_scale_logits
+from deeplab_lightning.inference import Inference
 from deeplab_lightning.losses import cross_entropy, decimate
 from deeplab_lightning.metrics import ImageMean, SegmentationScores
 from deeplab_lightning.models.batch_norm import set_momentum
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.batch_norm_guard import warn_of_batch_norm
-from deeplab_lightning.modules.checks import check_evaluation, check_lengths
+from deeplab_lightning.modules.checks import check_crf, check_lengths
 from deeplab_lightning.modules.describing import describe_module
 from deeplab_lightning.modules.freezing import freeze, frozen_norms
 from deeplab_lightning.modules.optimization import Optimization
@@ -59,6 +59,8 @@ class SegmentationModule(ReloadableModule):
         class_weights: Weight of each class's pixels in the loss; all are equal if not given.
         scales: Scales of the images at evaluation, over which probabilities are averaged.
         flip: Evaluation runs every scale on the mirrored image as well.
+        window: Size (H, W) of the windows that slide over each image at evaluation; the whole image if not given.
+        window_stride: Distances (vertical, horizontal) of these windows; where they overlap, logits are averaged.
         trimap_width: Width in pixels of the band along void borders in which mIoU is logged as well.
         network: Arguments of the network; see the class that `configure_network` returns.
 
@@ -97,6 +99,8 @@ class SegmentationModule(ReloadableModule):
         class_weights: list[float] | None = None,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
+        window: tuple[int, int] | None = None,
+        window_stride: tuple[int, int] | None = None,
         trimap_width: int = 3,
         **network: Any,
     ) -> None:
@@ -105,19 +109,11 @@ class SegmentationModule(ReloadableModule):
         self.save_hyperparameters()
         self.class_names = class_names or [str(index) for index in range(num_classes)]
         check_lengths(num_classes, class_names=self.class_names, class_weights=class_weights)
-        check_evaluation(scales, crf_rnn, crf_normalization, upsample_logits)
-        self.optimization = Optimization(
-            optimizer=optimizer,
-            lr=lr,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            bias_lr_multiplier=bias_lr_multiplier,
-            lr_multipliers=lr_multipliers or {},
-            poly_power=poly_power,
-            step_size=step_size,
-        )
-        self.scales, self.flip, self.upsample_logits = tuple(scales), flip, upsample_logits
-        self.start_from, self.frozen, self.freeze_batch_norm = start_from, frozen, freeze_batch_norm
+        check_crf(crf_rnn, crf_normalization, upsample_logits)
+        self.inference = Inference(tuple(scales), flip, window, window_stride)
+        self.optimization = Optimization.of(self.hparams)
+        self.upsample_logits, self.start_from = upsample_logits, start_from
+        self.frozen, self.freeze_batch_norm = frozen, freeze_batch_norm
         self.crf = CRFRNN(num_classes, normalization=crf_normalization) if crf_rnn else None
         self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
         self.scores = SegmentationScores(self.class_names, trimap_width)
@@ -212,15 +208,13 @@ class SegmentationModule(ReloadableModule):
         return {"logits": logits, "refinement": self.refiner(images, logits, batch["image_id"])}
 
     def evaluation_logits(self, images: Tensor, size: Sequence[int] | None = None) -> Tensor:
-        """Return the logits (B, K, *size) of whole images at this module's evaluation scales and flip.
+        """Return the logits (B, K, *size) of whole images at this module's scales, flip and windows.
 
         Args:
             images: Normalised images (B, 3, H, W), which may be padded at the right and the bottom.
             size: Size of the images without the padding, which `crf_rnn` must not see; their own size if not given.
         """
-        logits = multi_scale_logits(
-            self.network, images, self.scales, flip=self.flip, align_corners=self.network.align_corners
-        )
+        logits = self.inference.logits(self.network, images, self.network.align_corners)
         height, width = size or images.shape[-2:]
         return self.refine(logits[..., :height, :width], images[..., :height, :width])
 
@@ -255,13 +249,14 @@ class SegmentationModule(ReloadableModule):
 
     def evaluation_identity(self, split: str) -> EvaluationIdentity:
         """Return how the scores last logged for "val" or "test" were measured."""
+        data: dict[str, str] = self.trainer.datamodule.identity(split)  # type: ignore[attr-defined]
         return EvaluationIdentity(
-            **self.trainer.datamodule.identity(split),  # type: ignore[attr-defined]
+            **data | {"size_policy": self.inference.size_policy(data["size_policy"])},
             num_images=self.scores.num_images,
             output_stride=self.network.output_stride,
             align_corners=self.network.align_corners,
-            scales=self.scales,
-            flip=self.flip,
+            scales=self.inference.scales,
+            flip=self.inference.flip,
             precision=str(self.trainer.precision),
             crf=None if self.crf is None else f"as layers, trained, {NORMALIZATION_WORDS[self.crf.normalization]}",
             weights=f"of step {self.global_step}" if self.trainer.state.fn == "fit" else self.weights_origin,

@@ -20,18 +20,14 @@ def check_lengths(num_classes: int, **settings: Sequence[object] | None) -> None
             raise ValueError(f"num_classes is {num_classes}, but there are {len(values)} {name}")
 
 
-def check_evaluation(
-    scales: Sequence[float], crf_rnn: bool, crf_normalization: Normalization, upsample_logits: bool
-) -> None:
-    """Refuse invalid scales, a CRF-RNN that cannot run, and a setting of the CRF-RNN without one.
+def check_crf(crf_rnn: bool, crf_normalization: Normalization, upsample_logits: bool) -> None:
+    """Refuse a CRF-RNN that cannot run, and a setting of the CRF-RNN without one.
 
     The arguments are those of `SegmentationModule`.
 
     Raises:
         ValueError: A setting is invalid or has no effect.
     """
-    if not scales or min(scales) <= 0:
-        raise ValueError(f"scales must hold at least one scale, all above 0, got {tuple(scales)}")
     if crf_rnn and not upsample_logits:
         raise ValueError("crf_rnn refines logits at the images' size; set upsample_logits to true")
     if not crf_rnn and crf_normalization != "after":

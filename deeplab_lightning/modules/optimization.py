@@ -1,9 +1,9 @@
 """The optimizer, the learning rate and weight decay of each parameter, and the schedule of the learning rates."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
@@ -30,6 +30,12 @@ class Optimization:
     lr_multipliers: Mapping[str, float]
     poly_power: float | None
     step_size: int | None
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the optimization that the settings of a module describe."""
+        own = {each.name: settings[each.name] for each in fields(cls)}
+        return cls(**own | {"lr_multipliers": own["lr_multipliers"] or {}})
 
     def __post_init__(self) -> None:
         if self.optimizer not in ("sgd", "adamw"):

@@ -26,6 +26,11 @@ IRRELEVANT = {
     "callbacks": {"num_workers"},
 }
 """Settings that cannot change a result: those on the place and speed of a run, and those that follow from others."""
+ADDED: dict[str, Any] = {"model.init_args.window": None, "model.init_args.window_stride": None}
+"""Settings that came after results were identified, and the value that means what was done before.
+
+With this value a setting is left out, so that it does not change the hash of earlier results.
+"""
 OBSERVERS = {"LogPredictions"}
 """Callbacks that cannot change a result."""
 
@@ -74,7 +79,7 @@ def flatten(config: Mapping[str, Any]) -> Resolved:
         for key, value in (content.get("init_args") or {}).items():
             if key not in IRRELEVANT.get(name, IRRELEVANT["callbacks"]):
                 resolved[f"{name}.init_args.{key}"] = _plain(value)
-    return resolved
+    return {key: value for key, value in resolved.items() if key not in ADDED or value != ADDED[key]}
 
 
 def differences(old: Resolved, new: Resolved) -> list[str]:

@@ -135,7 +135,7 @@ def test_the_base_class_loads_the_checkpoint_s_own_variant(run: Path) -> None:
     path = run / "last.ckpt"
     module = SegmentationModule.load_from_checkpoint(path)
     assert type(module) is DeepLabV3PlusModule
-    assert DeepLabV3PlusModule.load_from_checkpoint(path, flip=True).flip
+    assert DeepLabV3PlusModule.load_from_checkpoint(path, flip=True).inference.flip
     with pytest.raises(
         ValueError, match="last.ckpt: it holds a DeepLabV3PlusModule, but a DeepLabV3Module was asked for"
     ):

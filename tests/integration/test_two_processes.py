@@ -48,12 +48,15 @@ def check_lines_in_a_file(stdout: str, stderr: str) -> None:
 
 
 SCALES_AND_FLIP = ["--model.scales", "[0.75, 1.0]", "--model.flip", "true"]
+SLIDING = ["--model.window", "[32, 32]", "--model.window_stride", "[16, 24]"]
 CALLBACKS = ["--trainer.callbacks+", "CRFEvaluation", "--trainer.callbacks+", "TrimapEvaluation"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("settings", "several"), [(SCALES_AND_FLIP, [3]), ([], [2, 3])], ids=["scales and flip", "plain"]
+    ("settings", "several"),
+    [(SCALES_AND_FLIP, [3]), ([], [2, 3]), (SLIDING, [2])],
+    ids=["scales and flip", "plain", "sliding windows"],
 )
 def test_any_number_of_processes_counts_the_same_pixels(
     experiment: list[str], tmp_path: Path, settings: list[str], several: list[int]

@@ -209,8 +209,25 @@ def test_the_crf_as_layers_sees_no_padding(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(type(module), "trainer", SimpleNamespace(datamodule=SimpleNamespace(eval_transform=transform)))
     logits, images = torch.randn(1, 4, 40, 48), torch.zeros(1, 3, 40, 48)
     images[..., :30, :36] = torch.rand(1, 3, 30, 36)
-    monkeypatch.setattr("deeplab_lightning.modules.base.multi_scale_logits", lambda *_, **__: logits)
+    monkeypatch.setattr("deeplab_lightning.inference.multi_scale_logits", lambda *_, **__: logits)
     with torch.no_grad():
         padded = module.evaluation_logits(images, (30, 36))
         torch.testing.assert_close(padded, module.refine(logits[..., :30, :36], images[..., :30, :36]))
         assert not torch.allclose(padded, module.refine(logits, images)[..., :30, :36])
+
+
+def test_evaluation_in_sliding_windows() -> None:
+    images = torch.randn(1, 3, 40, 56)
+    whole = DeepLabV3Module(4, backbone="resnet18").eval()
+    sliding = DeepLabV3Module(4, backbone="resnet18", window=(32, 32), window_stride=(8, 24)).eval()
+    sliding.load_state_dict(whole.state_dict())
+    with torch.no_grad():
+        expected = torch.zeros(1, 4, 40, 56)
+        count = torch.zeros(40, 56)
+        for top in (0, 8):
+            for left in (0, 24):
+                inside = (..., slice(top, top + 32), slice(left, left + 32))
+                expected[inside] += whole(images[inside])
+                count[inside] += 1
+        torch.testing.assert_close(sliding.evaluation_logits(images), expected / count)
+        assert not torch.allclose(whole.evaluation_logits(images), expected / count, atol=1e-4)
