@@ -26,7 +26,14 @@ IRRELEVANT = {
     "callbacks": {"num_workers"},
 }
 """Settings that cannot change a result: those on the place and speed of a run, and those that follow from others."""
-ADDED: dict[str, Any] = {"model.init_args.window": None, "model.init_args.window_stride": None}
+ADDED: dict[str, Any] = {
+    "model.init_args.window": None,
+    "model.init_args.window_stride": None,
+    "model.init_args.dense_prediction_cell": False,
+    "model.init_args.batch_norm_eps": None,
+    "model.init_args.strided_padding": "symmetric",
+    "model.init_args.width_multiplier": 1,
+}
 """Settings that came after results were identified, and the value that means what was done before.
 
 With this value a setting is left out, so that it does not change the hash of earlier results.

@@ -112,3 +112,9 @@ def test_differences_name_both_values() -> None:
         "new missing -> None",
         "gone 3 -> missing",
     ]
+
+
+@pytest.mark.parametrize(("window", "is_hashed"), [(None, False), ([64, 64], True)])
+def test_a_setting_that_came_later_is_hashed_if_it_has_an_effect(window: list[int] | None, is_hashed: bool) -> None:
+    resolved = resolve(config_with(f"model.init_args.window: {json.dumps(window)}"))
+    assert ("model.init_args.window" in resolved) == is_hashed
