@@ -78,7 +78,6 @@ TESTED_BY = {
     "__main__.py": "test_mistakes.py",
     "callbacks/log_folder.py": "callbacks/test_log_predictions.py",
     "commands/data.py": "integration/test_data_command.py",
-    "crf/mean_field.py": "crf/test_dense_crf.py",
     "datasets/ade20k_names.py": "datasets/test_ade20k.py",
     "datasets/coco_names.py": "datasets/test_coco.py",
     "datasets/download.py": "datasets/test_prepare.py",

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deeplab_lightning.crf.mean_field import appearance_kernel, maps, rows, smoothness_kernel, softmax
+from deeplab_lightning.crf.mean_field import Kernel, appearance_kernel, maps, mean_field, rows, smoothness_kernel
 from deeplab_lightning.crf.settings import CRFSettings
 
 
@@ -40,25 +40,24 @@ class CRFRNN(nn.Module):
 
         Args:
             logits: Negative unary energy (B, K, H, W).
-            images: Images, uint8 (B, H, W, 3) or (B, 3, H, W) of any type with values of 0 to 255.
+            images: Images (B, H, W, C) or (B, C, H, W) of any type with values of 0 to 255.
 
         Raises:
             ValueError: Images and logits differ in size.
         """
-        if images.dtype != torch.uint8 or images.shape[-1] != 3:
-            images = images.permute(0, 2, 3, 1)
         size = (logits.shape[0], logits.shape[2], logits.shape[3])
-        if images.shape != (*size, 3):
+        channels_last = images if images.shape[1:3] == size[1:] else images.permute(0, 2, 3, 1)
+        if channels_last.shape[:3] != size:
             raise ValueError(f"images {tuple(images.shape)} do not fit logits {tuple(logits.shape)}")
         with torch.no_grad():
-            bilateral = appearance_kernel(images, self.bilateral_xy, self.bilateral_rgb, self.normalization)
+            bilateral = appearance_kernel(channels_last, self.bilateral_xy, self.bilateral_rgb, self.normalization)
             gaussian = smoothness_kernel(size, self.gaussian_xy, logits.device, self.normalization)
         with torch.autocast(logits.device.type, enabled=False):  # float32 at least
             unary = rows(logits if logits.dtype == torch.float64 else logits.float())
-            refined = unary
-            for _ in range(self.training_iterations if self.training else self.iterations):
-                current = softmax(refined)
-                message = self.bilateral_weights * bilateral.filter(current)
-                message = message + self.gaussian_weights * gaussian.filter(current)
-                refined = unary - message @ self.compatibility.T
+            # A label's message is weighted first, and then costs the other labels.
+            kernels = [
+                Kernel(bilateral, self.compatibility * self.bilateral_weights),
+                Kernel(gaussian, self.compatibility * self.gaussian_weights),
+            ]
+            refined = mean_field(unary, kernels, self.training_iterations if self.training else self.iterations)
         return maps(refined, size)

@@ -3,16 +3,19 @@
 This file does not import torch, so that worker processes with pydensecrf start fast.
 """
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 Normalization = Literal["after", "symmetric"]
 
 LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)
 """The value that replaces a probability of 0, whose logarithm is infinite; a softmax of logits up to 87 apart keeps its
 values."""
+
+COMPATIBILITIES = ("bilateral_compatibility", "gaussian_compatibility")
 
 NORMALIZATION_WORDS: dict[Normalization, str] = {
     "after": "normalised after filtering",
@@ -56,3 +59,56 @@ class CRFSettings:
             raise ValueError(f"a CRF needs positive ranges, weights of at least 0 and an iteration, got {settings}")
         if self.normalization not in get_args(Normalization):
             raise ValueError(f"normalization must be 'after' or 'symmetric', got {self.normalization!r}")
+
+
+@dataclass(frozen=True)
+class Pairwise:
+    """Parts of the pairwise energy that depend on the image's channels or on the labels, in place of `CRFSettings`.
+
+    All may be numpy arrays, tensors or sequences of numbers.
+
+    Args:
+        channel_ranges: Range of the appearance kernel in the image's own units, one number or one for each of its C
+            channels, in place of `bilateral_rgb`. Any image but one of 8 bits needs it.
+        bilateral_compatibility: Label compatibility of the appearance kernel, in place of `bilateral_weight`, which
+            stands for Potts compatibility. A matrix (K, K) holds the energy of a label, by row, beside every label, by
+            column. Numbers (K,) are weights of the labels, as in CRF as RNN (arXiv:1502.03240): with weight w_l, label
+            l costs the sum of the other labels' weighted messages.
+        gaussian_compatibility: The same for the smoothness kernel, in place of `gaussian_weight`.
+    """
+
+    channel_ranges: Any = None
+    bilateral_compatibility: Any = None
+    gaussian_compatibility: Any = None
+
+    def of_labels(self, kept: NDArray[np.bool_]) -> "Pairwise":
+        """Return the parts for the labels of a mask (K,), with compatibilities as numpy arrays."""
+        given = {name: as_array(getattr(self, name)) for name in COMPATIBILITIES if getattr(self, name) is not None}
+        return replace(self, **{name: every[np.ix_(*[kept] * every.ndim)] for name, every in given.items()})
+
+    def check(self, num_channels: int, num_labels: int) -> None:
+        """Refuse parts that do not fit an image of C channels and K labels.
+
+        Raises:
+            ValueError: A shape does not fit, or a range is not positive.
+        """
+        if self.channel_ranges is not None:
+            shape = tuple(np.shape(self.channel_ranges))
+            ranges = self.channel_ranges if shape else [self.channel_ranges]
+            if shape not in ((), (num_channels,)) or not all(float(each) > 0 for each in ranges):
+                raise ValueError(
+                    f"channel_ranges must be a positive number or one for each of {num_channels} channels, "
+                    f"got {self.channel_ranges}"
+                )
+        for name in COMPATIBILITIES:
+            shape = tuple(np.shape(getattr(self, name)))
+            if getattr(self, name) is not None and shape not in ((num_labels,), (num_labels, num_labels)):
+                raise ValueError(
+                    f"{name} must have the shape ({num_labels},) or ({num_labels}, {num_labels}) for {num_labels} "
+                    f"labels, got {shape}"
+                )
+
+
+def as_array(values: Any) -> NDArray[np.float32]:
+    """Return numbers, an array or a tensor of any device as an array."""
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, np.float32)

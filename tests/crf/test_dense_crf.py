@@ -1,3 +1,4 @@
+import subprocess
 import sys
 from dataclasses import replace
 from typing import Any
@@ -9,54 +10,11 @@ from numpy.typing import NDArray
 from pydensecrf.densecrf import NORMALIZE_AFTER, DenseCRF2D
 
 from deeplab_lightning.crf.dense_crf import DenseCRF
-from deeplab_lightning.crf.lattice import gaussian_sums
-from deeplab_lightning.crf.mean_field import appearance_features, place_features
 from deeplab_lightning.crf.settings import Normalization
+from tests.crf.scenes import exact_mean_field, random_input, two_halves
 
 ENGINES: list[Any] = ["torch", "pydensecrf"]
 NORMALIZATIONS: list[Normalization] = ["after", "symmetric"]
-
-
-def exact_mean_field(crf: DenseCRF, image: NDArray[np.uint8], logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same mean field from logits as they are, in float64 with every pair of pixels summed."""
-    classes, height, width = logits.shape
-    places = place_features((1, height, width), crf.gaussian_xy, torch.device("cpu"))
-    colours = appearance_features(torch.from_numpy(image)[None], crf.bilateral_xy, crf.bilateral_rgb)
-
-    def matrix(features: torch.Tensor) -> torch.Tensor:
-        weights = gaussian_sums(features.double(), torch.eye(height * width, dtype=torch.float64))
-        sums = weights.sum(1, keepdim=True)
-        return weights / (sums if crf.normalization == "after" else (sums * sums.T).sqrt())
-
-    kernel = crf.gaussian_weight * matrix(places) + crf.bilateral_weight * matrix(colours)
-    unary = torch.from_numpy(logits).flatten(1).T
-    current = unary.softmax(1)
-    for _ in range(crf.iterations):
-        current = (unary + kernel @ current).softmax(1)
-    exact: NDArray[np.float64] = current.T.reshape(classes, height, width).numpy()
-    return exact
-
-
-def two_halves(noise: float) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
-    """A dark and a bright half, and noisy probabilities that favour the right class."""
-    rng = np.random.default_rng(0)
-    target = np.zeros((20, 24), np.int64)
-    target[:, 11:] = 1
-    image = np.where(target[..., None] == 1, 200, 50) + rng.integers(-5, 6, (20, 24, 3))
-    score = np.where(target == 1, 0.6, 0.4) + rng.normal(0, noise, target.shape)
-    second = score.clip(0.05, 0.95)
-    return image.astype(np.uint8), np.stack([1 - second, second]).astype(np.float32), target
-
-
-def random_input(num_classes: int, height: int, width: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Smooth colours with noise, and unrelated smooth probabilities."""
-    rng = np.random.default_rng(num_classes)
-    y, x = np.mgrid[:height, :width]
-    image = np.stack([128 + 100 * np.sin(x / 9 + y / (5 + channel)) for channel in range(3)], -1)
-    image = (image + rng.integers(0, 20, image.shape)).astype(np.uint8)
-    scores = np.stack([2 * np.cos(x / (4 + k) + k * y / 30) for k in range(num_classes)])
-    powers = np.exp(scores + rng.normal(0, 0.5, scores.shape))
-    return image, (powers / powers.sum(0)).astype(np.float32)
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
@@ -261,3 +219,18 @@ def test_a_gpu_gives_the_same() -> None:
     assert refined.is_cuda
     assert np.mean(refined.cpu().numpy().argmax(0) == expected.argmax(0)) >= 0.9999
     np.testing.assert_allclose(refined.cpu().numpy(), expected, rtol=0, atol=5e-3)
+
+
+def test_the_crf_is_light_to_import() -> None:
+    """Worker processes of pydensecrf need no torch, and nobody needs Lightning."""
+    program = """if True:
+        import sys, numpy as np
+        from deeplab_lightning.crf import CRFSettings, DenseCRF, Pairwise, refine
+        assert "torch" not in sys.modules
+        assert refine(np.zeros((2, 3, 3), np.uint8), np.full((2, 2, 3), 0.5)).shape == (2, 2, 3)
+        from deeplab_lightning.crf import CRFRNN
+        assert CRFRNN(2)
+        assert not {"lightning", "pytorch_lightning", "pydensecrf", "torchvision", "scipy"} & set(sys.modules)
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

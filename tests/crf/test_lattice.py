@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from deeplab_lightning.crf.lattice import build_lattice, gaussian_sums
+from deeplab_lightning.crf.lattice import LARGEST_DIM, build_lattice, gaussian_sums
 from deeplab_lightning.crf.settings import Normalization
 
 NORMALIZATIONS: list[Normalization] = ["after", "symmetric"]
@@ -129,6 +129,24 @@ def test_a_batch_equals_its_images_one_by_one(normalization: Normalization) -> N
         assert torch.equal(together[50 * image : 50 * image + 50], alone)
 
 
-def test_features_too_wide_to_number_are_refused() -> None:
-    with pytest.raises(ValueError, match="span .* 5 dimensions"):
-        build_lattice(torch.tensor([[[0.0] * 5, [1e5] * 5]]))
+@pytest.mark.parametrize("dim", [2, 5, 8, LARGEST_DIM])
+def test_hashed_lattice_points_are_the_numbered_ones(dim: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points too many to number have hashes, which here replace numbers that would do."""
+    features, values = torch.rand(2, 300, dim), torch.rand(600, 3)
+    numbered = build_lattice(features)
+    monkeypatch.setattr("deeplab_lightning.crf.lattice.LARGEST_KEY", 0)
+    hashed = build_lattice(features)
+    assert not torch.equal(hashed.vertices, numbered.vertices)
+    assert hashed.starts.shape == numbered.starts.shape
+    assert torch.equal(hashed.filter(values), numbered.filter(values))
+
+
+@pytest.mark.parametrize("wrong", [1e5, float("nan"), float("inf")])
+def test_features_too_far_away_are_refused(wrong: float) -> None:
+    with pytest.raises(ValueError, match="65536 ranges"):
+        build_lattice(torch.tensor([[[0.0] * 5, [wrong] * 5]]))
+
+
+def test_features_too_many_are_refused() -> None:
+    with pytest.raises(ValueError, match="20 features, got 21"):
+        build_lattice(torch.zeros(1, 2, LARGEST_DIM + 1))
