@@ -12,7 +12,7 @@ import deeplab_lightning
 
 PACKAGE = Path(deeplab_lightning.__file__).parent
 LEVELS = {
-    -2: {"palette"},
+    -2: {"exports", "palette"},
     -1: {"atomic", "drawing", "folder_lock", "run_folder", "scores", "usage"},
     0: {
         "models",
@@ -26,7 +26,17 @@ LEVELS = {
         "checkpoint_file",
         "description",
     },
-    1: {"published", "modules", "datamodules", "callbacks", "loggers", "lightning_internals", "run_reader"},
+    1: {
+        "published",
+        "segmentation",
+        "modules",
+        "datamodules",
+        "callbacks",
+        "loggers",
+        "lightning_internals",
+        "run_reader",
+    }
+    | {"segmentation"},
     2: {"__main__", "cli", "settings", "commands", "ablation", "reports", "crf_search"},
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
@@ -50,13 +60,14 @@ MAY_USE = {
         "checkpoint_file",
         "description",
     },
+    "segmentation": {"published", "models", "datasets", "crf", "inference", "checkpoint_file", "description"},
     "datamodules": {"datasets"},
     "run_reader": {"datasets", "identity"},
     "callbacks": {"crf", "metrics", "datasets", "identity", "checkpoint_file", "modules", "lightning_internals"},
     "loggers": {"lightning_internals"},
     "lightning_internals": set(),
 }
-STANDS_ON_LEVEL_0 = {"published"}  # it does not import Lightning either, so it starts quickly
+STANDS_ON_LEVEL_0 = {"published", "segmentation"}  # they do not import Lightning either, so they start quickly
 FORBIDDEN_IN_LEVEL_0 = {"lightning", "pytorch_lightning", "wandb"}
 LAZY = {"wandb", "pydensecrf", "matplotlib", "segmentation_models_pytorch", "timm", "torchvision", "onnx", "gradio"}
 LAZY |= {"scipy", "pycocotools", "submitit"}
@@ -114,6 +125,8 @@ TESTED_BY = {
     "published/smp.py": "published/test_state_dicts.py",
     "published/tensorflow_names.py": "published/test_tensorflow.py",
     "published/torchvision.py": "published/test_state_dicts.py",
+    "segmentation/loading.py": "segmentation/test_segmenter.py",
+    "segmentation/pictures.py": "segmentation/test_segmenter.py",
     "settings/classes.py": "settings/test_parameters.py",
     "settings/part.py": "settings/test_known.py",
 }

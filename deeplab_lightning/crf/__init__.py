@@ -3,20 +3,26 @@
 The names below import no Lightning, and no torch until an image is refined or a layer is made.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from deeplab_lightning.crf.dense_crf import DenseCRF, refine
-from deeplab_lightning.crf.settings import CRFSettings, Pairwise
+from deeplab_lightning.exports import exports
 
 if TYPE_CHECKING:
-    from deeplab_lightning.crf.crf_rnn import CRFRNN
+    from deeplab_lightning.crf.crf_rnn import CRFRNN as CRFRNN
+    from deeplab_lightning.crf.dense_crf import DenseCRF as DenseCRF
+    from deeplab_lightning.crf.dense_crf import refine as refine
+    from deeplab_lightning.crf.lattice import PermutohedralLattice as PermutohedralLattice
+    from deeplab_lightning.crf.settings import CRFSettings as CRFSettings
+    from deeplab_lightning.crf.settings import Pairwise as Pairwise
 
-__all__ = ["CRFRNN", "CRFSettings", "DenseCRF", "Pairwise", "refine"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "CRFRNN":
-        from deeplab_lightning.crf.crf_rnn import CRFRNN
-
-        return CRFRNN
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = exports(
+    __name__,
+    {
+        "CRFRNN": "crf_rnn",
+        "CRFSettings": "settings",
+        "DenseCRF": "dense_crf",
+        "Pairwise": "settings",
+        "PermutohedralLattice": "lattice",
+        "refine": "dense_crf",
+    },
+)

@@ -16,3 +16,16 @@ DEEPLAB_COCO_LARGEFOV = replace(DEEPLAB, bilateral_weight=5, bilateral_xy=69, bi
 DEEPLAB_MSC_COCO_LARGEFOV = replace(DEEPLAB, bilateral_weight=4, bilateral_xy=59, bilateral_rgb=5)
 DEEPLAB_V2_VGG16 = DenseCRF(bilateral_weight=4, bilateral_xy=65, bilateral_rgb=3, gaussian_weight=2, gaussian_xy=2)
 DEEPLAB_V2_RESNET101 = DenseCRF(bilateral_weight=4, bilateral_xy=67, bilateral_rgb=3, gaussian_weight=3, gaussian_xy=1)
+
+SETTINGS: dict[str, DenseCRF] = {
+    "deeplab": DEEPLAB,
+    "deeplab_msc": DEEPLAB_MSC,
+    "deeplab_coco": DEEPLAB_COCO,
+    "deeplab_largefov": DEEPLAB_LARGEFOV,
+    "deeplab_msc_largefov": DEEPLAB_MSC_LARGEFOV,
+    "deeplab_coco_largefov": DEEPLAB_COCO_LARGEFOV,
+    "deeplab_msc_coco_largefov": DEEPLAB_MSC_COCO_LARGEFOV,
+    "deeplab_v2_vgg16": DEEPLAB_V2_VGG16,
+    "deeplab_v2_resnet101": DEEPLAB_V2_RESNET101,
+}
+"""The settings by the names of their models."""

@@ -1,0 +1,149 @@
+"""Pictures as a model takes them: pixels (H, W, C) from files, PIL images, arrays and tensors, then normalised."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from deeplab_lightning.datasets.pixels import Pixels, read_pixels
+from deeplab_lightning.description import PixelNormalization
+
+EIGHT_BIT = (0.0, 255.0)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image to segment.
+
+    Args:
+        pixels: Values (H, W, C) as stored, upright.
+        name: Name of the image in results and errors: for a file, its path.
+    """
+
+    pixels: Pixels
+    name: str
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The size (H, W)."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+class PixelReader:
+    """Turns files, PIL images, arrays and tensors into pictures of the channels and the range that a model expects.
+
+    Args:
+        normalization: Normalisation of the model.
+        value_range: Stored values that stand for black and white in images of more than 8 bits; those of the training
+            if not given.
+    """
+
+    def __init__(self, normalization: PixelNormalization, value_range: tuple[float, float] | None = None) -> None:
+        self.num_channels = normalization.num_channels
+        trained_on_8_bits = normalization.value_range == EIGHT_BIT
+        self.stated_range = value_range or (None if trained_on_8_bits else normalization.value_range)
+        self.value_range = value_range or normalization.value_range
+        self.normalization = normalization
+
+    def read(self, path: Path) -> Picture:
+        """Read an image file.
+
+        Raises:
+            DataError: The file is missing, damaged, too large or no image, has other channels than the model, or holds
+                more than 8 bits in an unknown range.
+        """
+        return Picture(read_pixels(path, self.num_channels, self.stated_range), str(path))
+
+    def convert(self, image: Any, name: str) -> Picture:
+        """Take a path, a PIL image, an array (H, W), (H, W, C) or a tensor (C, H, W) as a picture.
+
+        Arrays and tensors of uint8 hold 0..255. Floats hold 0..1, or values in the range that was stated for the model.
+
+        Raises:
+            DataError: A file cannot be read.
+            TypeError: It is none of these.
+            ValueError: It has other channels than the model, is empty, or its values are not in the range.
+        """
+        if isinstance(image, str | Path):
+            return self.read(Path(image))
+        if isinstance(image, Image.Image):
+            return Picture(self._checked(_of_pil(image, self.num_channels), name), name)
+        if isinstance(image, Tensor):
+            values = image.detach().cpu().numpy()
+            return Picture(self._checked(values.transpose(1, 2, 0) if values.ndim == 3 else values, name), name)
+        if isinstance(image, np.ndarray):
+            return Picture(self._checked(image, name), name)
+        raise TypeError(
+            f"{name}: a {type(image).__name__} is no image; give a path, a PIL image, an array (H, W, C) or a tensor "
+            "(C, H, W)"
+        )
+
+    def _checked(self, values: NDArray[Any], name: str) -> Pixels:
+        values = values[..., None] if values.ndim == 2 else values
+        if values.ndim == 3 and values.shape[2] == 1 and self.num_channels == 3:
+            values = np.repeat(values, 3, 2)
+        if values.ndim != 3 or values.shape[2] != self.num_channels or 0 in values.shape:
+            raise ValueError(
+                f"{name}: its shape is {values.shape}, but the model takes images (H, W, {self.num_channels})"
+            )
+        if values.dtype == np.uint8:
+            return values
+        if values.dtype.kind != "f" and self.stated_range is None:
+            raise ValueError(f"{name}: it holds {values.dtype}; give 8-bit values, or floats in 0..1")
+        values = values.astype(np.float32)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name}: some of its values are not finite")
+        if self.stated_range is None:
+            if values.min() < 0 or values.max() > 1:
+                raise ValueError(
+                    f"{name}: floats must be in 0..1, got {values.min():g} to {values.max():g}; 8-bit values are uint8"
+                )
+            values *= np.float32(EIGHT_BIT[1])
+        return values
+
+    def range_of(self, pixels: Pixels) -> tuple[float, float]:
+        """Return the stored values that stand for 0 and 1."""
+        return EIGHT_BIT if pixels.dtype == np.uint8 else self.value_range
+
+
+def normalize(pixels: Pixels, reader: PixelReader, pad_to: tuple[int, int] | None = None) -> Tensor:
+    """Return pixels (H, W, C) as the network's input (C, H, W), padded at the right and the bottom.
+
+    For 8-bit images the arithmetic is that of the data sets' `EvaluationTransform`, to the last bit. An image that is
+    larger than `pad_to` is not padded.
+    """
+    normalization = reader.normalization
+    low, high = reader.range_of(pixels)
+    mean, std = torch.tensor(normalization.mean), torch.tensor(normalization.std)
+    factor, offset = 1 / ((high - low) * std), -(mean + low / (high - low)) / std
+    values = torch.from_numpy(np.array(pixels))  # a copy, because decoded pixels may be read-only
+    if normalization.channel_order == "reversed":
+        factor, offset, values = factor.flip(0), offset.flip(0), values.flip(-1)
+    height, width, channels = values.shape
+    padded = pad_to if pad_to and pad_to[0] >= height and pad_to[1] >= width else (height, width)
+    canvas = (torch.empty if padded == (height, width) else torch.zeros)(*padded, channels)
+    rows = canvas.view(padded[0], -1)[:height, : channels * width]
+    rows.copy_(values.flatten(1)).mul_(factor.repeat(width)).add_(offset.repeat(width))
+    return canvas.permute(2, 0, 1)
+
+
+def displayed(pixels: Pixels, value_range: tuple[float, float]) -> NDArray[np.uint8]:
+    """Return pixels (H, W, C) as 8-bit RGB (H, W, 3): the first three channels, or the first one as grey."""
+    shown: NDArray[Any] = pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, 2)
+    if shown.dtype == np.uint8:
+        return np.ascontiguousarray(shown)
+    low, high = value_range
+    scaled: NDArray[np.uint8] = ((shown - low) * (255 / (high - low))).round().clip(0, 255).astype(np.uint8)
+    return scaled
+
+
+def _of_pil(image: Image.Image, num_channels: int) -> NDArray[Any]:
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith(("I", "F")) or (upright.mode == "RGBA" and num_channels == 4):
+        return np.asarray(upright)
+    return np.asarray(upright.convert("RGB" if num_channels == 3 else "L"))

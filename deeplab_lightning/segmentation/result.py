@@ -1,0 +1,125 @@
+"""The segmentation of one image: label map, probabilities, pictures, areas and polygons."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deeplab_lightning.atomic import replacing, write_atomically
+from deeplab_lightning.drawing import label_image, legend, overlay
+from deeplab_lightning.palette import Palette
+from deeplab_lightning.segmentation.polygons import coco_annotations
+
+ROWS = 512
+"""Number of rows that are drawn at once, so that drawing a large image needs little memory."""
+
+
+@dataclass(frozen=True)
+class SegmentationResult:
+    """The segmentation of an image.
+
+    Args:
+        mask: Label map (H, W), uint8: the index of each pixel's class.
+        confidence: Probability of each pixel's class, uint8 (H, W): 0..255 for 0..1.
+        probabilities: Probabilities (K, H, W): float32, or float16 on the disk for an image that was cut into tiles;
+            None if they were not asked for.
+        image: The image, 8-bit RGB (H, W, 3).
+        palette: Names and colours of the classes.
+        name: Name of the image; for a file its path.
+        remarks: Sentences about how it was computed that the user should know.
+    """
+
+    mask: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]
+    probabilities: NDArray[Any] | None
+    image: NDArray[np.uint8]
+    palette: Palette
+    name: str
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def areas(self) -> dict[str, int]:
+        """The number of pixels of each class that is present, the largest first."""
+        counts = np.zeros(len(self.palette.class_names), int)
+        for start in range(0, len(self.mask), ROWS):
+            counts += np.bincount(self.mask[start : start + ROWS].ravel(), minlength=len(counts))
+        order = np.argsort(-counts, kind="stable")
+        return {self.palette.class_names[index]: int(counts[index]) for index in order if counts[index]}
+
+    def overlay(self, opacity: float = 0.5) -> Image.Image:
+        """Draw the classes over the image, with a legend of those that are present and their shares below.
+
+        Args:
+            opacity: Share of the classes' colours in the mixture, from 0 to 1.
+        """
+        height, width = self.mask.shape
+        below = legend([self.mask], self.palette, max(width, 160))
+        canvas = Image.new("RGB", (below.width, height + below.height), (255, 255, 255))
+        for start in range(0, height, ROWS):
+            rows = slice(max(0, start - 1), start + ROWS + 1)  # outlines look at the neighbouring rows
+            drawn = overlay(self.image[rows], self.mask[rows], self.palette, opacity)
+            skipped = start - rows.start
+            canvas.paste(Image.fromarray(drawn[skipped : skipped + ROWS]), (0, start))
+        canvas.paste(below, (0, height))
+        return canvas
+
+    def polygons(self) -> list[dict[str, Any]]:
+        """Return COCO annotations: one for each connected region, with polygons along the borders of its pixels.
+
+        A region with holes has a run-length encoding in place of polygons, because COCO's polygons have no holes. The
+        category of a class is its index. Drawing all annotations gives the mask again.
+        """
+        return coco_annotations(self.mask)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write mask, overlay, confidence, probabilities (if there are any), polygons and areas into a folder.
+
+        Args:
+            folder: The folder, which is created. The files are named after the image.
+
+        Returns:
+            The written files.
+        """
+        stem = Path(folder) / Path(self.name).stem
+        paths = [stem.with_name(f"{stem.name}{ending}") for ending in (".png", "_overlay.png", "_confidence.png")]
+        for path, image in zip(
+            paths, (self.label_image(), self.overlay(), Image.fromarray(self.confidence)), strict=True
+        ):
+            write_image(path, image)
+        polygons, areas = (stem.with_name(f"{stem.name}_{kind}.json") for kind in ("polygons", "areas"))
+        write_atomically(polygons, json.dumps(self.coco()))
+        write_atomically(areas, json.dumps(self.areas))
+        paths += [polygons, areas]
+        if self.probabilities is not None:
+            paths.append(stem.with_name(f"{stem.name}_probabilities.npz"))
+            write_probabilities(paths[-1], self.probabilities)
+        return paths
+
+    def label_image(self) -> Image.Image:
+        """Return the mask as a palette image, whose values are the class indices and whose colours the classes'."""
+        return label_image(self.mask, self.palette)
+
+    def coco(self) -> dict[str, Any]:
+        """Return the polygons as a whole COCO file with one image."""
+        height, width = self.mask.shape
+        return {
+            "images": [{"id": 1, "file_name": self.name, "width": width, "height": height}],
+            "categories": [{"id": index, "name": name} for index, name in enumerate(self.palette.class_names)],
+            "annotations": self.polygons(),
+        }
+
+
+def write_image(path: Path, image: Image.Image) -> None:
+    """Write a PNG completely or not at all; the fastest compression costs few bytes on label maps."""
+    with replacing(path) as draft:
+        image.save(draft, "PNG", compress_level=1)
+
+
+def write_probabilities(path: Path, probabilities: NDArray[Any]) -> None:
+    """Write probabilities (K, H, W) as float16 under the name `probabilities` of an .npz file."""
+    with replacing(path) as draft, draft.open("wb") as file:
+        np.savez(file, probabilities=probabilities.astype(np.float16, copy=False))

@@ -1,0 +1,270 @@
+"""The segmenter: a trained network that turns pictures into label maps, at several scales, by tiles, with a CRF."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from deeplab_lightning.crf.dense_crf import DenseCRF
+from deeplab_lightning.inference import multi_scale_logits
+from deeplab_lightning.segmentation.model_file import Model
+from deeplab_lightning.segmentation.pictures import Picture, PixelReader, displayed, normalize
+from deeplab_lightning.segmentation.result import SegmentationResult
+from deeplab_lightning.segmentation.tiles import Span, Tile, Tiling, blend, needed_margin, plan
+
+Single = str | Path | Image.Image | NDArray[Any]
+"""One image: a path, a PIL image, or an array (H, W) or (H, W, C)."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """The way from a picture to its label map.
+
+    Args:
+        scales: Scales of the image, over which probabilities are averaged.
+        flip: Every scale runs on the mirrored image as well.
+        crf: Dense CRF that refines the probabilities; None for none.
+        tile: Side of the tiles; "auto" for tiles where the image is large; None for whole images.
+
+    Raises:
+        ValueError: There is no scale, or a scale is not above 0.
+    """
+
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    crf: DenseCRF | None = None
+    tile: Tile = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.scales or not all(0 < scale < float("inf") for scale in self.scales):
+            raise ValueError(f"scales must hold at least one scale, all above 0, got {self.scales}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the method as plain values, ready for JSON."""
+        return asdict(self) | {"scales": list(self.scales)}
+
+
+class Segmenter:
+    """A trained network that segments images; `deeplab_lightning.load` makes one.
+
+    Args:
+        model: The network with its description.
+        device: Device that the network runs on; "auto" is the GPU if there is one.
+        value_range: Stored values that stand for black and white in images of more than 8 bits; those of the training
+            if not given.
+    """
+
+    def __init__(self, model: Model, device: str = "auto", value_range: tuple[float, float] | None = None) -> None:
+        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.network = model.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.layers = None if model.layers is None else model.layers.to(self.device)
+        self.description, self.digest = model.description, model.digest
+        self.reader = PixelReader(model.description.normalization, value_range)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, background included."""
+        return self.description.class_names
+
+    @overload
+    def segment(self, images: Single, **method: Any) -> SegmentationResult: ...
+
+    @overload
+    def segment(self, images: Sequence[Single | Tensor], **method: Any) -> list[SegmentationResult]: ...
+
+    @overload
+    def segment(self, images: Iterator[Single | Tensor], **method: Any) -> Iterator[SegmentationResult]: ...
+
+    @overload
+    def segment(self, images: Tensor, **method: Any) -> SegmentationResult | list[SegmentationResult]: ...
+
+    def segment(self, images: Any, *, batch_size: int = 1, probabilities: bool = True, **method: Any) -> Any:
+        """Segment one image, or several.
+
+        A path, a PIL image, an array (H, W) or (H, W, C), and a tensor (C, H, W) are one image. A list, a tuple and a
+        tensor (B, C, H, W) are several. A generator is read as its results are. Arrays and tensors hold uint8, or
+        floats in 0..1.
+
+        Args:
+            images: The image or the images.
+            batch_size: Number of consecutive images of equal size that the network computes at once.
+            probabilities: The results hold the probabilities of all classes.
+            method: `scales`, `flip`, `tile` as of `Method`, and `crf`: a `DenseCRF`, the name of a released model's
+                setting ("deeplab_largefov"), or "checkpoint" for the one that `deeplab crf-search` found.
+
+        Returns:
+            One result, a list of them, or for a generator an iterator of them, in the order of the images.
+
+        Raises:
+            DataError: A file cannot be read.
+            TypeError: Something is no image.
+            ValueError: An image does not fit the model, or a setting cannot work.
+        """
+        how = self.method(**method)
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if isinstance(images, Tensor) and images.ndim == 4:
+            images = list(images)
+        is_single = isinstance(images, str | Path | Image.Image | np.ndarray | Tensor)
+        several: Iterable[Any] = [images] if is_single else images
+        results = self._results(several, how, batch_size, probabilities)
+        if is_single:
+            return next(results)
+        return results if isinstance(images, Iterator) else list(results)
+
+    def method(self, crf: DenseCRF | str | None = None, **settings: Any) -> Method:
+        """Return a method with this model's CRF, or a released one, looked up by its name.
+
+        Raises:
+            ValueError: There is no such CRF, or a setting cannot work.
+        """
+        if isinstance(crf, str):
+            crf = self._crf_named(crf)
+        if crf is not None and self.reader.num_channels < 3:
+            raise ValueError(f"a CRF needs colours, but the model takes {self.reader.num_channels} channels")
+        return Method(crf=crf, **settings | ({"scales": tuple(settings["scales"])} if "scales" in settings else {}))
+
+    def _crf_named(self, name: str) -> DenseCRF:
+        from deeplab_lightning.crf.published import SETTINGS
+
+        if name != "checkpoint":
+            if name not in SETTINGS:
+                raise ValueError(f"there is no CRF {name!r}; there are checkpoint, {', '.join(SETTINGS)}")
+            return SETTINGS[name]
+        if self.description.crf is None:
+            raise ValueError("the checkpoint holds no CRF setting; `deeplab crf-search` finds one and writes it there")
+        try:
+            return DenseCRF(**self.description.crf)
+        except TypeError as error:
+            raise ValueError(f"the checkpoint's CRF setting cannot be used: {error}") from error
+
+    def _results(
+        self, images: Iterable[Any], how: Method, batch_size: int, probabilities: bool
+    ) -> Iterator[SegmentationResult]:
+        numbered = enumerate(images)
+        while chunk := list(islice(numbered, batch_size)):
+            pictures = [self.reader.convert(image, f"image {number}") for number, image in chunk]
+            yield from self.run(pictures, how, probabilities)
+
+    def run(self, pictures: Sequence[Picture], how: Method, probabilities: bool = True) -> list[SegmentationResult]:
+        """Segment pictures, those of equal size at once.
+
+        Args:
+            pictures: The pictures.
+            how: The way to segment them.
+            probabilities: The results hold the probabilities of all classes.
+        """
+        groups: dict[tuple[int, int], list[int]] = {}
+        for index, picture in enumerate(pictures):
+            groups.setdefault(picture.size, []).append(index)
+        results: dict[int, SegmentationResult] = {}
+        for size, indices in groups.items():
+            tiling = (
+                plan(how.tile, size, self.margin, self.network.align_corners) if _may_tile(how.tile, size) else None
+            )
+            if tiling is not None:
+                results |= {index: self._by_tiles(pictures[index], how, tiling, probabilities) for index in indices}
+                continue
+            scores = self.scores([pictures[index] for index in indices], how)
+            for index, own in zip(indices, scores, strict=True):
+                results[index] = self._result(pictures[index], how, own, probabilities)
+        return [results[index] for index in range(len(pictures))]
+
+    @cached_property
+    def margin(self) -> int | None:
+        """The margin with which tiles give the scores of the whole image; None with image-level features."""
+        return needed_margin(self.description.network, self.description.arguments)
+
+    @torch.inference_mode()
+    def scores(self, pictures: Sequence[Picture], how: Method) -> Tensor:
+        """Return logits (B, K, H, W) of pictures of equal size, or the refined probabilities if there is a CRF."""
+        height, width = pictures[0].size
+        tensors = [normalize(each.pixels, self.reader, self.description.pad_to) for each in pictures]
+        images = torch.stack([tensor.permute(1, 2, 0) for tensor in tensors]).permute(0, 3, 1, 2).to(self.device)
+        logits = multi_scale_logits(
+            self.network, images, how.scales, flip=how.flip, align_corners=self.network.align_corners
+        )[..., :height, :width]
+        if self.layers is None and how.crf is None:
+            return logits
+        colours = [displayed(each.pixels, self.reader.range_of(each.pixels)) for each in pictures]
+        colours_there = torch.stack([torch.from_numpy(each.copy()) for each in colours]).to(self.device)
+        if self.layers is not None:
+            logits = self.layers(logits, colours_there)
+        return logits if how.crf is None else how.crf(colours_there, logits.float().softmax(1))
+
+    def _result(self, picture: Picture, how: Method, scores: Tensor, probabilities: bool) -> SegmentationResult:
+        shares = scores if how.crf is not None else scores.float().softmax(0)
+        return SegmentationResult(
+            mask=scores.argmax(0).byte().cpu().numpy(),
+            confidence=_confidence(shares),
+            probabilities=shares.cpu().numpy() if probabilities else None,
+            image=displayed(picture.pixels, self.reader.range_of(picture.pixels)),
+            palette=self.description.palette,
+            name=picture.name,
+            remarks=self.description.assumed,
+        )
+
+    def _by_tiles(self, picture: Picture, how: Method, tiling: Tiling, probabilities: bool) -> SegmentationResult:
+        height, width = picture.size
+        mask, confidence = np.empty((height, width), np.uint8), np.empty((height, width), np.uint8)
+        kept = _on_disk((len(self.class_names), height, width)) if probabilities else None
+
+        def scores_of(rows: Span, columns: Span) -> Tensor:
+            part = Picture(picture.pixels[slice(*rows), slice(*columns)], picture.name)
+            return self.scores([part], how)[0]
+
+        for rows, columns, scores in blend(picture.size, tiling, scores_of):
+            block = slice(*rows), slice(*columns)
+            shares = scores if how.crf is not None else scores.float().softmax(0)
+            mask[block] = scores.argmax(0).byte().cpu().numpy()
+            confidence[block] = _confidence(shares)
+            if kept is not None:
+                kept[:, *block] = shares.half().cpu().numpy()
+        return SegmentationResult(
+            mask=mask,
+            confidence=confidence,
+            probabilities=kept,
+            image=displayed(picture.pixels, self.reader.range_of(picture.pixels)),
+            palette=self.description.palette,
+            name=picture.name,
+            remarks=(*self.description.assumed, *_remarks(tiling)),
+        )
+
+
+def _may_tile(tile: Tile, size: tuple[int, int]) -> bool:
+    """Whether the receptive field is worth computing."""
+    return plan(tile, size, None, align_corners=False) is not None
+
+
+def _remarks(tiling: Tiling) -> tuple[str, ...]:
+    if tiling.is_exact:
+        return ()
+    reason = (
+        "the network's image-level features see one tile and not the whole image"
+        if tiling.needed is None
+        else f"the receptive field needs a margin of {tiling.needed} pixels"
+    )
+    return (
+        f"tiles of {tiling.side} with a margin of {tiling.margin}: {reason}, so scores may differ from those of the "
+        "whole image",
+    )
+
+
+def _confidence(shares: Tensor) -> NDArray[np.uint8]:
+    values: NDArray[np.uint8] = (shares.amax(0) * 255).round().byte().cpu().numpy()
+    return values
+
+
+def _on_disk(shape: tuple[int, int, int]) -> NDArray[np.float16]:
+    """Return an array in a temporary file that the system removes with the array."""
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, np.float16, "w+", shape=shape)

@@ -1,0 +1,58 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplab_lightning import SegmentationResult, Segmenter
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (48, 70, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def result(segmenter: Segmenter) -> SegmentationResult:
+    """The segmentation of noise."""
+    return segmenter.segment(PIXELS)
+
+
+def test_saved_files_hold_the_result(result: SegmentationResult, tmp_path: Path) -> None:
+    paths = result.save(tmp_path / "out")
+    assert sorted(path.name for path in paths) == sorted(path.name for path in (tmp_path / "out").iterdir())
+    by_name = {path.name.removeprefix("image 0"): path for path in paths}
+    with Image.open(by_name[".png"]) as mask:
+        assert mask.mode == "P"
+        np.testing.assert_array_equal(np.asarray(mask), result.mask)
+        assert tuple(mask.getpalette()[3:6]) == result.palette.colors[1]  # type: ignore[index]
+    np.testing.assert_array_equal(np.asarray(Image.open(by_name["_confidence.png"])), result.confidence)
+    stored = np.load(by_name["_probabilities.npz"])["probabilities"]
+    assert stored.dtype == np.float16
+    assert result.probabilities is not None
+    np.testing.assert_allclose(stored, result.probabilities, atol=1e-3)
+    assert json.loads(by_name["_areas.json"].read_text()) == result.areas
+    coco = json.loads(by_name["_polygons.json"].read_text())
+    assert sum(each["area"] for each in coco["annotations"]) == 48 * 70
+    assert [each["name"] for each in coco["categories"]] == list(result.palette.class_names)
+
+
+def test_an_overlay_has_the_image_over_a_legend(result: SegmentationResult) -> None:
+    drawn = np.asarray(result.overlay(opacity=0.0))
+    assert drawn.shape[0] > 48
+    background = result.mask == 0
+    np.testing.assert_array_equal(drawn[:48, :70][background], PIXELS[background])
+
+
+def test_a_large_overlay_is_drawn_in_parts(result: SegmentationResult) -> None:
+    times = 30
+    tall = SegmentationResult(
+        mask=np.tile(result.mask, (times, 1)),
+        confidence=np.tile(result.confidence, (times, 1)),
+        probabilities=None,
+        image=np.tile(result.image, (times, 1, 1)),
+        palette=result.palette,
+        name="tall",
+    )
+    drawn = np.asarray(tall.overlay())[: 48 * times, :70]
+    from deeplab_lightning.drawing import overlay
+
+    np.testing.assert_array_equal(drawn, overlay(tall.image, tall.mask, tall.palette))
