@@ -16,6 +16,7 @@ COMMANDS = {
     "describe": ("commands.describe", "count parameters and multiply-adds, compute the receptive field"),
     "data": ("commands.data", "download data sets, check them, show samples"),
     "crf-search": ("commands.crf_search", "search the dense CRF's settings for a checkpoint"),
+    "weights": ("commands.weights", "list, download, convert and score published checkpoints"),
     "ablate": ("commands.ablate", "train and score the tables of the papers"),
     "report": ("commands.report", "show the scores of runs or tables in the terminal and on an HTML page"),
 }

@@ -9,6 +9,10 @@ from zipfile import ZipFile
 import torch
 from torch import Tensor
 
+ORIGIN, TRUNK = "origin", "trunk"
+"""The names of two entries that checkpoints of published weights have: where the weights come from, in the words of the
+evaluation identity, and whether they are a backbone alone."""
+
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     """Verify a checkpoint's checksums and read it; only tensors and plain values are loaded.

@@ -30,6 +30,7 @@ from deeplab_lightning.lightning_internals import LightningCLIWithGivenSettings
 from deeplab_lightning.loggers import WandbSettings, build_loggers
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.start_from import UNTRAINED
+from deeplab_lightning.published.catalogue import resolve
 from deeplab_lightning.run_folder import RunFolder
 from deeplab_lightning.settings.classes import TRAINER_DEFAULTS, slots
 from deeplab_lightning.settings.given import CONFIG, check_models, expand_homes, given_by
@@ -160,6 +161,7 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
         folder = RunFolder(Path(config.trainer.default_root_dir))
         if config.ckpt_path == "best":
             config.ckpt_path = str(folder.best)
+        config.ckpt_path = resolve(config.ckpt_path)
         checkpoint = folder.last if config.ckpt_path == "last" else Path(config.ckpt_path)
         if not checkpoint.is_file():
             if checkpoint != folder.last or self.command != "fit":

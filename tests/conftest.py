@@ -56,3 +56,22 @@ def real_data() -> Path:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def filled_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of published weights that holds the smallest checkpoint of the release, with random weights."""
+    from tests.published.releases import prepare_cache, random_network
+
+    folder = tmp_path_factory.mktemp("weights")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEEPLAB_WEIGHTS", str(folder))
+        prepare_cache(folder, random_network())
+    return folder
+
+
+@pytest.fixture
+def weights_cache(filled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder above as the one that names are looked up in; nothing is downloaded."""
+    monkeypatch.setenv("DEEPLAB_WEIGHTS", str(filled_cache))
+    return filled_cache

@@ -48,7 +48,7 @@ SIDEWAYS: dict[str, set[str]] = {
     "reports": {"ablation", "settings"},
 }
 MAY_USE = {
-    "published": {"models"},
+    "published": {"models", "datasets", "checkpoint_file", "description"},
     "modules": {
         "models",
         "crf",
@@ -59,6 +59,7 @@ MAY_USE = {
         "identity",
         "checkpoint_file",
         "description",
+        "published",
     },
     "segmentation": {"published", "models", "datasets", "crf", "inference", "checkpoint_file", "description"},
     "datamodules": {"datasets"},
@@ -88,6 +89,7 @@ PRIVATE_ONLY_IN = {
 TESTED_BY = {
     "__main__.py": "test_mistakes.py",
     "callbacks/log_folder.py": "callbacks/test_log_predictions.py",
+    "commands/released_scores.py": "commands/test_weights.py",
     "commands/data.py": "integration/test_data_command.py",
     "datasets/ade20k_names.py": "datasets/test_ade20k.py",
     "datasets/coco_names.py": "datasets/test_coco.py",
@@ -120,6 +122,9 @@ TESTED_BY = {
     "published/formats/files.py": "published/formats/test_mutations.py",
     "published/formats/protobuf.py": "published/formats/test_tensorflow.py",
     "published/formats/table.py": "published/formats/test_tensorflow.py",
+    "published/catalogue.py": "published/test_converting.py",
+    "published/class_names.py": "published/test_converting.py",
+    "published/reading.py": "published/test_converting.py",
     "published/importing.py": "published/test_caffe.py",
     "published/kazuto1011.py": "published/test_state_dicts.py",
     "published/smp.py": "published/test_state_dicts.py",

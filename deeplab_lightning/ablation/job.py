@@ -12,7 +12,7 @@ from deeplab_lightning.run_folder import JobFolder, JobKey
 
 @dataclass(frozen=True)
 class Job:
-    """One process: a training, or one of its evaluations.
+    """One process: a training, the download of published weights in place of one, or one of the evaluations.
 
     Args:
         training: The training to run, or the training whose weights are scored.
@@ -34,7 +34,9 @@ class Job:
     @property
     def command(self) -> str:
         """The subcommand of `deeplab` that runs the job, such as "fit"."""
-        return "fit" if self.evaluation is None else self.evaluation.command
+        if self.evaluation is not None:
+            return self.evaluation.command
+        return "fit" if self.training.weights is None else "weights"
 
     @property
     def asked(self) -> list[str]:
@@ -60,8 +62,10 @@ class Job:
         training, folder = JobFolder.of(root, self.training.key), self.folder(root)
         config = ["-c", str(training.config)]
         if self.evaluation is None:
+            if self.training.weights is not None:
+                return [self.command, "get", self.training.weights]
             return [self.command, *config, "--ckpt_path", "last", *self._wandb_options()]
-        config += ["-c", str(folder.evaluate), "--ckpt_path", str(training.last)]
+        config += ["-c", str(folder.evaluate), "--ckpt_path", self.training.weights or str(training.last)]
         return [self.command, *config, "--trainer.default_root_dir", str(folder.path), *self._wandb_options()]
 
     def _wandb_options(self) -> list[str]:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from deeplab_lightning.ablation.protocol import COUNTS, PROTOCOL, check_counts, digest
+from deeplab_lightning.ablation.released import model_settings
 from deeplab_lightning.ablation.scales import PAPER_SCALE, SCALES
 from deeplab_lightning.ablation.table import Row, Table, TableError, read_yaml
 from deeplab_lightning.datasets.submission import Competition
+from deeplab_lightning.published.entries import entry
 from deeplab_lightning.run_folder import JobKey
 from deeplab_lightning.settings.compose import compose, look_up, merge, override
 from deeplab_lightning.settings.resolve import Resolved, check_shape, resolve
@@ -60,6 +62,7 @@ class Training:
         config: All settings from tables and files, except the paths of the run folder and of the initial checkpoint.
         seed: The seed of the training.
         source: The training whose checkpoint this one starts from; None where there is none.
+        weights: The published checkpoint that stands in for the training; None for a training.
         group: The name of the first table that asked for the training.
         tags: The tags of the runs in Weights & Biases: table, scale, paper and seed.
         rows: The names of the rows that the training serves.
@@ -80,6 +83,7 @@ class Training:
     replaced: dict[str, list[str]] = field(default_factory=dict)
     resolved: Resolved = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    weights: str | None = None
 
     @property
     def key(self) -> JobKey:
@@ -99,6 +103,8 @@ class Training:
     @property
     def cost(self) -> str:
         """The cost of the training in steps and crops."""
+        if self.weights is not None:
+            return f"no training: {self.weights}"
         steps, batches, batch_size, height, width = self._budget()
         times = "" if batches == 1 else f"{batches} x "
         return f"{steps} steps of {times}{batch_size} crops of {height}x{width}"
@@ -106,7 +112,7 @@ class Training:
     @property
     def gigapixels(self) -> float:
         """The total number of pixels in all crops of the training, in billions."""
-        return math.prod(self._budget()) / 1e9
+        return 0.0 if self.weights else math.prod(self._budget()) / 1e9
 
     def _budget(self) -> tuple[int, int, int, int, int]:
         steps, batches, batch_size = (self.resolved[key] for key in COUNTS)
@@ -175,7 +181,7 @@ def plan_table(
     trainings: dict[str, Training] = {}
     planned = []
     for row in rows:
-        if row.train is None:
+        if row.train is None or (row.weights and scale != PAPER_SCALE):  # other scales have other classes
             planned.append(PlannedRow(row, seeds[0], None, None))
             continue
         for seed in seeds:
@@ -196,19 +202,20 @@ def _plan_training(
     table: Table, row: Row, scale: str, seed: int, trainings: dict[str, Training]
 ) -> tuple[Training, str]:
     """The training of a row, and the hash of the settings that the row asks for."""
-    source, source_asked = None, None
+    source, source_asked = None, row.weights
     if row.start_from is not None:
         source, source_asked = _plan_training(table, table.row(row.start_from), scale, seed=seed, trainings=trainings)
     with _faults_of(table, row):
         config, replaced = _settings_of(table, row, scale)
         resolved = resolve(config)
         check_counts(resolved)
-    origin = None if source is None else source.digest
+    origin = row.weights if source is None else source.digest
     name = JobKey.of_training(digest([PROTOCOL, resolved, origin]), seed).training
     asked = digest([config, source_asked])  # without defaults, so it stays the same when a default changes
     group = table.path.stem
     tags = [group, scale, *PAPER.findall(table.title), f"seed{seed}"]
-    training = trainings.setdefault(name, Training(name, config, seed=seed, source=source, group=group, tags=tags))
+    training = trainings.setdefault(name, Training(name, config, seed, source=source, group=group, tags=tags))
+    training.weights = row.weights
     training.resolved = resolved
     training.asked += [asked] if asked not in training.asked else []
     training.rows += [row.name] if row.name not in training.rows else []
@@ -232,6 +239,8 @@ def _settings_of(table: Table, row: Row, scale: str) -> tuple[dict[str, Any], li
     if data:
         files = [data if Path(file).parent == Path(data).parent else file for file in files]
     layers = [{"model": {"init_args": {}}}, *(read_yaml(table.root / file) for file in files)]
+    if row.weights is not None:
+        layers.append({"model": model_settings(entry(row.weights))})
     config = compose(layers, row.train or {})
     check_shape(config)
     if row.start_from is not None:  # ImageNet weights would only be replaced by those of the checkpoint
@@ -266,6 +275,6 @@ def competition(training: Training) -> Competition:
     """The VOC competition of a training: comp5 if it and its sources have seen VOC's own data alone, else comp6."""
     data, model = (training.config[part] for part in ("data", "model"))
     others = data["class_path"] != "VOCDataModule" or data["init_args"].get("sbd_root")
-    if others or model["init_args"].get("pretrained"):
+    if others or training.weights or model["init_args"].get("pretrained"):
         return "comp6"
     return "comp5" if training.source is None else competition(training.source)

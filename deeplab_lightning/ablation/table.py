@@ -21,9 +21,10 @@ TABLE_KEYS = {"table", "metric", "configs", "rows"}
 SHARED_KEYS = {"uncertain"}
 """The optional keys of a table that hold for every trained row."""
 REMARKS = ("note", "uncertain", "not_reproducible")
-ROW_KEYS = {"name", "metric", "configs", "paper", "train", "evaluate", "start_from", "columns", "stage", *REMARKS}
+ROW_KEYS = {"name", "metric", "configs", "paper", "train", "evaluate", "start_from", "weights", "columns", "stage"}
+ROW_KEYS |= {*REMARKS}
 KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
-    **dict.fromkeys(("table", "name", "metric", "stage", "start_from"), (str, "a text")),
+    **dict.fromkeys(("table", "name", "metric", "stage", "start_from", "weights"), (str, "a text")),
     **dict.fromkeys(("note", "uncertain", "not_reproducible"), (str, "a text")),
     **dict.fromkeys(("configs", "rows"), (list, "a list")),
     **dict.fromkeys(("train", "evaluate", "columns"), (dict, "a mapping; where it is empty, {}")),
@@ -72,6 +73,7 @@ class Row:
         evaluate: The settings of the evaluation only, which override those of the training.
         evaluate_configs: The files of the evaluation only; `configs` within `evaluate` in the file.
         start_from: The name of the row whose weights the training starts from.
+        weights: The published checkpoint that is scored instead of a training; its network is that of the catalogue.
         columns: The further columns that the paper prints, by their headings.
         stage: The purpose of a row that is only trained for other rows to start from. The paper has no such row.
         remarks: The remarks on the row.
@@ -85,6 +87,7 @@ class Row:
     evaluate: Settings = field(default_factory=dict)
     evaluate_configs: tuple[str, ...] = ()
     start_from: str | None = None
+    weights: str | None = None
     columns: dict[str, Any] = field(default_factory=dict)
     stage: str | None = None
     remarks: Remarks = field(default_factory=Remarks)
@@ -206,7 +209,7 @@ def _read_row(path: Path, table: dict[str, Any], entry: dict[str, Any]) -> Row:
     evaluate = dict(entry.get("evaluate", {}))
     evaluate_configs = evaluate.pop("configs", [])
     _check_kinds(where, {"configs": evaluate_configs})
-    train = entry.get("train", {} if "evaluate" in entry else None)
+    train = entry.get("train", {} if {"evaluate", "weights"} & set(entry) else None)
     if train is None and "configs" in entry:
         raise TableError(f"{where}: it has configs but trains nothing; add train: {{}} or remove configs")
     return Row(
@@ -216,7 +219,7 @@ def _read_row(path: Path, table: dict[str, Any], entry: dict[str, Any]) -> Row:
         evaluate=evaluate,
         evaluate_configs=tuple(evaluate_configs),
         remarks=_read_remarks(entry, None if train is None else table.get("uncertain")),
-        **{key: entry[key] for key in ("name", "paper", "start_from", "columns", "stage") if key in entry},
+        **{key: entry[key] for key in ("name", "paper", "start_from", "weights", "columns", "stage") if key in entry},
     )
 
 
@@ -287,5 +290,7 @@ def _check_row(above: Table, row: Row) -> None:
         raise TableError(f"{where}: start_from and stage are for rows that are trained; add train: {{}}")
     if row.train is not None and row.remarks.not_reproducible:
         raise TableError(f"{where}: not_reproducible is for rows that are not trained")
+    if row.weights is not None and (row.train or row.start_from or row.stage):
+        raise TableError(f"{where}: published weights are only scored; remove train, start_from and stage")
     if row.start_from is not None and above.row(row.start_from).train is None:
         raise TableError(f"{where}: it starts from {row.start_from!r}, which is not trained")

@@ -93,7 +93,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def _load(self, path: Path, map_location: Any) -> dict[str, Any]:
         checkpoint = read_checkpoint(path, map_location)
         needed = NEEDED_TO_EVALUATE + NEEDED_TO_RESUME if self._resumes else NEEDED_TO_EVALUATE
-        if missing := [name for name in needed if name not in checkpoint]:
+        missing = [name for name in needed if name not in checkpoint]
+        if missing and not set(missing) - set(NEEDED_TO_RESUME):
+            raise ValueError(
+                f"{path}: it holds weights and no state of a training (no {', '.join(missing)}); "
+                "start a training from them with --model.start_from in place of --ckpt_path"
+            )
+        if missing:
             raise ValueError(f"{path}: it is not a checkpoint of `deeplab fit`: it has no {', '.join(missing)}")
         return checkpoint
 

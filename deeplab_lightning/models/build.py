@@ -1,9 +1,11 @@
 """Building a network from the name of its class and plain arguments, as descriptions and catalogues hold them."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import torch
+from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from deeplab_lightning.models.deeplab_v1 import DeepLabV1
@@ -64,3 +66,22 @@ def restore_network(name: str, arguments: Mapping[str, Any], tensors: Mapping[st
 
 def _form(tensor: Tensor | None) -> str:
     return "missing" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def complete_arguments(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all arguments of a network: the given ones, and the defaults of the others.
+
+    Args:
+        name: Name of the network's class.
+        arguments: Some arguments of the network, by name.
+    """
+    return _defaults(name) | dict(arguments)
+
+
+@cache
+def _defaults(name: str) -> dict[str, Any]:
+    # jsonargparse follows **kwargs through the signatures, as the command line does.
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(NETWORKS[name], None, skip={"num_classes"}, fail_untyped=False)
+    defaults: dict[str, Any] = parser.get_defaults().as_dict()
+    return defaults

@@ -25,7 +25,7 @@ from deeplab_lightning.modules.optimization import Optimization
 from deeplab_lightning.modules.outputs import Outputs, Prediction
 from deeplab_lightning.modules.ranks import mean_over_ranks
 from deeplab_lightning.modules.reloading import ReloadableModule, network_defaults
-from deeplab_lightning.modules.start_from import UNTRAINED, check_fits, load_start
+from deeplab_lightning.modules.start_from import UNTRAINED, check_fits, load_start, origin_of
 from deeplab_lightning.scores import ScoreName
 
 
@@ -51,7 +51,8 @@ class SegmentationModule(ReloadableModule):
         crf_rnn: A dense CRF follows the network as layers, trained by the loss of the refined logits (CRF as RNN).
         crf_normalization: Normalisation of the CRF's messages: "after" filtering, or "symmetric". A checkpoint keeps
             the normalisation with which it was trained.
-        start_from: Checkpoint from whose weights training starts; a classifier of other classes is initialised anew.
+        start_from: Checkpoint, or name in `deeplab weights list`, from whose weights training starts; a classifier of
+            other classes is initialised anew.
         normalization: Normalisation of the images that the pretrained backbone expects: "imagenet" (RGB in 0..1, minus
             the mean, divided by the standard deviation: torchvision, timm's ResNets), "caffe" (BGR in 0..255 minus the
             mean: the papers' v1 and v2) or "inception" (RGB in -1..1: Xception, MobileNet and "beta" ResNets of the
@@ -285,7 +286,7 @@ class SegmentationModule(ReloadableModule):
             ValueError: The checkpoint holds other classes or another network.
         """
         check_fits(checkpoint, self)
-        self.weights_origin = f"of step {checkpoint['global_step']}"
+        self.weights_origin = origin_of(checkpoint)
         if self.crf is not None:  # checkpoints that lack the setting were trained with the symmetric normalisation
             trained_with = checkpoint["hyper_parameters"].get("crf_normalization", "symmetric")
             self.crf.normalization = self.hparams["crf_normalization"] = trained_with

@@ -9,7 +9,8 @@ from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
-from deeplab_lightning.checkpoint_file import read_checkpoint
+from deeplab_lightning.checkpoint_file import ORIGIN, TRUNK, read_checkpoint
+from deeplab_lightning.published.catalogue import resolve
 
 PREFIX = "network."
 UNTRAINED = "random, not trained"
@@ -30,7 +31,7 @@ def load_start(network: nn.Module, path: str, hparams: Mapping[str, Any]) -> str
 
     Args:
         network: The network, whose weights are replaced.
-        path: Path of the checkpoint.
+        path: Path of the checkpoint, or name of published weights.
         hparams: Hyperparameters of the network's module.
 
     Returns:
@@ -40,9 +41,12 @@ def load_start(network: nn.Module, path: str, hparams: Mapping[str, Any]) -> str
         FileNotFoundError: The file does not exist.
         ValueError: The file holds another network, or is damaged or not a checkpoint.
     """
-    if not Path(path).is_file():
+    file = resolve(path)
+    if not Path(file).is_file():
         raise FileNotFoundError(f"start_from: {path}: no such checkpoint")
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(file)
+    if checkpoint.get(TRUNK):
+        raise ValueError(f"start_from: {path} is a backbone alone; set model.pretrained to it instead")
     if differing := _rewired(checkpoint.get("hyper_parameters"), hparams, ("stride_unit", "low_level_features")):
         raise ValueError(f"start_from: {path} holds another network: {differing}")
     tensors = {
@@ -60,7 +64,12 @@ def load_start(network: nn.Module, path: str, hparams: Mapping[str, Any]) -> str
     network.load_state_dict(fitting, strict=False)
     new = sorted({key.rpartition(".")[0] for key in own if key not in fitting})
     rank_zero_info(f"Started from {path}: {len(fitting)} tensors; newly initialised: {', '.join(new) or 'nothing'}")
-    return UNTRAINED if new else f"of step {checkpoint['global_step']}"
+    return UNTRAINED if new else origin_of(checkpoint)
+
+
+def origin_of(checkpoint: Mapping[str, Any]) -> str:
+    """Return the origin of a checkpoint's weights in the words of the evaluation identity."""
+    return str(checkpoint.get(ORIGIN) or f"of step {checkpoint['global_step']}")
 
 
 def check_fits(checkpoint: Mapping[str, Any], module: LightningModule) -> None:

@@ -4,7 +4,7 @@ import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ MAKER = np.float64(0).__reduce__()[0]
 NUMPY_NUMBERS: list[Any] = [np.dtype, np.float64, type(np.dtype("f8")), type(np.dtype("f4"))]
 NUMPY_NUMBERS += [MAKER, (MAKER, "numpy.core.multiarray.scalar")]  # its name before numpy 2
 """What the pickle of a numpy number names: the best score of a training lies beside its weights as one."""
+KEYS = ("state_dict", "model_state", "model")
+"""The names under which projects store the state dictionary beside other things."""
 
 
 def read_state_dict(path: Path, key: str | None = None) -> dict[str, Tensor]:
@@ -35,9 +37,38 @@ def read_state_dict(path: Path, key: str | None = None) -> dict[str, Tensor]:
         OSError: The file cannot be opened.
         ValueError: The file is damaged, holds what would have to be executed, or has no state dictionary.
     """
+    content = read_content(path)
+    state_dict = content.get(key) if key is not None and isinstance(content, dict) else content
+    if not is_state_dict(state_dict):
+        raise ValueError(f"{path}: it has no state dictionary{f' {key!r}' if key else ''}")
+    return cast("dict[str, Tensor]", state_dict)
+
+
+def find_state_dict(path: Path) -> dict[str, Tensor]:
+    """The state dictionary in a file of `torch.save`, alone or under one of the names that are in use.
+
+    Raises:
+        OSError: The file cannot be opened.
+        ValueError: The file is damaged, holds what would have to be executed, or has no state dictionary.
+    """
+    content = read_content(path)
+    inner = [content[key] for key in KEYS if key in content] if isinstance(content, dict) else []
+    for each in (content, *inner):
+        if is_state_dict(each):
+            return cast("dict[str, Tensor]", each)
+    raise ValueError(f"{path}: it has no state dictionary, neither alone nor as {' or '.join(KEYS)}")
+
+
+def read_content(path: Path) -> object:
+    """The content of a file of `torch.save`.
+
+    Raises:
+        OSError: The file cannot be opened.
+        ValueError: The file is damaged, or holds what would have to be executed.
+    """
     try:
         with torch.serialization.safe_globals(NUMPY_NUMBERS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content: object = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except pickle.UnpicklingError as error:
@@ -46,14 +77,12 @@ def read_state_dict(path: Path, key: str | None = None) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # torch has no error of its own for a file that it cannot read
         raise ValueError(f"{path}: it is no file of torch.save, or a damaged one") from error
-    state_dict = content.get(key) if key is not None and isinstance(content, dict) else content
-    if (
-        not isinstance(state_dict, dict)
-        or not state_dict
-        or not all(isinstance(each, Tensor) for each in state_dict.values())
-    ):
-        raise ValueError(f"{path}: it has no state dictionary{f' {key!r}' if key else ''}")
-    return state_dict
+    return content
+
+
+def is_state_dict(content: object) -> bool:
+    """Whether a content maps names to tensors."""
+    return isinstance(content, dict) and bool(content) and all(isinstance(each, Tensor) for each in content.values())
 
 
 def rename(state_dict: StateDict, rules: Sequence[Rule]) -> Tensors:

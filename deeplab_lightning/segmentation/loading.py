@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from deeplab_lightning.published.catalogue import resolve
 from deeplab_lightning.segmentation.model_file import read_model
 from deeplab_lightning.segmentation.segmenter import Segmenter
 
@@ -16,7 +17,8 @@ def load(
     """Load a trained model to segment images with.
 
     Args:
-        source: Checkpoint of `deeplab fit` or `deeplab weights slim`, such as runs/demo/best.ckpt.
+        source: Checkpoint of `deeplab fit` or `deeplab weights slim`, such as runs/demo/best.ckpt, or a name of
+            `deeplab weights list`.
         output_stride: Output stride in place of that of the training: 8 is finer and slower than 16.
         device: Device that the network runs on: "cpu", "cuda", "cuda:1"; "auto" is the GPU if there is one.
         value_range: Stored values that stand for black and white in images of more than 8 bits; those of the training
@@ -27,7 +29,7 @@ def load(
         OSError: The file cannot be opened.
         ValueError: The file is damaged or holds no model, or the network has no such output stride.
     """
-    path = Path(source).expanduser()
+    path = Path(resolve(str(source))).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint")
     return Segmenter(read_model(path, output_stride), device, value_range)

@@ -16,6 +16,7 @@ FRAGMENTS = Path(__file__).parents[2] / "experiments" / "crf"
         ("deeplab_v1_msc", published.DEEPLAB_MSC),
         ("deeplab_v1_largefov", published.DEEPLAB_LARGEFOV),
         ("deeplab_v1_msc_largefov", published.DEEPLAB_MSC_LARGEFOV),
+        ("deeplab_v1_msc_coco_largefov", published.DEEPLAB_MSC_COCO_LARGEFOV),
         ("deeplab_v2_vgg16", published.DEEPLAB_V2_VGG16),
         ("deeplab_v2_resnet101", published.DEEPLAB_V2_RESNET101),
     ],
