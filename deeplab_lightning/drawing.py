@@ -36,8 +36,40 @@ SMALLEST = 256
 """Width in pixels to which smaller tiles of a panel are enlarged."""
 ABSENT = 0.0005
 """Share of the pixels below which a legend says "<0.1 %"."""
-FONT_SIZE, LINE, SWATCH, PADDING = 14, 22, 14, 6
-"""Sizes in pixels: of letters, of a line of text, of a swatch, and of the space around them."""
+SCREEN = 1000
+"""Width in pixels up to which letters have their smallest size; a screen shrinks wider pictures, whose letters grow."""
+
+
+@dataclass(frozen=True)
+class Lettering:
+    """The sizes of text in a picture, in pixels.
+
+    Args:
+        font: Font of the text.
+        line: Height of a line of text.
+        swatch: Side of a swatch.
+        padding: Space around text and swatches.
+    """
+
+    font: ImageFont.FreeTypeFont
+    line: int
+    swatch: int
+    padding: int
+
+
+def lettering(width: int) -> Lettering:
+    """The sizes of text in a picture of a width."""
+    scale = max(1, width / SCREEN)
+    return Lettering(_font(round(14 * scale)), round(22 * scale), round(14 * scale), round(6 * scale))
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib, in pixels; Pillow's own font lacks most letters with accents."""
+    found = find_spec("matplotlib")
+    assert found is not None
+    assert found.origin is not None
+    return ImageFont.truetype(Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
 def label_image(labels: Labels, palette: Palette) -> Image.Image:
@@ -137,24 +169,22 @@ def legend(maps: Sequence[Labels], palette: Palette, width: int) -> Image.Image:
     for index in entries:
         name = next(each[index].name for each in found if index in each)
         texts.append((name, " · ".join(_percent(each[index].share if index in each else 0) for each in found)))
-    letters = font(FONT_SIZE)
-    widths = [letters.getlength(name) + letters.getlength(f" {share}") for name, share in texts]
-    cell = min(width, int(max(widths, default=0)) + SWATCH + 4 * PADDING)
+    sizes = lettering(width)
+    widths = [sizes.font.getlength(name) + sizes.font.getlength(f" {share}") for name, share in texts]
+    cell = min(width, int(max(widths, default=0)) + sizes.swatch + 4 * sizes.padding)
     across = max(1, width // max(1, cell))
-    strip = Image.new("RGB", (width, LINE * -(-len(entries) // across) + PADDING), PAPER)
-    for position, (index, (name, share)) in enumerate(zip(entries, texts, strict=True)):
-        corner = position % across * cell + PADDING, position // across * LINE + PADDING
-        strip.paste(swatch(index, palette), corner)
-        _write_entry(
-            strip, (corner[0] + SWATCH + PADDING, corner[1] + SWATCH // 2), (name, share), cell - SWATCH - 3 * PADDING
-        )
+    strip = Image.new("RGB", (width, sizes.line * -(-len(entries) // across) + sizes.padding), PAPER)
+    for position, (index, text) in enumerate(zip(entries, texts, strict=True)):
+        left, top = position % across * cell + sizes.padding, position // across * sizes.line + sizes.padding
+        strip.paste(swatch(index, palette, sizes.swatch), (left, top))
+        _write_entry(strip, (left + sizes.swatch + sizes.padding, top + sizes.swatch // 2), text, left + cell)
     return strip
 
 
-def swatch(index: int, palette: Palette) -> Image.Image:
+def swatch(index: int, palette: Palette, side: int = 14) -> Image.Image:
     """A framed square in the colour of a class; void, 255, is hatched."""
-    square = Image.fromarray(colored(np.full((SWATCH, SWATCH), index), palette))
-    ImageDraw.Draw(square).rectangle((0, 0, SWATCH - 1, SWATCH - 1), outline=FAINT_INK)
+    square = Image.fromarray(colored(np.full((side, side), index), palette))
+    ImageDraw.Draw(square).rectangle((0, 0, side - 1, side - 1), outline=FAINT_INK)
     return square
 
 
@@ -181,13 +211,14 @@ def _row(row: Mapping[str, Tile], palette: Palette, largest: int | None) -> Imag
     height = max(tile.height for tile in tiles.values())
     maps = [tile for tile in row.values() if tile.ndim == 2]
     below = legend(maps, palette, width)
-    strip = Image.new("RGB", (width, LINE + height + below.height + GAP), PAPER)
+    sizes = lettering(width)
+    strip = Image.new("RGB", (width, sizes.line + height + below.height + GAP), PAPER)
     draw, left = ImageDraw.Draw(strip), 0
     for name, tile in tiles.items():
-        draw.text((left, LINE // 2), _shortened(name, tile.width), INK, font(FONT_SIZE), anchor="lm")
-        strip.paste(tile, (left, LINE))
+        draw.text((left, sizes.line // 2), _shortened(name, tile.width, sizes), INK, sizes.font, anchor="lm")
+        strip.paste(tile, (left, sizes.line))
         left += tile.width + GAP
-    strip.paste(below, (0, LINE + height))
+    strip.paste(below, (0, sizes.line + height))
     return strip
 
 
@@ -204,32 +235,23 @@ def _fitted(tile: Tile, palette: Palette, largest: int | None) -> Image.Image:
     return Image.fromarray(tile).resize(size, Image.Resampling.BICUBIC if factor < 1 else Image.Resampling.NEAREST)
 
 
-def _write_entry(strip: Image.Image, place: tuple[int, int], texts: tuple[str, str], width: int) -> None:
-    """Write a name, shortened where it does not fit, and a share behind it, from the middle of the left side."""
-    draw, letters = ImageDraw.Draw(strip), font(FONT_SIZE)
+def _write_entry(strip: Image.Image, place: tuple[int, int], texts: tuple[str, str], right: int) -> None:
+    """Write a name, shortened where it would pass the right side, and a share behind it."""
+    draw, sizes = ImageDraw.Draw(strip), lettering(strip.width)
     name, share = texts
-    name = _shortened(name, int(width - letters.getlength(f" {share}")))
-    draw.text(place, name, INK, letters, anchor="lm")
-    draw.text((place[0] + letters.getlength(f"{name} "), place[1]), share, FAINT_INK, letters, anchor="lm")
+    space = right - sizes.padding - place[0] - sizes.font.getlength(f" {share}")
+    name = _shortened(name, int(space), sizes)
+    draw.text(place, name, INK, sizes.font, anchor="lm")
+    draw.text((place[0] + sizes.font.getlength(f"{name} "), place[1]), share, FAINT_INK, sizes.font, anchor="lm")
 
 
-def _shortened(text: str, width: int) -> str:
-    letters = font(FONT_SIZE)
-    if letters.getlength(text) <= width:
+def _shortened(text: str, width: int, sizes: Lettering) -> str:
+    if sizes.font.getlength(text) <= width:
         return text
-    while text and letters.getlength(f"{text}…") > width:
+    while text and sizes.font.getlength(f"{text}…") > width:
         text = text[:-1]
     return f"{text}…"
 
 
 def _percent(share: float) -> str:
     return "<0.1 %" if 0 < share < ABSENT else f"{100 * share:.1f} %"
-
-
-@cache
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib, in pixels; Pillow's own font lacks most letters with accents."""
-    found = find_spec("matplotlib")
-    assert found is not None
-    assert found.origin is not None
-    return ImageFont.truetype(Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", size)

@@ -71,6 +71,21 @@ def iou_per_class(matrix: Tensor) -> Tensor:
     return hits / (matrix.sum(0) + matrix.sum(1) - hits)
 
 
+def scores_per_class(matrix: Tensor) -> dict[str, Tensor]:
+    """Return IoU, precision, recall and F1 of each class (K,) in float64 by their names; NaN where there is no pixel.
+
+    Precision is the share of the pixels predicted as a class that are of the class, recall the share of the class's
+    pixels that are predicted as it, and F1 their harmonic mean, which is also the Dice coefficient.
+    """
+    hits, predicted, target = matrix.diagonal().double(), matrix.sum(0), matrix.sum(1)
+    return {
+        "IoU": iou_per_class(matrix),
+        "precision": hits / predicted,
+        "recall": hits / target,
+        "F1": 2 * hits / (predicted + target),
+    }
+
+
 def mean_iou(matrix: Tensor) -> float:
     """Return the mean IoU over the classes that occur, as VOC does (Everingham et al., IJCV 2015); NaN if none does."""
     return float(iou_per_class(matrix).nanmean())
@@ -172,6 +187,7 @@ class SegmentationScores(nn.Module):
         self.bands = TrimapBands(len(class_names), trimap_width)
         self.images = SumMetric()
         self.num_images = 0
+        self.matrix = self.whole.matrix
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Count a batch of predictions and targets (B, H, W)."""
@@ -180,7 +196,7 @@ class SegmentationScores(nn.Module):
         self.bands.update(prediction, target)
 
     def compute(self, split: str, refined: bool = False) -> dict[ScoreName, float]:
-        """Return all scores over all ranks, and set `num_images` to the number of images that were scored.
+        """Return all scores over all ranks, and set `num_images` and the confusion `matrix` (K, K) of these images.
 
         A score without pixels (an absent class, no void border) is NaN.
 
@@ -189,7 +205,7 @@ class SegmentationScores(nn.Module):
             refined: The predictions were refined by a CRF.
         """
         self.num_images = int(self.images.compute())
-        matrix = self.whole.compute()
+        matrix = self.matrix = self.whole.compute()
         values = [mean_iou(matrix), pixel_accuracy(matrix), mean_iou(self.bands.compute()[-1])]
         return dict(zip(self.names(split, refined), [*values, *iou_per_class(matrix).tolist()], strict=True))
 

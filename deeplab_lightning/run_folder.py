@@ -43,6 +43,14 @@ class LogFolder:
         """The file with the scores and their identities."""
         return self.path / "evaluation.json"
 
+    def classes(self, split: str, refined: bool = False) -> Path:
+        """The file with the confusion matrix of a split, without or with a CRF."""
+        return self.path / f"classes_{split}{'_crf' if refined else ''}.json"
+
+    def class_records(self) -> list[Path]:
+        """The existing files with confusion matrices, sorted by name."""
+        return sorted(self.path.glob("classes_*.json"))
+
     @property
     def run(self) -> Path:
         """The file that records the code, the machine and the time."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deeplab_lightning.class_record import ClassRecord
 from deeplab_lightning.datasets.images import load
 from deeplab_lightning.identity import describe_identity
 from deeplab_lightning.run_folder import LogFolder, RunFolder
@@ -42,6 +43,7 @@ class Run:
         scores: The newest score of each name and identity.
         curves: The curves of the trainings in the folder, by logged name.
         panels: The pictures of the newest run that has any.
+        classes: The newest confusion matrix of each identity.
         faults: A sentence for each file or value that cannot be read.
     """
 
@@ -49,6 +51,7 @@ class Run:
     scores: list[Score] = field(default_factory=list)
     curves: dict[str, Curve] = field(default_factory=dict)
     panels: list[Path] = field(default_factory=list)
+    classes: list[ClassRecord] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
 
@@ -73,13 +76,18 @@ def read_logs(folder: Path) -> Run:
     """Read the existing files of a run folder, which may be none so far. Unreadable files become faults."""
     logs = sorted(RunFolder(folder).logs(), key=lambda log: log.modified)
     newest: dict[tuple[ScoreName, str], Score] = {}
+    classes: dict[str, ClassRecord] = {}
     run = Run(folder.resolve().name)
     for log in logs:
         if log.evaluation.is_file():
             for score in _readable_scores(log.evaluation, run.faults):
                 newest[score.name, describe_identity(score.identity)] = score
+        for path in log.class_records():
+            for record in _readable_classes(path, run.faults):
+                classes[describe_identity(record.identity)] = record
         run.panels = _panels(log, folder, run.faults) or run.panels
     run.scores, run.curves = list(newest.values()), _read_curves(logs, run.faults)
+    run.classes = list(classes.values())
     return run
 
 
@@ -90,6 +98,17 @@ def _readable_scores(path: Path, faults: list[str]) -> list[Score]:
     except (OSError, ValueError, LookupError, TypeError) as error:
         faults.append(f"{path}: left out, because it cannot be read ({_reason(error)})")
         return []
+
+
+def _readable_classes(path: Path, faults: list[str]) -> list[ClassRecord]:
+    """The confusion matrix in a file. If it cannot be read, there is none, and a fault is added."""
+    try:
+        record = ClassRecord.of_record(json.loads(path.read_text()))
+        describe_identity(record.identity)  # raises an error if the identity is incomplete
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        faults.append(f"{path}: left out, because it cannot be read ({_reason(error)})")
+        return []
+    return [record]
 
 
 def to_scores(records: object) -> list[Score]:

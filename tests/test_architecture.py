@@ -24,6 +24,7 @@ LEVELS = {
         "inference",
         "identity",
         "checkpoint_file",
+        "class_record",
         "description",
     },
     1: {
@@ -63,8 +64,17 @@ MAY_USE = {
     },
     "segmentation": {"published", "models", "datasets", "crf", "inference", "checkpoint_file", "description"},
     "datamodules": {"datasets"},
-    "run_reader": {"datasets", "identity"},
-    "callbacks": {"crf", "metrics", "datasets", "identity", "checkpoint_file", "modules", "lightning_internals"},
+    "run_reader": {"class_record", "datasets", "identity"},
+    "callbacks": {
+        "crf",
+        "metrics",
+        "datasets",
+        "identity",
+        "class_record",
+        "checkpoint_file",
+        "modules",
+        "lightning_internals",
+    },
     "loggers": {"lightning_internals"},
     "lightning_internals": set(),
 }

@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 
 from deeplab_lightning import drawing
-from deeplab_lightning.drawing import colored, label_image, legend, overlay, panel, present, swatch
+from deeplab_lightning.drawing import colored, label_image, legend, lettering, overlay, panel, present, swatch
 from deeplab_lightning.palette import Palette
 
 PALETTE = Palette.generated(["background", "road", "tree"])
 LABELS = np.zeros((40, 60), np.uint8)
 LABELS[:, 30:] = 2
 LABELS[:10] = 255
+
+
+LINE = lettering(400).line  # of all pictures that are not wider than a screen
 
 
 def colours_of(picture: Any) -> set[tuple[int, ...]]:
@@ -76,10 +79,10 @@ def test_captions_and_legends_stand_beside_the_tiles() -> None:
     labels = np.full((300, 400), 1, np.uint8)
     picture = np.asarray(panel([{"image": image, "target": labels}], PALETTE))
     assert picture.shape[1] == 2 * 400 + drawing.GAP
-    tile = picture[drawing.LINE :][:300]
+    tile = picture[LINE:][:300]
     assert np.array_equal(tile[:, :400], image)
     assert np.array_equal(tile[:, 400 + drawing.GAP :], colored(labels, PALETTE))
-    for band in (picture[: drawing.LINE], picture[drawing.LINE + 300 :]):
+    for band in (picture[:LINE], picture[LINE + 300 :]):
         assert (band.max((0, 1)) == 255).all()
         assert (band < 100).any()
 
@@ -88,6 +91,13 @@ def test_small_tiles_are_enlarged_and_large_ones_reduced() -> None:
     labels = np.repeat([[0, 2]], 2, 0)
     enlarged = np.asarray(panel([{"mask": np.kron(labels, np.ones((30, 30), int))}], PALETTE))
     side = 4 * 60
-    assert np.array_equal(enlarged[drawing.LINE :][:side], colored(np.kron(labels, np.ones((120, 120), int)), PALETTE))
+    assert np.array_equal(enlarged[LINE:][:side], colored(np.kron(labels, np.ones((120, 120), int)), PALETTE))
     reduced = np.asarray(panel([{"mask": np.kron(labels, np.ones((400, 400), int))}], PALETTE, largest=100))
-    assert np.array_equal(reduced[drawing.LINE :][:100], colored(np.kron(labels, np.ones((50, 50), int)), PALETTE))
+    assert np.array_equal(reduced[LINE:][:100], colored(np.kron(labels, np.ones((50, 50), int)), PALETTE))
+
+
+def test_letters_grow_with_pictures_that_a_screen_shrinks() -> None:
+    sizes = [lettering(width) for width in (100, 1000, 3000)]
+    assert sizes[0] == sizes[1]
+    assert sizes[2].line == 3 * sizes[1].line
+    assert sizes[2].font.size == 3 * sizes[1].font.size

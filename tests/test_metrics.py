@@ -14,6 +14,7 @@ from deeplab_lightning.metrics import (
     iou_per_class,
     mean_iou,
     pixel_accuracy,
+    scores_per_class,
     void_distance,
 )
 from deeplab_lightning.scores import ScoreName
@@ -168,3 +169,11 @@ def test_a_nan_loss_makes_the_mean_nan() -> None:
     mean = ImageMean()
     mean.update(torch.tensor([1.0, math.nan]))
     assert mean.compute().isnan()
+
+
+def test_scores_of_classes() -> None:
+    """8 true positives, 2 missed and 4 false alarms of class 0; class 2 occurs nowhere."""
+    scores = scores_per_class(torch.tensor([[8, 2, 0], [4, 6, 0], [0, 0, 0]]))
+    first = {name: float(values[0]) for name, values in scores.items()}
+    assert first == pytest.approx({"IoU": 8 / 14, "precision": 8 / 12, "recall": 0.8, "F1": 16 / 22})
+    assert all(values[2].isnan() for values in scores.values())

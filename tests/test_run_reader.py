@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.run_reader import RunRecord, read_record, read_run, read_scores, read_seconds
-from tests.run_folders import record, write_log, write_run
+from tests.run_folders import record, write_classes, write_log, write_run
 
 
 @pytest.fixture
@@ -23,6 +23,17 @@ def test_curves_and_panels(root: Path) -> None:
     assert run.curves["train/loss"] == [(9, 1.5), (19, 1.0)]
     assert run.curves["val/miou"] == [(19, 0.4)]
     assert [path.stem for path in run.panels] == ["test_0"]
+
+
+def test_the_newest_confusion_matrix_of_an_identity_counts(root: Path) -> None:
+    old, new = write_log(root, "test_1", []), root / "logs" / "test_0"
+    write_classes(old)
+    newest = write_classes(new, crf="xy 67")
+    (old / "classes_val.json").write_text('{"matrix": []}')
+    run = read_run(root)
+    assert {record.identity["crf"] for record in run.classes} == {None, "xy 67"}
+    assert newest in run.classes
+    assert ["classes_val.json" in fault for fault in run.faults] == [True]
 
 
 def test_a_resumed_run_has_one_curve(root: Path) -> None:

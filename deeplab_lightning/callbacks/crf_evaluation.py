@@ -6,6 +6,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 
 from deeplab_lightning.callbacks.evaluation import EvaluationCallback, Split
+from deeplab_lightning.class_record import ClassRecord
 from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.crf.refinement import RefinementQueue, Refiner
 from deeplab_lightning.metrics import ImageMean, SegmentationScores
@@ -79,8 +80,12 @@ class CRFEvaluation(EvaluationCallback):
             module.log(str(name), value, sync_dist=True)
 
     def report(self, module: SegmentationModule, split: Split) -> None:
-        """Stop the workers."""
+        """Stop the workers, and record the confusion matrix."""
         _stop(module)
+        if split != "predict" and module.trainer.is_global_zero:
+            palette = module.trainer.datamodule.palette  # type: ignore[attr-defined]
+            identity = module.evaluation_identity(split).refined(str(self.crf)).as_dict()
+            ClassRecord(palette, self._scores.matrix.tolist(), identity).write(self.logs.classes(split, refined=True))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Stop the workers of a run that fails."""

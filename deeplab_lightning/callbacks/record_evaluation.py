@@ -13,6 +13,7 @@ from torch import Tensor
 from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.callbacks.evaluation import EvaluationCallback, Split
 from deeplab_lightning.callbacks.run_progress import say
+from deeplab_lightning.class_record import ClassRecord
 from deeplab_lightning.identity import EvaluationIdentity, describe_identity
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.scores import Score, ScoreName, group_scores
@@ -25,9 +26,10 @@ IOU_COLUMNS = {False: "iou", True: "iou_crf"}
 
 
 class RecordEvaluation(EvaluationCallback):
-    """Writes `evaluation.json` into the run's log folder and prints the scores after each evaluation.
+    """Writes `evaluation.json` and `classes_<split>.json` into the log folder, and prints the scores of an evaluation.
 
-    The file holds a list of {split, metric, value, identity}; a training rewrites it at every validation. W&B holds the
+    The first holds a list of {split, metric, value, identity}, the second the confusion matrix; a training rewrites
+    both at every validation. W&B holds the
     same as `evaluations` in the run's summary, and the IoUs of the classes as a table. A training prints the identity
     of its first validation only, because later ones differ just in the step.
     """
@@ -47,6 +49,9 @@ class RecordEvaluation(EvaluationCallback):
         identity = module.evaluation_identity(split)
         scores = read_scores(trainer.callback_metrics, split, identity, self._crf)
         scores.sort(key=lambda score: _position(score.name, module.class_names))
+        palette = trainer.datamodule.palette  # type: ignore[attr-defined]
+        record = ClassRecord(palette, module.scores.matrix.tolist(), identity.as_dict())
+        record.write(self.logs.classes(split))
         write_atomically(self.logs.evaluation, json.dumps([score.as_record() for score in scores], indent=1))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):

@@ -40,9 +40,9 @@ def lines(title: str, curves: Mapping[str, Sequence[Curve]], x: str = "step", y:
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3)
     if beside:
-        figure.legend(named.values(), named.keys(), loc="outside right upper", fontsize=7)
+        figure.legend(named.values(), named.keys(), loc="outside right upper", fontsize=7, framealpha=0)
     elif len(curves) > 1:
-        axes.legend(named.values(), named.keys(), fontsize=8)
+        axes.legend(named.values(), named.keys(), fontsize=8, framealpha=0)
     return figure
 
 
@@ -101,9 +101,9 @@ def confusion(matrix: Tensor, class_names: Sequence[str]) -> Figure:
 
 
 def svg(figure: Figure) -> str:
-    """Convert a figure to an SVG element that keeps text as text."""
+    """Convert a figure to an SVG element that keeps text as text, in the page's own colour of text on no background."""
     page = StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure.savefig(page, format="svg", metadata={"Date": None})
+        figure.savefig(page, format="svg", metadata={"Date": None}, transparent=True)
     _, start, rest = page.getvalue().partition("<svg")
-    return start + rest
+    return (start + rest).replace("#000000", "currentColor")

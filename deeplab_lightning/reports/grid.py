@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rich.markup import escape
 from rich.table import Table
+
+from deeplab_lightning.palette import Color
 
 
 @dataclass(frozen=True)
@@ -16,11 +18,13 @@ class Grid:
         headings: The headings of the columns.
         rows: The cells of each row, one for each heading.
         identities: The footnotes on how the scores were measured, each after its mark. Cells contain the marks.
+        colors: The colour of each row, where the rows are classes; it stands before the first cell.
     """
 
     headings: list[str]
     rows: list[list[str]]
     identities: list[str] = field(default_factory=list)
+    colors: list[Color] = field(default_factory=list)
 
     def for_terminal(self, title: str, right: Sequence[str] = (), no_wrap: Sequence[str] = ()) -> Table:
         """The grid as a table of rich.
@@ -35,8 +39,9 @@ class Grid:
             table.add_column(
                 escape(heading), justify="right" if heading in right else "left", no_wrap=heading in no_wrap
             )
-        for cells in self.rows:
-            table.add_row(*map(escape, cells))
+        swatches = [f"[rgb({red},{green},{blue})]██[/] " for red, green, blue in self.colors] or [""] * len(self.rows)
+        for swatch, (name, *cells) in zip(swatches, self.rows, strict=True):
+            table.add_row(swatch + escape(name), *map(escape, cells))
         return table
 
     def as_markdown(self) -> str:
@@ -48,7 +53,7 @@ class Grid:
         """The grid without the column of a heading."""
         kept = [column for column, name in enumerate(self.headings) if name != heading]
         rows = [[cells[column] for column in kept] for cells in self.rows]
-        return Grid([self.headings[column] for column in kept], rows, self.identities)
+        return replace(self, headings=[self.headings[column] for column in kept], rows=rows)
 
 
 def numbered(texts: Sequence[str]) -> list[str]:

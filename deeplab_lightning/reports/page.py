@@ -9,11 +9,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.class_record import ClassRecord
 from deeplab_lightning.datasets.images import read_image
 from deeplab_lightning.reports.charts import bars, lines, svg
-from deeplab_lightning.reports.compare import Comparison
+from deeplab_lightning.reports.compare import REMARKS, STATE, Comparison
 from deeplab_lightning.reports.gallery import CURVES, Gallery
-from deeplab_lightning.reports.scores import score_grid
+from deeplab_lightning.reports.scores import class_grid, confusion_grid, label_of, score_grid
 from deeplab_lightning.run_reader import Curve, Run
 
 CHARTS = {
@@ -23,7 +24,8 @@ CHARTS = {
 }
 """The logged names of the curves in each chart of a training, by the title of the chart."""
 LEARNING_RATE = "lr-"  # the prefix of the logged learning rate of each optimizer and parameter group
-PANEL_WIDTH, PANEL_QUALITY = 720, 85  # pixels and JPEG quality; a table may have many panels
+SHOWN_CLASSES = 40  # a larger confusion matrix cannot be read as a table
+PANEL_WIDTH, PANEL_QUALITY = 960, 85  # pixels and JPEG quality; a table may have many panels
 
 
 def render(runs: Sequence[Run], tables: Sequence[tuple[Comparison, Gallery]] = ()) -> str:
@@ -48,9 +50,23 @@ def _run_section(run: Run) -> dict[str, Any]:
     return {
         "name": run.name,
         "grid": score_grid(run),
+        "classes": class_grid(run),
+        "confusions": [_confusion_section(run, record) for record in run.classes],
         "charts": _charts(run.curves),
         "faults": run.faults,
         "panels": [(path.stem, b64encode(path.read_bytes()).decode()) for path in run.panels],
+    }
+
+
+def _confusion_section(run: Run, record: ClassRecord) -> dict[str, Any]:
+    """A confusion matrix as a table of percentages of each class's pixels, and the list of its largest entries."""
+    names = record.palette.class_names if len(record.palette.class_names) <= SHOWN_CLASSES else ()
+    rows = zip(names, record.palette.colors, record.matrix, strict=False)
+    return {
+        "label": label_of(run, record),
+        "names": names,
+        "rows": [(name, color, [count / max(1, sum(counts)) for count in counts]) for name, color, counts in rows],
+        "grid": confusion_grid(record),
     }
 
 
@@ -73,6 +89,7 @@ def _table_section(comparison: Comparison, gallery: Gallery) -> dict[str, Any]:
         "title": comparison.table.title,
         "warning": comparison.warning,
         "grid": comparison.grid(),
+        "texts": (STATE, REMARKS),
         "bars": svg(bars(gallery.ious)) if gallery.ious else "",
         "charts": [svg(figure) for figure in drawn],
         "faults": gallery.faults,

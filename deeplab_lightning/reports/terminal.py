@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from deeplab_lightning.reports.compare import REMARKS, STATE, Comparison
-from deeplab_lightning.reports.scores import score_grid
+from deeplab_lightning.reports.scores import class_grid, confusion_grid, label_of, score_grid
 from deeplab_lightning.run_reader import Run
 
 WIDTH = 130  # characters in the widest table
@@ -26,6 +26,12 @@ def print_run(console: Console, run: Run) -> None:
     """Print the scores of a run, with their identities below."""
     grid = score_grid(run)
     console.print(grid.for_terminal(run.name, right=grid.headings[1:]))
+    if (classes := class_grid(run)).rows:
+        console.print(classes.for_terminal("by class", right=classes.headings[1:]))
+    for record in run.classes:
+        if (confusions := confusion_grid(record)).rows:
+            title = f"most frequent confusions, {label_of(run, record)}"
+            console.print(confusions.for_terminal(title, right=confusions.headings[2:]))
     for identity in grid.identities:
         print_line(console, identity)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from deeplab_lightning.callbacks.evaluation import EvaluationCallback
 from deeplab_lightning.crf.refinement import Refiner
 from deeplab_lightning.datasets.transforms import EvaluationTransform
+from deeplab_lightning.identity import EvaluationIdentity
 from deeplab_lightning.metrics import SegmentationScores
 from deeplab_lightning.palette import Palette
 
@@ -34,13 +35,32 @@ def trainer_in(folder: Path, fn: str = "validate", stage: str = "validate") -> A
     )
 
 
+def identity(crf: str | None = None) -> EvaluationIdentity:
+    """The identity of every evaluation here."""
+    return EvaluationIdentity(
+        dataset="shapes",
+        split="val",
+        labels="masks",
+        num_images=2,
+        size_policy="whole image",
+        output_stride=16,
+        align_corners=False,
+        scales=(1.0,),
+        flip=False,
+        precision="32-true",
+        weights="of step 3",
+        crf=crf,
+    )
+
+
 class EvaluatedModule(nn.Module):
     """The parts of a module that callbacks use; its step returns the given logits."""
 
     device = torch.device("cpu")
 
-    def __init__(self, trainer: Any, class_names: Sequence[str]) -> None:
+    def __init__(self, trainer: Any, class_names: Sequence[str], crf: str | None = None) -> None:
         super().__init__()
+        self.crf = crf
         self.trainer, self.class_names = trainer, list(class_names)
         self.scores = SegmentationScores(class_names)
         self.refiner: Refiner | None = None
@@ -50,6 +70,10 @@ class EvaluatedModule(nn.Module):
         """Keep a number, which nobody else has logged."""
         assert name not in self.logged
         self.logged[name] = value
+
+    def evaluation_identity(self, split: str) -> EvaluationIdentity:
+        """Its predictions come of layers that refine, where it has some."""
+        return identity(self.crf)
 
     def step(self, logits: Tensor, batch: dict[str, Any]) -> dict[str, Any]:
         """The outputs of a batch."""

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.callbacks.log_predictions import LogPredictions
-from deeplab_lightning.drawing import LINE, colored
+from deeplab_lightning.drawing import colored, lettering
 from tests.callbacks.evaluated import PALETTE, EvaluatedModule, evaluate, noisy_halves, trainer_in
 
 
@@ -14,7 +14,8 @@ def test_a_panel_is_in_the_colours_of_the_data(tmp_path: Path) -> None:
     logits, batch = noisy_halves(0)
     evaluate([LogPredictions(1)], module, [(logits, batch), noisy_halves(1)])
     (path,) = (tmp_path / "panels" / "val").iterdir()
-    tiles = np.asarray(Image.open(path))[LINE:][: 8 * 24]  # each of 24x32 pixels, enlarged eight times
+    picture = np.asarray(Image.open(path))
+    tiles = picture[lettering(picture.shape[1]).line :][: 8 * 24]  # each of 24x32 pixels, enlarged eight times
     for position, labels in ((1, batch["mask"][0]), (2, logits[0].argmax(0))):
         tile = tiles[:, position * (8 * 32 + 8) :][:, : 8 * 32]
         assert np.array_equal(tile, colored(np.kron(labels.numpy(), np.ones((8, 8), int)), PALETTE))

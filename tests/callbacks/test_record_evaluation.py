@@ -10,41 +10,19 @@ from rich import get_console
 
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.callbacks.record_evaluation import RecordEvaluation, per_class, read_scores
+from deeplab_lightning.class_record import ClassRecord
 from deeplab_lightning.crf.settings import NORMALIZATION_WORDS
-from deeplab_lightning.identity import EvaluationIdentity
 from deeplab_lightning.scores import ScoreName
-from tests.callbacks.evaluated import EvaluatedModule, evaluate, noisy_halves, trainer_in
+from tests.callbacks.evaluated import PALETTE, EvaluatedModule, evaluate, identity, noisy_halves, trainer_in
 
 LAYERS = f"as layers, trained, {NORMALIZATION_WORDS['after']}"
-
-
-def identity(crf: str | None = None) -> EvaluationIdentity:
-    return EvaluationIdentity(
-        dataset="shapes",
-        split="val",
-        labels="masks",
-        num_images=2,
-        size_policy="whole image",
-        output_stride=16,
-        align_corners=False,
-        scales=(1.0,),
-        flip=False,
-        precision="32-true",
-        weights="of step 3",
-        crf=crf,
-    )
 
 
 class RecordedModule(EvaluatedModule):
     """Logs its own scores too, as the base module does at the end of an epoch."""
 
     def __init__(self, trainer: Any, crf: str | None = None) -> None:
-        super().__init__(trainer, ["sky", "tree"])
-        self.crf = crf
-
-    def evaluation_identity(self, split: str) -> EvaluationIdentity:
-        """Its predictions come of layers that refine, where it has some."""
-        return identity(self.crf)
+        super().__init__(trainer, ["sky", "tree"], crf)
 
     def log(self, name: str, value: float, **_: Any) -> None:
         """As Lightning does."""
@@ -83,6 +61,20 @@ def test_scores_are_recorded_in_the_order_in_which_they_are_read(tmp_path: Path)
         "val/miou", "val/miou_crf", "val/miou_gain_crf", "val/pixel_accuracy", "val/pixel_accuracy_crf",
         "val/iou/sky", "val/iou/tree", "val/iou_crf/sky", "val/iou_crf/tree", "val/loss", "val/seconds_per_image_crf",
     ]  # fmt: skip
+
+
+def test_confusion_matrices_are_recorded_without_and_with_the_crf(tmp_path: Path) -> None:
+    module, callback = RecordedModule(trainer_in(tmp_path)), CRFEvaluation(iterations=1)
+    recorded(module, [callback, RecordEvaluation()])
+    plain, refined = (
+        ClassRecord.of_record(json.loads((tmp_path / name).read_text()))
+        for name in ("classes_val.json", "classes_val_crf.json")
+    )
+    assert plain.palette == refined.palette == PALETTE
+    assert plain.matrix == module.scores.matrix.tolist()
+    assert sum(map(sum, refined.matrix)) == 2 * 24 * 32
+    assert refined.matrix != plain.matrix
+    assert (plain.identity["crf"], refined.identity["crf"]) == (None, str(callback.crf))
 
 
 @pytest.mark.parametrize("name", ["val/trimap_of_mine", "val/iou", "val/iou/nowhere", "val/my/own/score"])

@@ -6,7 +6,7 @@ from deeplab_lightning.datasets.folder import FolderDataset
 from deeplab_lightning.datasets.shapes import PALETTE
 from deeplab_lightning.datasets.show import NUM_AUGMENTED, grid
 from deeplab_lightning.datasets.transforms import TrainTransform
-from deeplab_lightning.drawing import GAP, LINE, colored
+from deeplab_lightning.drawing import GAP, colored, lettering
 
 SCALE = 4  # of images of 48x64 pixels
 
@@ -22,7 +22,7 @@ def test_a_row_shows_an_image_and_its_augmentations(shapes_root: Path) -> None:
     across = 64 * SCALE + GAP
     assert picture.shape[1] == 2 * (1 + NUM_AUGMENTED) * across - GAP
     image, mask = dataset.pair(4)
-    shown = picture[LINE:][: 48 * SCALE]
+    shown = picture[lettering(picture.shape[1]).line :][: 48 * SCALE]
     assert np.array_equal(shown[:, : 64 * SCALE], enlarged(np.asarray(image)))
     assert np.array_equal(shown[:, across:][:, : 64 * SCALE], colored(enlarged(np.asarray(mask)), PALETTE))
     for epoch in range(NUM_AUGMENTED):

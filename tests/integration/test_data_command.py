@@ -13,7 +13,7 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.datamodules.folder import FolderDataModule
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.show import TILE
-from deeplab_lightning.drawing import GAP, LINE
+from deeplab_lightning.drawing import GAP, lettering
 from tests.devkits import (
     SIZE,
     VOC_TRAIN,
@@ -307,7 +307,8 @@ def test_show_writes_a_grid(tree: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert main([*options, "--image-id", "train_00003", "train_00001"]) == 0
     with Image.open(out) as picture:
         assert picture.width == 8 * (TILE + GAP) - GAP
-        tile = np.asarray(picture)[LINE : LINE + 4 * 48 : 4, : 4 * 64 : 4].astype(int)  # enlarged four times
+        line = lettering(picture.width).line
+        tile = np.asarray(picture)[line : line + 4 * 48 : 4, : 4 * 64 : 4].astype(int)  # enlarged four times
     with Image.open(tree / "JPEGImages" / "train_00003.jpg") as image:
         assert abs(tile - np.asarray(image)).max() == 0
     assert main([*options, "--image-id", "nobody"]) == 1

@@ -30,3 +30,12 @@ def test_footnotes_have_the_marks_of_the_cells() -> None:
 )
 def test_markup_is_text_in_markdown(text: str, shown: str) -> None:
     assert inline(text) == shown
+
+
+def test_rows_of_classes_begin_with_their_colour(capsys: pytest.CaptureFixture[str]) -> None:
+    grid = Grid(["class", "IoU"], [["[red]", "0.5"]], colors=[(128, 64, 0)])
+    Console(width=80, force_terminal=True, color_system="truecolor").print(grid.for_terminal("T"))
+    printed = capsys.readouterr().out
+    assert "38;2;128;64;0m██" in printed
+    assert "[red]" in printed
+    assert "██" not in grid.as_markdown()

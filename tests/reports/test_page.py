@@ -1,5 +1,6 @@
 import re
 from base64 import b64decode
+from html import escape
 from io import BytesIO
 from pathlib import Path
 
@@ -9,13 +10,16 @@ from PIL import Image
 from deeplab_lightning.ablation.outcomes import read_folder
 from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.table import read_table
+from deeplab_lightning.class_record import ClassRecord
+from deeplab_lightning.palette import Palette
 from deeplab_lightning.reports.compare import compare
 from deeplab_lightning.reports.gallery import PANEL_IMAGES, gather
-from deeplab_lightning.reports.page import PANEL_WIDTH, render
-from deeplab_lightning.reports.scores import score_grid
+from deeplab_lightning.reports.page import PANEL_WIDTH, SHOWN_CLASSES, render
+from deeplab_lightning.reports.scores import class_grid, confusion_grid, score_grid
 from deeplab_lightning.run_reader import read_run
 from tests.ablation.tables import TABLE, write_runs, write_tree
-from tests.run_folders import record, write_log, write_run
+from tests.run_folders import record, write_classes, write_log, write_run
+from tests.test_identity import IDENTITY
 
 OTHER_ROW = "  - {name: other, configs: [model/other.yaml], train: {}, paper: 23}\n"
 
@@ -72,7 +76,39 @@ def test_pages_need_no_network(path: Path, tmp_path: Path) -> None:
 def test_the_page_shows_the_cells_of_the_grid(tmp_path: Path) -> None:
     """The cells are those of the terminal, including the dash for a missing score."""
     write_log(write_run(tmp_path), "test_1", [record("test/loss", 1.5)])
+    write_classes(tmp_path / "logs" / "test_0")
     run = read_run(tmp_path)
-    cells = [cell for row in score_grid(run).rows for cell in row]
+    grids = score_grid(run), class_grid(run), confusion_grid(run.classes[0])
+    cells = [escape(cell) for grid in grids for row in grid.rows for cell in row]
     assert "-" in cells
-    assert re.findall(r"<td>(.*?)</td>", render([run])) == cells
+    found = re.findall(r"<td(?: class=.text.)?>(?:<span.*?</span>)?(.*?)</td>", render([run]))
+    assert [cell for cell in found if cell] == cells
+
+
+def test_classes_have_their_colours_and_a_confusion_matrix(tmp_path: Path) -> None:
+    write_classes(write_run(tmp_path) / "logs" / "test_0")
+    page = render([read_run(tmp_path)])
+    assert page.count("background: rgb(128, 64, 128)") == 3  # by class, in the matrix, among the confusions
+    (matrix,) = re.findall(r'<table class="matrix">(.*?)</table>', page, re.DOTALL)
+    assert re.findall(r"<td[^>]*>(.*?)</td>", matrix) == ["80", "20", "", "10", "90", "", "", "", ""]
+    assert len(re.findall(r"&lt;car&gt;</t", matrix)) == 1
+
+
+def test_a_matrix_of_many_classes_is_listed_only(tmp_path: Path) -> None:
+    log = write_run(tmp_path) / "logs" / "test_0"
+    names = [f"class {index}" for index in range(SHOWN_CLASSES + 1)]
+    matrix = [[1] * len(names) for _ in names]
+    ClassRecord(Palette.generated(names), matrix, IDENTITY.as_dict()).write(log / "classes_test.json")
+    page = render([read_run(tmp_path)])
+    assert 'class="matrix"' not in page
+    assert "most frequent confusions" in page
+
+
+def test_pages_follow_the_colour_scheme_of_the_reader(path: Path, tmp_path: Path) -> None:
+    """Charts have the text's colour on no background, so they can be read in the dark and in print."""
+    for page in (tables_page(path, tmp_path / "runs"), render([read_run(write_run(tmp_path / "run"))])):
+        assert "@media (prefers-color-scheme: dark)" in page
+        assert "@media print" in page
+        charts = "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL))
+        assert "currentColor" in charts
+        assert not re.findall(r"fill: #(?:ffffff|000000)(?!; opacity: 0)", charts)

@@ -2,10 +2,17 @@ from pathlib import Path
 
 import pytest
 
-from deeplab_lightning.reports.scores import metric_name, score_grid, short_label
+from deeplab_lightning.reports.scores import (
+    NUM_CONFUSIONS,
+    class_grid,
+    confusion_grid,
+    metric_name,
+    score_grid,
+    short_label,
+)
 from deeplab_lightning.run_reader import read_run
 from deeplab_lightning.scores import ScoreName
-from tests.run_folders import record, write_log, write_run
+from tests.run_folders import record, write_classes, write_log, write_run
 from tests.test_identity import IDENTITY
 
 
@@ -37,3 +44,28 @@ def test_metrics_in_words(name: ScoreName, words: str) -> None:
 
 def test_short_labels() -> None:
     assert short_label(IDENTITY.as_dict() | {"scales": [1.0], "flip": False}) == "test"
+
+
+def test_the_classes_have_all_scores_of_each_identity(tmp_path: Path) -> None:
+    root = write_run(tmp_path)
+    write_classes(root / "logs" / "test_0")
+    write_classes(root / "logs" / "test_0", refined=True, crf="xy 67")
+    grid = class_grid(read_run(root))
+    kinds = ("IoU", "precision", "recall", "F1")
+    assert grid.headings == ["class", "share of pixels", *(f"{kind} [{mark}]" for mark in (1, 2) for kind in kinds)]
+    assert grid.rows[0] == ["road", "0.5000", *["0.7273", "0.8889", "0.8000", "0.8421"] * 2]
+    assert grid.rows[2] == ["tree", "0.0000", *["-"] * 8]
+    assert grid.colors == [(128, 64, 128), (0, 0, 142), (107, 142, 35)]
+
+
+def test_the_classes_of_a_run_without_matrices_have_their_iou(tmp_path: Path) -> None:
+    write_log(tmp_path, "test_0", [record("test/miou", 0.4), record("test/iou/road", 0.5)])
+    grid = class_grid(read_run(tmp_path))
+    assert (grid.headings, grid.rows, grid.colors) == (["class", "IoU [1]"], [["road", "0.5000"]], [])
+    assert score_grid(read_run(tmp_path)).rows == [["mIoU", "0.4000"]]
+
+
+def test_confusions_are_listed_from_the_most_frequent(tmp_path: Path) -> None:
+    grid = confusion_grid(write_classes(tmp_path))
+    assert grid.rows == [["road", "<car>", "10.0 %", "20.0 %"], ["<car>", "road", "5.0 %", "10.0 %"]]
+    assert len(grid.rows) <= NUM_CONFUSIONS
