@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 
 from deeplab_lightning import __version__
+from deeplab_lightning.packaged import expand_experiment
 from deeplab_lightning.usage import Ended, UsageError, expand_home, nearest
 
 COMMANDS = {
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(f"deeplab_lightning {__version__}")
         return 0
-    command, *options = map(expand_home, arguments)
+    command, *options = (expand_experiment(expand_home(word)) for word in arguments)
     if command not in COMMANDS:
         return _fail(_no_command(command), 2)
     if root := os.environ.get("DEEPLAB_DATA"):

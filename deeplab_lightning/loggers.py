@@ -8,10 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
+from deeplab_lightning.extras import is_installed, require
 from deeplab_lightning.lightning_internals import logs_model, wandb_arguments
 from deeplab_lightning.run_folder import RunFolder
+
+WITHOUT_WANDB = (
+    "Weights & Biases is not installed, so that scores are kept in the run folder alone; for both: pip install "
+    '"deeplab_lightning[wandb]"'
+)
 
 
 @dataclass
@@ -137,7 +143,20 @@ def _earlier_run(root: Path) -> str | None:
 
 
 def wandb_mode(settings: WandbSettings) -> str:
-    """Return the mode of W&B; "auto" is WANDB_MODE if that is set, else online if there is an API key, else offline."""
+    """Return the mode of W&B.
+
+    "auto" is WANDB_MODE if that is set, else "online" if there is an API key, else "offline". If W&B is not installed,
+    "auto" is "disabled", and a line says so.
+
+    Raises:
+        ModuleNotFoundError: A setting asks for W&B, which is not installed.
+    """
+    if settings.mode == "disabled":
+        return settings.mode
+    if settings.mode == "auto" and not settings.log_model and not is_installed("wandb"):
+        rank_zero_info(WITHOUT_WANDB)
+        return "disabled"
+    require("wandb", "wandb.log_model" if settings.log_model else f"wandb.mode {settings.mode}")
     if settings.mode != "auto":
         return settings.mode
     if mode := os.environ.get("WANDB_MODE"):

@@ -9,11 +9,12 @@ from importlib import import_module
 from pathlib import Path
 
 import deeplab_lightning
+from deeplab_lightning.extras import EXTRAS
 
 PACKAGE = Path(deeplab_lightning.__file__).parent
 LEVELS = {
     -2: {"exports", "palette"},
-    -1: {"atomic", "drawing", "folder_lock", "run_folder", "scores", "usage"},
+    -1: {"atomic", "drawing", "extras", "folder_lock", "packaged", "run_folder", "scores", "usage"},
     0: {
         "models",
         "datasets",
@@ -81,7 +82,7 @@ MAY_USE = {
 STANDS_ON_LEVEL_0 = {"published", "segmentation"}  # they do not import Lightning either, so they start quickly
 FORBIDDEN_IN_LEVEL_0 = {"lightning", "pytorch_lightning", "wandb"}
 LAZY = {"wandb", "pydensecrf", "matplotlib", "segmentation_models_pytorch", "timm", "torchvision", "onnx", "gradio"}
-LAZY |= {"scipy", "pycocotools", "submitit"}
+LAZY |= {"scipy", *EXTRAS.values()}
 FILES_OF_RUNS = {
     *("best.ckpt", "last.ckpt", "previous.ckpt", ".fit.lock", "config.yaml", "metrics.csv", "run.json"),
     *("evaluation.json", "evaluate.yaml", "done.json", "failed.json", "log.txt", "lock", "trimap.png"),

@@ -1,3 +1,5 @@
+import logging
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +25,24 @@ def test_a_chosen_mode_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert wandb_mode(WandbSettings()) == "disabled"
     assert wandb_mode(WandbSettings(mode="online")) == "online"
+
+
+def test_without_the_library_a_run_goes_on_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with caplog.at_level(logging.INFO, "lightning.pytorch.utilities.rank_zero"):
+        (csv_logger,) = build_loggers(tmp_path, "fit", WandbSettings())
+        assert isinstance(csv_logger, CSVLogger)
+        assert len(caplog.messages) == 1
+        assert "deeplab_lightning[wandb]" in caplog.messages[0]
+        monkeypatch.setenv("WANDB_MODE", "online")
+        assert wandb_mode(WandbSettings()) == wandb_mode(WandbSettings(mode="disabled")) == "disabled"
+        assert len(build_loggers(tmp_path, "predict", WandbSettings())) == 1
+    assert len(caplog.messages) == 2
+    for asked in (WandbSettings(mode="offline"), WandbSettings(log_model=True)):
+        with pytest.raises(ModuleNotFoundError, match="offline|log_model"):
+            build_loggers(tmp_path, "fit", asked)
 
 
 def test_checkpoints_cannot_be_uploaded_without_wandb() -> None:

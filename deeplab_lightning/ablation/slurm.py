@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from deeplab_lightning.extras import require
+
 MAX_TIMEOUTS = 100  # times that a task may be requeued after its time limit
 
 
@@ -65,6 +67,7 @@ def submit(commands: list[list[str]], folder: Path, settings: dict[str, Any]) ->
     Returns:
         The SLURM IDs of the tasks.
     """
+    require("slurm", "--launcher slurm")
     from submitit import SlurmExecutor
 
     executor = SlurmExecutor(folder, max_num_timeout=MAX_TIMEOUTS)

@@ -19,6 +19,7 @@ from deeplab_lightning.ablation.scales import PAPER_SCALE, SCALES, check_scale
 from deeplab_lightning.ablation.sweep import commands_of, write_sweep
 from deeplab_lightning.ablation.table import Table, TableError, read_table, table_files
 from deeplab_lightning.commands.dry_run import as_dict, print_plan
+from deeplab_lightning.packaged import find_experiment
 from deeplab_lightning.reports.compare import compare
 from deeplab_lightning.reports.terminal import print_comparison, print_line
 from deeplab_lightning.run_folder import JobKey
@@ -80,7 +81,7 @@ def _parse(command: str, options: list[str]) -> Namespace:
     parser.add_argument(
         "table",
         nargs="+",
-        type=Path,
+        type=find_experiment,
         help="table files, such as experiments/ablations/deeplab_v3_table3.yaml, or folders of them",
     )
     parser.add_argument(

@@ -13,10 +13,11 @@ from rich.table import Table
 
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.models.profile import Profile, profile
+from deeplab_lightning.packaged import find_experiment
 from deeplab_lightning.settings.part import build_part
 from deeplab_lightning.usage import Parser
 
-FAMILY = Path("experiments/model")
+FAMILY = "experiments/model"
 FAMILY_WIDTH = 130  # characters in the widest line of the family's table
 LAYER_COLUMNS = ("convolution", "output", "kernel", "rate", "parameters", "multiply-adds", "padded")
 
@@ -39,9 +40,10 @@ def run(command: str, options: list[str]) -> int:
     if arguments.all == bool(arguments.config):
         parser.error("give either -c FILE or --all")
     if arguments.all:
-        files = sorted(FAMILY.glob("*.yaml"))
+        folder = find_experiment(FAMILY)
+        files = sorted(folder.glob("*.yaml"))
         if not files:
-            raise FileNotFoundError(f"{FAMILY.resolve()}: no YAML files; run this in the root of the repository")
+            raise FileNotFoundError(f"{folder.resolve()}: no YAML files")
         rows = [_describe(path.stem, [path], settings, arguments) for path in files]
         print(json.dumps([row for row, _ in rows])) if arguments.json else _print_family([row for row, _ in rows])
         return 0

@@ -14,6 +14,7 @@ from deeplab_lightning.ablation.runner import RUNS
 from deeplab_lightning.ablation.scales import PAPER_SCALE, SCALES
 from deeplab_lightning.ablation.table import read_table, table_files
 from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.packaged import find_experiment
 from deeplab_lightning.reports.compare import compare
 from deeplab_lightning.reports.gallery import gather
 from deeplab_lightning.reports.markdown import comparison_section, gallery_numbers
@@ -51,7 +52,7 @@ def _parser(command: str) -> Parser:
     parser.add_argument(
         "path",
         nargs="+",
-        type=Path,
+        type=find_experiment,
         help="run folders (the trainer.default_root_dir of their commands), or tables: files or folders of "
         "experiments/ablations",
     )

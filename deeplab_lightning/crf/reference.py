@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab_lightning.crf.settings import LEAST_PROBABILITY, CRFSettings, Pairwise, as_array
+from deeplab_lightning.extras import require
 
 
 def refine_by_pydensecrf(
@@ -23,12 +24,9 @@ def refine_by_pydensecrf(
         ModuleNotFoundError: pydensecrf is not installed.
         ValueError: A compatibility is a matrix that is not symmetric.
     """
-    try:
-        from pydensecrf.densecrf import NORMALIZE_AFTER, NORMALIZE_SYMMETRIC, DenseCRF
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "engine 'pydensecrf' needs its package: pip install pydensecrf2, or choose engine 'torch'"
-        ) from error
+    require("crf", "engine 'pydensecrf', unlike 'torch',")
+    from pydensecrf.densecrf import NORMALIZE_AFTER, NORMALIZE_SYMMETRIC, DenseCRF
+
     num_labels, height, width = probabilities.shape
     field = DenseCRF(height * width, num_labels)
     kept = probabilities.astype(np.float32).reshape(num_labels, -1)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.extras import require
 
 Region = NDArray[np.bool_]
 MAX_OUTLINE = 250_000
@@ -41,6 +42,7 @@ def draw(segmentation: Any, height: int, width: int) -> Region:
 
 
 def _fill(polygons: list[list[float]], height: int, width: int) -> Region:
+    require("coco", "drawing COCO's polygons")
     from pycocotools import mask as coco_mask
 
     codes = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))

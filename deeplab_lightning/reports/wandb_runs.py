@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from deeplab_lightning.ablation.outcomes import Outcome, Outcomes, State
+from deeplab_lightning.extras import require
 from deeplab_lightning.run_folder import JobKey
 from deeplab_lightning.scores import ungroup_scores
 
@@ -56,6 +57,7 @@ def read_wandb(project: str) -> Outcomes:
     Raises:
         ConnectionError: There is no API key, no network, or no such project.
     """
+    require("wandb", "--wandb")
     import wandb
 
     if not wandb.login(prompt=False, verify=False):

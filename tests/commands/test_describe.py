@@ -48,12 +48,11 @@ def test_options_override_the_file(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_family(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """By default it is every file of experiments/model; a few stand for all here."""
-    monkeypatch.chdir(ROOT)
-    assert FAMILY.resolve() == MODEL.resolve()
+    assert Path(ROOT, FAMILY) == MODEL
     names = ["deeplab_v1_largefov", "deeplab_v2_vgg16_aspp_l", "deeplab_v3_mobilenet_v2"]
     for name in names:
         (tmp_path / f"{name}.yaml").symlink_to(MODEL / f"{name}.yaml")
-    monkeypatch.setattr("deeplab_lightning.commands.describe.FAMILY", tmp_path)
+    monkeypatch.setattr("deeplab_lightning.commands.describe.FAMILY", str(tmp_path))
     rows = json.loads(described(capsys, "--all", "--json"))
     assert [row["name"] for row in rows] == names
     assert all(set(row) >= KEYS for row in rows)
@@ -76,5 +75,6 @@ def test_failures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
     assert "output_stride must be" in message(1, "-c", MODEL / "deeplab_v3.yaml", "--model.output_stride", 9)
     assert "no model.class_path" in message(2, "-c", ROOT / "experiments" / "base.yaml")
     monkeypatch.chdir(tmp_path)
-    assert "run this in the root of the repository" in message(1, "--all")
+    (tmp_path / "experiments" / "model").mkdir(parents=True)
+    assert f"{tmp_path / 'experiments' / 'model'}: no YAML files" in message(1, "--all")
     assert main(["describe"]) == 2

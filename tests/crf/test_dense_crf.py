@@ -197,9 +197,9 @@ def test_invalid_settings_of_its_own_are_refused() -> None:
 
 
 def test_without_pydensecrf_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
+    monkeypatch.setitem(sys.modules, "pydensecrf", None)
     image, probabilities, _ = two_halves(noise=0.1)
-    with pytest.raises(ModuleNotFoundError, match="pip install pydensecrf2"):
+    with pytest.raises(ModuleNotFoundError, match=r"deeplab_lightning\[crf\]"):
         DenseCRF(engine="pydensecrf")(image, probabilities)
     assert DenseCRF()(image, probabilities).shape == probabilities.shape
 

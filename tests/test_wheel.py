@@ -1,0 +1,139 @@
+"""The wheel holds the whole package with its experiments, and works alone: with its base dependencies, anywhere."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from deeplab_lightning.extras import EXTRAS
+
+ROOT = Path(__file__).parents[1]
+BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+NOT_PACKED = {".md", ".py", ".sbatch"}
+"""The kinds of files of experiments/ that only the repository has."""
+TINY = (
+    "--trainer.max_steps 2 --trainer.val_check_interval 2 --trainer.limit_val_batches 2 --trainer.accelerator cpu "
+    "--data.batch_size 2 --data.num_workers 0"
+)
+COMMANDS = (
+    "fit -c experiments/base.yaml -c experiments/data/shapes.yaml -c experiments/model/deeplab_v3plus.yaml "
+    f"-c experiments/scale/smoke.yaml --data.crop_size [64,64] {TINY} --trainer.default_root_dir runs/demo",
+    "validate -c runs/demo/logs/fit_0/config.yaml --model.scales [0.75,1.0] --model.flip true --ckpt_path "
+    "runs/demo/best.ckpt",
+    "validate -c runs/demo/logs/fit_0/config.yaml -c experiments/crf/shapes.yaml --ckpt_path runs/demo/best.ckpt",
+    "report runs/demo",
+    "describe --all",
+    "data check -c experiments/data/shapes.yaml",
+    "ablate experiments/ablations/deeplab_v3_table3.yaml --dry-run",
+)
+"""The demo of the Makefile at a tiny size, and the other commands that read experiments/."""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy of the sources, without network and without leaving files beside them."""
+    folder = tmp_path_factory.mktemp("wheel")
+    (folder / "sources").mkdir()
+    for name in ("deeplab_lightning", "experiments"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / "sources" / name, symlinks=True, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / "sources")
+    built = subprocess.run(
+        [sys.executable, "-c", BUILD, str(folder)],
+        cwd=folder / "sources",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    assert "would be ignored" not in built.stderr  # the warning for folders of data that look like packages
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_every_experiment(wheel: Path) -> None:
+    with ZipFile(wheel) as file:
+        packed = {name for name in file.namelist() if ".dist-info/" not in name}
+    package = ROOT / "deeplab_lightning"
+    expected = {
+        path.relative_to(ROOT).as_posix()
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and package / "experiments" not in path.parents
+    }
+    experiments = {path.relative_to(ROOT) for path in (ROOT / "experiments").rglob("*") if path.is_file()}
+    kinds = {path.suffix for path in experiments if "__pycache__" not in path.parts}
+    assert kinds == {".yaml", *NOT_PACKED}
+    expected |= {f"deeplab_lightning/{path.as_posix()}" for path in experiments if path.suffix == ".yaml"}
+    assert len(expected) > 150
+    assert packed == expected
+
+
+def base_distributions(requirements: list[str]) -> set[str]:
+    """The names of the installed distributions that requirements without extras need, and those that these need."""
+    found: set[str] = set()
+    names = [match[0] for each in requirements if "extra ==" not in each and (match := re.match(r"[\w.-]+", each))]
+    names += ["typeshed-client"]  # of jsonargparse[signatures], the one requirement that names an extra
+    names += ["docstring-parser"]
+    while names:
+        name = re.sub(r"[-_.]+", "-", names.pop()).lower()
+        if name in found:
+            continue
+        try:
+            required = distribution(name).requires or []
+        except PackageNotFoundError:  # for other systems or versions of Python
+            continue
+        found.add(name)
+        names += [match[0] for each in required if "extra ==" not in each and (match := re.match(r"[\w.-]+", each))]
+    return found
+
+
+def install(wheel: Path, folder: Path) -> Path:
+    """Install the wheel into a new environment with its base dependencies, which are links to those of this one."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    site = next(folder.glob("lib/python*/site-packages"))
+    with ZipFile(wheel) as file:
+        metadata = next(name for name in file.namelist() if name.endswith("METADATA"))
+        requirements = re.findall(r"^Requires-Dist: (.*)$", file.read(metadata).decode(), re.MULTILINE)
+    for name in base_distributions(requirements):
+        files = distribution(name)
+        for top in {path.parts[0] for path in files.files or () if path.parts[0] not in ("..", "__pycache__")}:
+            source = Path(str(files.locate_file(top)))
+            if source.exists() and not (site / top).exists():
+                (site / top).symlink_to(source)
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet"]
+    subprocess.run([*pip, "--no-index", "--no-deps", str(wheel)], check=True)
+    return folder / "bin"
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_runs_the_demo_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
+    """It proves that the base dependencies suffice, that no command needs the repository, and none a compiler.
+
+    It does not prove that an index has these dependencies: it takes them from the environment of the tests.
+    """
+    programs = install(wheel, tmp_path / "environment")
+    here = tmp_path / "empty"
+    here.mkdir()
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("OMP", "TMP"))}
+    environment = kept | {"PATH": str(programs), "HOME": str(tmp_path), "CC": "false", "CXX": "false"}
+
+    def run(*words: str | Path) -> str:
+        done = subprocess.run(list(words), cwd=here, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    absent = f"from importlib.util import find_spec; print([n for n in {sorted(EXTRAS.values())} if find_spec(n)])"
+    assert run(programs / "python", "-c", absent).strip() == "[]"
+    said = {command: run(programs / "deeplab", *command.split()) for command in COMMANDS}
+    assert said[COMMANDS[0]].count("deeplab_lightning[wandb]") == 1
+    assert all("miou_crf" in text for command, text in said.items() if "crf/shapes" in command)
+    assert (here / "runs" / "demo" / "report.html").is_file()
+    assert "deeplab_v1_largefov" in said["describe --all"]
+    assert "mg111_block4" in said[COMMANDS[-1]]
