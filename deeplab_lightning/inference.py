@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Network = Callable[[Tensor, tuple[int, int]], Tensor]
-"""A function from images (B, 3, h, w) and a size (H, W) to logits (B, K, H, W)."""
+"""A function from images (B, C, h, w) and a size (H, W) to logits (B, K, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def multi_scale_logits(
 
     Args:
         network: Network that returns the logits of images at a given size.
-        images: Normalised images (B, 3, H, W).
+        images: Normalised images (B, C, H, W).
         scales: Scales of the input; 1 is the images' own size.
         flip: Every scale also runs on the mirrored images.
         align_corners: Grid on which the images are scaled.

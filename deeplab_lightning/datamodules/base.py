@@ -14,6 +14,7 @@ from deeplab_lightning.datamodules.sampler import EpochSampler
 from deeplab_lightning.datamodules.workers import collate, fork_server, new_notes, start_worker
 from deeplab_lightning.datasets.folder import ImageFiles
 from deeplab_lightning.datasets.images import DataError, Sample
+from deeplab_lightning.datasets.pixels import RGB, PixelFormat
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.datasets.transforms import (
     NORMALIZATIONS,
@@ -53,8 +54,8 @@ class SegmentationDataModule(LightningDataModule):
         color_jitter: Strength of the random changes of brightness, contrast and saturation in training; 0 for none.
         normalization: Pixel values that the network's weights were trained with: "imagenet" is RGB with torchvision's
             mean and standard deviation, "caffe" is BGR in 0..255 with the mean subtracted, "inception" is RGB in -1..1.
-        mean: Mean of RGB in 0..1, which replaces that of the normalization; crops are padded with it.
-        std: Standard deviation of RGB in 0..1, which replaces that of the normalization.
+        mean: Mean of each channel in 0..1, which replaces that of the normalization; crops are padded with it.
+        std: Standard deviation of each channel in 0..1, which replaces that of the normalization.
         evaluation_size: Size of the images at evaluation: "whole_image", or "pad_to_513" (VOC) and "pad_to_1025x2049"
             (Cityscapes), which pad with the mean at the right and the bottom.
         train_split: Id list to train on.
@@ -69,6 +70,8 @@ class SegmentationDataModule(LightningDataModule):
         ValueError: A setting is invalid.
     """
 
+    pixel_format: PixelFormat = RGB
+    """The channels of the images; a subclass may set another one before it calls `__init__`."""
     published_images: Mapping[str, int] = {}
     """Published number of images of each split."""
     without_masks: str | None = None
@@ -88,8 +91,8 @@ class SegmentationDataModule(LightningDataModule):
         flip: bool = True,
         color_jitter: float = 0.0,
         normalization: NormalizationName = "imagenet",
-        mean: tuple[float, float, float] | None = None,
-        std: tuple[float, float, float] | None = None,
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
         evaluation_size: Literal["whole_image", "pad_to_513", "pad_to_1025x2049"] = "whole_image",
         train_split: str = "train",
         val_split: str = "val",
@@ -114,19 +117,37 @@ class SegmentationDataModule(LightningDataModule):
                 f"normalization must be one of {', '.join(NORMALIZATIONS)} and evaluation_size one of "
                 f"{', '.join(SIZE_POLICIES)}, got {normalization!r} and {evaluation_size!r}"
             )
-        own_mean, own_std, bgr = NORMALIZATIONS[normalization]
-        mean, std = mean or own_mean, std or own_std
+        own_mean, own_std, bgr = self._normalization(normalization, mean, std)
         resizing: dict[str, Any] = {"scale_step": scale_step, "align_corners": align_corners}
-        colours: dict[str, Any] = {"color_jitter": color_jitter, "mean": mean, "std": std, "bgr": bgr}
+        colours: dict[str, Any] = {"color_jitter": color_jitter, "mean": own_mean, "std": own_std, "bgr": bgr}
+        colours["value_range"] = self.pixel_format.limits
         self.train_transform = TrainTransform(crop_size, scale_range, flip=flip, **resizing, **colours)
         pad_to, self.size_policy = SIZE_POLICIES[evaluation_size]
-        self.eval_transform = EvaluationTransform(mean, std, bgr, pad_to)
+        self.eval_transform = EvaluationTransform(own_mean, own_std, bgr, pad_to, value_range=self.pixel_format.limits)
         self.wrap_train_set: Callable[[SegmentationDataset], Dataset[Sample]] | None = None
 
     @property
     def num_classes(self) -> int:
         """The number of classes K."""
         return len(self.class_names)
+
+    @property
+    def in_channels(self) -> int:
+        """The number of channels of the images."""
+        return self.pixel_format.num_channels
+
+    def _normalization(
+        self, name: NormalizationName, mean: Sequence[float] | None, std: Sequence[float] | None
+    ) -> tuple[Sequence[float], Sequence[float], bool]:
+        """Mean and standard deviation of each channel, and whether they are reversed: of RGB, or as given."""
+        own_mean, own_std, bgr = NORMALIZATIONS[name]
+        found = mean or own_mean, std or own_std
+        if {len(each) for each in found} != {self.in_channels}:
+            raise ValueError(
+                f"the images have {self.in_channels} channels, but mean {list(found[0])} and std {list(found[1])} do "
+                "not; set data.mean and data.std to one number for each channel, as `deeplab data check` prints them"
+            )
+        return *found, bgr and self.in_channels == 3
 
     @property
     def labels(self) -> str:
@@ -215,7 +236,7 @@ class SegmentationDataModule(LightningDataModule):
         """The loader of the whole images of `predict_images`, or of the test split."""
         if self.predict_images is None:
             return self.evaluation_loader(self.dataset(self.splits["test"], self.eval_transform))
-        return self.evaluation_loader(ImageFiles(Path(self.predict_images), self.eval_transform))
+        return self.evaluation_loader(ImageFiles(Path(self.predict_images), self.eval_transform, self.pixel_format))
 
     def evaluation_loader(self, dataset: Dataset[Sample]) -> DataLoader[Sample]:
         """The loader of all images of a data set, each on exactly one rank: rank r has r, r + world size, and so on.

@@ -12,6 +12,7 @@ from deeplab_lightning.datasets.class_counts import count_values
 from deeplab_lightning.datasets.class_names import read_class_names, read_label_map, read_palette
 from deeplab_lightning.datasets.folder import FolderDataset
 from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.datasets.pixels import PixelFormat
 from deeplab_lightning.datasets.transforms import Transform
 from deeplab_lightning.palette import Palette
 
@@ -37,10 +38,22 @@ class FolderDataModule(SegmentationDataModule):
             DEEPLAB_DATA names (default: data).
         split_ratio: Shares of train, val and test for plain folders without lists; the split of an image depends on its
             name alone, not on the seed.
+        in_channels: Number of channels of the images; the network takes it over. Other images than RGB are read from
+            TIFFs and PNGs, and need `mean` and `std`.
+        value_range: Values of the images that stand for 0 and 1, such as [0, 4095] for 12 bits stored in 16. Images of
+            more than 8 bits are refused without it.
         kwargs: Settings of `SegmentationDataModule`.
     """
 
-    def __init__(self, root: str, split_ratio: tuple[float, float, float] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        root: str,
+        split_ratio: tuple[float, float, float] | None = None,
+        in_channels: int = 3,
+        value_range: tuple[float, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.pixel_format = PixelFormat(in_channels, value_range)
         self.root, self.split_ratio = find_root(root), split_ratio
         self.label_map = read_label_map(self.root)
         self._palette = read_palette(self.root)
@@ -83,6 +96,7 @@ class FolderDataModule(SegmentationDataModule):
             seed=self.seed,
             label_map=self.label_map,
             split_ratio=self.split_ratio,
+            pixel_format=self.pixel_format,
         )
 
 

@@ -23,7 +23,7 @@ POLL_SECONDS = 1.0
 
 
 class Batch(TypedDict):
-    """A batch of samples of the same size: image (B, 3, H, W), mask (B, H, W), and their ids."""
+    """A batch of samples of the same size: image (B, C, H, W), mask (B, H, W), and their ids."""
 
     image: Tensor
     mask: Tensor

@@ -9,6 +9,7 @@ from PIL import Image
 from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.datasets.faults import NoSuchSplitError
 from deeplab_lightning.datasets.images import DataError, load, size_of
+from deeplab_lightning.datasets.pixels import Pixels
 from deeplab_lightning.datasets.segmentation import SegmentationDataset, find_files
 from deeplab_lightning.datasets.transforms import Transform
 
@@ -104,12 +105,12 @@ class CityscapesDataset(SegmentationDataset):
             raise DataError(f"label ids are 8-bit grey (mode L), but this is in mode {label_map.mode}", path)
         return Image.fromarray(_TRAIN_IDS[np.asarray(label_map)])
 
-    def pair(self, index: int) -> tuple[Image.Image, Image.Image]:
+    def pair(self, index: int) -> tuple[Pixels, Image.Image]:
         """An image and its mask before the transform, at the resolution of the samples."""
         image, mask = super().pair(index)
         if not self.half:
             return image, mask
-        return image.reduce(2), Image.fromarray(np.asarray(mask)[::2, ::2])
+        return np.asarray(Image.fromarray(image).reduce(2)), Image.fromarray(np.asarray(mask)[::2, ::2])
 
     def settings(self) -> str:
         """The settings that the masks depend on besides the files, as one line."""

@@ -16,7 +16,8 @@ from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.datasets.class_names import CLASS_FILE
 from deeplab_lightning.datasets.faults import Fault
 from deeplab_lightning.datasets.folder import FolderDataset
-from deeplab_lightning.datasets.images import DataError, load, read_image, read_image_of_mask
+from deeplab_lightning.datasets.images import DataError, load
+from deeplab_lightning.datasets.pixels import read_pixels, read_pixels_of_mask
 from deeplab_lightning.datasets.scan import cause_of_death, scan
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.datasets.voc import VOCDataset
@@ -77,15 +78,16 @@ def inspect(dataset: SegmentationDataset, index: int) -> Inspection:
     faults: list[Fault] = []
     counts, content = np.zeros(256, np.int64), ""
     try:
-        image = read_image(image_path)
-        content = hashlib.blake2b(image.tobytes(), digest_size=16, salt=b"%dx%d" % image.size).hexdigest()
+        image = read_pixels(image_path, dataset.pixel_format)
+        size = b"%dx%d" % image.shape[:2]
+        content = hashlib.blake2b(image.tobytes(), digest_size=16, salt=size).hexdigest()
     except Exception as error:  # decoders raise many kinds of error, and one bad file must not end the check
         faults.append(_fault_of(image_path, error))
     try:
         mask = dataset.mask(index)
         counts = np.array(mask.histogram(), np.int64)
         if content:
-            read_image_of_mask(image_path, mask, mask_path)
+            read_pixels_of_mask(image_path, dataset.pixel_format, mask, mask_path)
     except Exception as error:
         faults.append(_fault_of(mask_path, error))
     if counts.any():

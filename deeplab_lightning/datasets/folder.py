@@ -11,7 +11,8 @@ from torch.utils.data import Dataset
 from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.datasets.class_names import CLASS_FILE, LabelMap, text_of
 from deeplab_lightning.datasets.faults import NoSuchSplitError
-from deeplab_lightning.datasets.images import DataError, Sample, load, read_image, read_mask
+from deeplab_lightning.datasets.images import DataError, Sample, load, read_mask
+from deeplab_lightning.datasets.pixels import RGB, PixelFormat, read_pixels
 from deeplab_lightning.datasets.segmentation import (
     IMAGE_SUFFIXES,
     SegmentationDataset,
@@ -37,6 +38,7 @@ class FolderDataset(SegmentationDataset):
         label_map: Class of each colour or value in the masks; None for masks of class indices.
         split_ratio: Shares of train, val and test in plain folders without lists. A hash of the ids assigns the images,
             so the splits depend neither on the order of the files nor on the seed.
+        pixel_format: Channels of the images, and the range of their values.
 
     Raises:
         DataError: The list is missing, empty or faulty, or names an image or a mask that does not exist.
@@ -52,6 +54,7 @@ class FolderDataset(SegmentationDataset):
         seed: int = 0,
         label_map: LabelMap | None = None,
         split_ratio: tuple[float, float, float] | None = None,
+        pixel_format: PixelFormat = RGB,
     ) -> None:
         plain = (root / "images").is_dir()
         if plain and (root / "JPEGImages").is_dir():
@@ -75,7 +78,7 @@ class FolderDataset(SegmentationDataset):
             image_ids = _ids_by_ratio(sorted(list_images(image_folder)), split, split_ratio, root)
         images, masks = (find_files(image_ids, folder, list_path) for folder in (image_folder, mask_folder))
         super().__init__(image_ids, images, masks, num_classes=num_classes, transform=transform, seed=seed)
-        self.root, self.label_map = root, label_map
+        self.root, self.label_map, self.pixel_format = root, label_map, pixel_format
 
     def mask(self, index: int) -> Image.Image:
         """The mask of an image as class indices, looked up in the label map if there is one."""
@@ -140,16 +143,17 @@ class ImageFiles(Dataset[Sample]):
     """Images without masks, for prediction; their masks are void throughout.
 
     Args:
-        folder: Folder whose .jpg, .jpeg and .png files are read, in the order of their names.
+        folder: Folder whose .jpg, .png and .tif files are read, in the order of their names.
         transform: Transform that normalises the images.
+        pixel_format: Channels of the images, and the range of their values.
 
     Raises:
         DataError: The folder is missing or holds no such file.
     """
 
-    def __init__(self, folder: Path, transform: EvaluationTransform) -> None:
+    def __init__(self, folder: Path, transform: EvaluationTransform, pixel_format: PixelFormat = RGB) -> None:
         self.files = sorted(list_images(folder).items())
-        self.transform = transform
+        self.transform, self.pixel_format = transform, pixel_format
         if not self.files:
             raise DataError(f"it holds no {', '.join(IMAGE_SUFFIXES)} files", folder)
 
@@ -158,7 +162,7 @@ class ImageFiles(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         image_id, path = self.files[index]
-        image = read_image(path)
-        void = Image.new("L", image.size, IGNORE_INDEX)
+        image = read_pixels(path, self.pixel_format)
+        void = Image.new("L", (image.shape[1], image.shape[0]), IGNORE_INDEX)
         pixels, mask = self.transform(image, void, np.random.default_rng(0))
         return {"image": pixels, "mask": mask, "image_id": image_id}

@@ -28,17 +28,6 @@ No benchmark has larger images (Mapillary 22 million pixels, aerial tiles 36 mil
 takes 0.75 GiB, and training and evaluation hold several copies.
 """
 
-TRANSPOSITIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""Transposition from the stored pixels to the displayed ones, by EXIF orientation; other values mean upright."""
-
 Note = ctypes.Array[ctypes.c_char]
 """Shared memory that holds the path of the file a worker opened last."""
 NOTE_SIZE = 4096
@@ -47,7 +36,7 @@ _note: Note | None = None
 
 
 class Sample(TypedDict):
-    """One training or evaluation sample: image (3, H, W) normalised, mask (H, W) int64 with 255 as void, its id."""
+    """One training or evaluation sample: image (C, H, W) normalised, mask (H, W) int64 with 255 as void, its id."""
 
     image: Tensor
     mask: Tensor
@@ -67,16 +56,6 @@ class DataError(ValueError):
         place = "" if path is None else f"{path}: " if line is None else f"{path}, line {line}: "
         super().__init__(f"{place}{fault}")
         self.path, self.line = path, line
-
-
-def read_image(path: Path) -> Image.Image:
-    """The image at a path as RGB, turned according to its EXIF orientation.
-
-    Raises:
-        DataError: The file is missing, truncated, too large or not an image.
-    """
-    stored = load(path)
-    return _displayed(_to_rgb(stored), orientation_of(stored, path))
 
 
 def read_mask(path: Path, num_classes: int) -> Image.Image:
@@ -115,32 +94,6 @@ def mask_of(labels: NDArray[np.uint8], path: Path, num_classes: int) -> Image.Im
             path,
         )
     return Image.fromarray(labels)
-
-
-def read_image_of_mask(path: Path, mask: Image.Image, mask_path: Path) -> Image.Image:
-    """The image at a path as RGB, in the orientation of its mask.
-
-    An image with an EXIF orientation may have been labelled as stored or as displayed. The sizes of image and mask show
-    which.
-
-    Raises:
-        DataError: The image is faulty, the sizes differ, or they fit both orientations.
-    """
-    image = load(path)
-    orientation, stored = orientation_of(image, path), _to_rgb(image)
-    if orientation == 1 and stored.size == mask.size:
-        return stored
-    fitting = [each for each in (stored, _displayed(stored, orientation)) if each.size == mask.size]
-    if orientation != 1 and len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        raise DataError(
-            f"its EXIF orientation is {orientation}, and the size of its mask fits the image both as stored and as "
-            "displayed; save the image upright",
-            path,
-        )
-    fault = f"the mask is {mask.width}x{mask.height}, but its image {path} is {stored.width}x{stored.height}"
-    raise DataError(fault, mask_path)
 
 
 def record_opened_paths(note: Note | None) -> None:
@@ -234,19 +187,8 @@ def _opened(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Im
         raise DataError(f"cannot be read as an image ({error or type(error).__name__})", path) from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """The image as RGB, from any 8-bit mode or 16-bit grey.
-
-    16-bit values keep their high byte, and transparent pixels keep their colour.
-    """
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    image.info.pop("transparency", None)
-    return image.convert("RGB")
-
-
 def orientation_of(image: Image.Image, path: Path) -> int:
-    """The EXIF orientation of an image; 1 means upright.
+    """The EXIF orientation of an image, 1 to 8; 1 means upright.
 
     Raises:
         DataError: The image has EXIF data that cannot be read.
@@ -264,8 +206,4 @@ def orientation_of(image: Image.Image, path: Path) -> int:
             "image without EXIF data",
             path,
         ) from error
-    return orientation if orientation in TRANSPOSITIONS else 1
-
-
-def _displayed(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(TRANSPOSITIONS[orientation]) if orientation != 1 else image
+    return orientation if orientation is not None and orientation in range(1, 9) else 1

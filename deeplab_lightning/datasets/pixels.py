@@ -1,11 +1,12 @@
-"""Images of any number of channels and any depth as arrays, read from files."""
+"""Images of any number of channels and any depth as arrays; an error names the file in one sentence."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from deeplab_lightning.datasets.images import DataError, load, load_deep_png, orientation_of
 from deeplab_lightning.datasets.tiff import TiffPage, is_tiff, read_pages
@@ -14,7 +15,42 @@ Pixels = NDArray[np.uint8] | NDArray[np.float32]
 """Values (H, W, C) of an image as the file stores them: uint8, or float32 for all types of more than 8 bits."""
 
 
-def read_pixels(path: Path, num_channels: int = 3, value_range: tuple[float, float] | None = None) -> Pixels:
+@dataclass(frozen=True)
+class PixelFormat:
+    """The channels of the images of a data set, and the range of their values.
+
+    Args:
+        num_channels: Number of channels C.
+        value_range: Values that stand for 0 and 1; None for images of 8 bits alone, with 0 and 255.
+
+    Raises:
+        ValueError: There is no channel, or the range is empty.
+    """
+
+    num_channels: int = 3
+    value_range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_channels < 1:
+            raise ValueError(f"in_channels must be at least 1, got {self.num_channels}")
+        if not self.limits[0] < self.limits[1]:
+            raise ValueError(f"value_range must be two ascending numbers, got {self.value_range}")
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The values that stand for 0 and 1."""
+        return self.value_range or (0.0, 255.0)
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether the images are RGB of 8 bits."""
+        return self == RGB
+
+
+RGB = PixelFormat()
+
+
+def read_pixels(path: Path, pixel_format: PixelFormat = RGB) -> Pixels:
     """The pixels (H, W, C) of the image at a path, turned according to its orientation.
 
     Grey images are repeated if three channels are expected, and a channel that is declared as transparency is dropped
@@ -22,16 +58,47 @@ def read_pixels(path: Path, num_channels: int = 3, value_range: tuple[float, flo
 
     Args:
         path: Path of a TIFF, PNG, JPEG, WebP, BMP or GIF.
-        num_channels: Number of channels C that are expected.
-        value_range: Values that stand for 0 and 1, which the caller scales by. 8-bit images have 0 and 255 if it is not
-            given; all others need it.
+        pixel_format: Channels that are expected, and the range of their values. The values are not scaled by it.
 
     Raises:
         DataError: The file is missing, damaged, too large or not an image, has another number of channels or several
             pages, has more than 8 bits without a stated range, or holds values that are not finite.
     """
-    page = joined_pages(read_pages(path), path, num_channels) if is_tiff(path) else _read_by_pillow(path, num_channels)
-    return turned(checked(page, path, num_channels, value_range), page.orientation)
+    page = _stored_page(path, pixel_format)
+    return turned(checked(page, path, pixel_format), page.orientation)
+
+
+def read_pixels_of_mask(path: Path, pixel_format: PixelFormat, mask: Image.Image, mask_path: Path) -> Pixels:
+    """The pixels (H, W, C) of the image at a path, in the orientation of its mask.
+
+    An image with an EXIF orientation may have been labelled as stored or as displayed. The sizes of image and mask show
+    which.
+
+    Raises:
+        DataError: The image is faulty, the sizes differ, or they fit both orientations.
+    """
+    page = _stored_page(path, pixel_format)
+    stored = checked(page, path, pixel_format)
+    size = (mask.height, mask.width)
+    if page.orientation == 1 and stored.shape[:2] == size:
+        return stored
+    fitting = [each for each in (stored, turned(stored, page.orientation)) if each.shape[:2] == size]
+    if page.orientation != 1 and len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise DataError(
+            f"its EXIF orientation is {page.orientation}, and the size of its mask fits the image both as stored and "
+            "as displayed; save the image upright",
+            path,
+        )
+    height, width = stored.shape[:2]
+    raise DataError(f"the mask is {mask.width}x{mask.height}, but its image {path} is {width}x{height}", mask_path)
+
+
+def _stored_page(path: Path, pixel_format: PixelFormat) -> TiffPage:
+    """The values of an image as stored, before they are turned and checked."""
+    num_channels = pixel_format.num_channels
+    return joined_pages(read_pages(path), path, num_channels) if is_tiff(path) else _read_by_pillow(path, num_channels)
 
 
 def joined_pages(pages: list[TiffPage], path: Path, num_channels: int) -> TiffPage:
@@ -49,12 +116,12 @@ def joined_pages(pages: list[TiffPage], path: Path, num_channels: int) -> TiffPa
     return replace(pages[0], values=np.concatenate([page.values for page in pages], 2))
 
 
-def checked(page: TiffPage, path: Path, num_channels: int, value_range: tuple[float, float] | None) -> Pixels:
+def checked(page: TiffPage, path: Path, pixel_format: PixelFormat) -> Pixels:
     """The pixels of a page if they have the expected channels, a known range and only finite values.
 
     The arguments and the errors are those of `read_pixels`.
     """
-    values = _with_channels(page, path, num_channels)
+    values = _with_channels(page, path, pixel_format.num_channels)
     if page.white_is_zero:
         values = _inverted(values)
     if values.dtype == np.bool_:
@@ -63,7 +130,7 @@ def checked(page: TiffPage, path: Path, num_channels: int, value_range: tuple[fl
         return values.astype(np.uint8, copy=False)
     if wrong := int(values.size - np.isfinite(values).sum()):
         raise DataError(f"{wrong} of its values are not finite numbers", path)
-    if value_range is None:
+    if pixel_format.value_range is None:
         raise DataError(
             f"it holds values of type {values.dtype} from {values.min():g} to {values.max():g}; state the range that "
             f"they stand for as value_range, for example {_nearest_range(values)}",
@@ -115,8 +182,7 @@ def _read_by_pillow(path: Path, num_channels: int) -> TiffPage:
     """The pixels of a file that is not a TIFF."""
     image = load(path)
     orientation = orientation_of(image, path)
-    deep = load_deep_png(path)
-    if deep is not None:
+    if image.format == "PNG" and (deep := load_deep_png(path)) is not None:
         return TiffPage(deep, has_alpha=image.mode == "RGBA", orientation=orientation)
     if not image.mode.startswith(("I", "F")):
         wanted = {1: ("1", "L"), 2: ("LA",), 4: ("RGBA",)}.get(num_channels, ())

@@ -13,10 +13,11 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from deeplab_lightning.datasets.faults import NoSuchSplitError, refuse
-from deeplab_lightning.datasets.images import DataError, Sample, read_image_of_mask
+from deeplab_lightning.datasets.images import DataError, Sample
+from deeplab_lightning.datasets.pixels import RGB, PixelFormat, Pixels, read_pixels_of_mask
 from deeplab_lightning.datasets.transforms import Transform
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 
 class SegmentationDataset(Dataset[Sample]):
@@ -35,6 +36,7 @@ class SegmentationDataset(Dataset[Sample]):
     """
 
     has_masks = True
+    pixel_format: PixelFormat = RGB
 
     def __init__(
         self,
@@ -56,14 +58,14 @@ class SegmentationDataset(Dataset[Sample]):
         """
         raise NotImplementedError
 
-    def pair(self, index: int) -> tuple[Image.Image, Image.Image]:
-        """An image and its mask before the transform; both have the same size.
+    def pair(self, index: int) -> tuple[Pixels, Image.Image]:
+        """The pixels (H, W, C) of an image and its mask before the transform; both have the same size.
 
         Raises:
             DataError: Either is faulty, or their sizes differ.
         """
         mask = self.mask(index)
-        return read_image_of_mask(self.images[index], mask, self.mask_files[index]), mask
+        return read_pixels_of_mask(self.images[index], self.pixel_format, mask, self.mask_files[index]), mask
 
     def __len__(self) -> int:
         return len(self.image_ids)

@@ -28,7 +28,10 @@ def grid(
     rows = []
     for index in indices:
         image, mask = dataset.pair(index)
-        row = {dataset.image_ids[index]: np.asarray(image), "mask": np.asarray(mask)}
+        row = {
+            dataset.image_ids[index]: transform.denormalize(transform.normalize(image)).numpy(),
+            "mask": np.asarray(mask),
+        }
         for epoch in range(NUM_AUGMENTED):
             sample = dataset[(index, epoch)]
             row[f"epoch {epoch}"] = transform.denormalize(sample["image"]).numpy()

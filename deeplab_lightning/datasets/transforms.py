@@ -1,7 +1,7 @@
 """Joint transforms of image and mask; all random choices are drawn from a given generator.
 
-Three things make them fast. The image is scaled as 8-bit pixels with channels last, the order in which it is decoded,
-because torch has a vectorised kernel for it. The mask is resampled only within the crop. The pixels are normalised
+Three things make them fast. The image is scaled as it is stored, with channels last, because torch has a vectorised
+kernel for 8-bit pixels in this order. The mask is resampled only within the crop. The pixels are normalised
 directly into the crop, row by row.
 """
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.datasets.pixels import RGB, Pixels
 
 NormalizationName = Literal["imagenet", "caffe", "inception"]
 NORMALIZATIONS: dict[NormalizationName, tuple[tuple[float, float, float], tuple[float, float, float], bool]] = {
@@ -32,9 +33,9 @@ HALVES_UP = 1e-6
 
 
 class Transform(Protocol):
-    """A function from an image and its mask to tensors: float (3, H, W) and int64 (H, W)."""
+    """A function from the pixels (H, W, C) of an image and its mask to tensors: float (C, H, W) and int64 (H, W)."""
 
-    def __call__(self, image: Image.Image, mask: Image.Image, rng: Generator) -> tuple[Tensor, Tensor]:
+    def __call__(self, image: Pixels, mask: Image.Image, rng: Generator) -> tuple[Tensor, Tensor]:
         """Transform an image and its mask; all random choices are drawn from `rng`."""
 
 
@@ -42,11 +43,15 @@ class EvaluationTransform:
     """The whole image at its own size, normalised; the mask is unchanged.
 
     Args:
-        mean: Mean of each RGB channel, in 0..1.
-        std: Standard deviation of each RGB channel, in 0..1.
-        bgr: Whether the output channels are BGR.
+        mean: Mean of each channel, in 0..1.
+        std: Standard deviation of each channel, in 0..1.
+        bgr: Whether the channels of RGB images come out as BGR.
         pad_to: Size (H, W) that the image is padded to at the right and the bottom with the mean, which is 0 after
             normalisation. The mask keeps its size. None for no padding.
+        value_range: Values of the images that stand for 0 and 1.
+
+    Raises:
+        ValueError: Mean and standard deviation differ in length, or are not three for BGR.
     """
 
     def __init__(
@@ -55,42 +60,55 @@ class EvaluationTransform:
         std: Sequence[float],
         bgr: bool = False,
         pad_to: tuple[int, int] | None = None,
+        value_range: tuple[float, float] = RGB.limits,
     ) -> None:
+        if len(mean) != len(std) or (bgr and len(mean) != 3):
+            raise ValueError(f"mean and std must have one number for each channel, got {list(mean)} and {list(std)}")
         self.mean, self.std, self.bgr, self.pad_to = torch.tensor(mean), torch.tensor(std), bgr, pad_to
-        self._factor, self._offset = 1 / (255 * self.std), -self.mean / self.std
+        self.value_range = low, high = value_range
+        self._factor = 1 / ((high - low) * self.std)
+        self._offset = -self.mean / self.std - low * self._factor
         if bgr:
             self._factor, self._offset = self._factor.flip(0), self._offset.flip(0)
 
-    def normalize(self, image: Image.Image) -> Tensor:
-        """A PIL image as a normalised tensor (3, H, W)."""
-        return self._normalize_into(torch.empty(image.height, image.width, 3), _pixels(image))
+    @property
+    def num_channels(self) -> int:
+        """The number of channels C of an image."""
+        return len(self.mean)
+
+    def normalize(self, image: Pixels) -> Tensor:
+        """The pixels (H, W, C) of an image as a normalised tensor (C, H, W)."""
+        return self._normalize_into(torch.empty(image.shape), _tensor(image))
 
     def _normalize_into(self, canvas: Tensor, pixels: Tensor) -> Tensor:
-        """The canvas (H, W, 3) as (3, H, W), with uint8 pixels (h, w, 3) normalised into its upper left corner."""
+        """The canvas (H, W, C) as (C, H, W), with pixels (h, w, C) normalised into its upper left corner."""
         if self.bgr:
             pixels = pixels.flip(-1)
         height, width = pixels.shape[:2]
-        # With channels last, a row is one vector of 3w values: factor and offset repeat once for each pixel.
+        # With channels last, a row is one vector of C * w values: factor and offset repeat once for each pixel.
         factor, offset = self._factor.repeat(width), self._offset.repeat(width)
-        rows = canvas.view(len(canvas), -1)[:height, : 3 * width]
+        rows = canvas.view(len(canvas), -1)[:height, : self.num_channels * width]
         rows.copy_(pixels.flatten(1)).mul_(factor).add_(offset)
         return canvas.permute(2, 0, 1)
 
     def denormalize(self, image: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """The uint8 RGB pixels (h, w, 3) of a normalised image (3, H, W); rounding restores them exactly.
+        """The uint8 RGB pixels (h, w, 3) of a normalised image (C, H, W); rounding restores those of 8 bits exactly.
+
+        Of images with other channels than RGB, the first three are shown as RGB, or the first one as grey.
 
         Args:
-            image: Normalised image (3, H, W).
+            image: Normalised image (C, H, W).
             size: Size (h, w) of the image without its padding; the whole size when not given.
         """
         height, width = size or image.shape[-2:]
         pixels = image[:, :height, :width].float().cpu()
         if self.bgr:
             pixels = pixels.flip(0)
-        pixels = pixels * self.std.view(3, 1, 1) + self.mean.view(3, 1, 1)
+        pixels = pixels * self.std.view(-1, 1, 1) + self.mean.view(-1, 1, 1)
+        pixels = pixels[:3] if len(pixels) >= 3 else pixels[:1].repeat(3, 1, 1)
         return pixels.mul_(255).round_().clamp_(0, 255).byte().permute(1, 2, 0).contiguous()
 
-    def __call__(self, image: Image.Image, mask: Image.Image, rng: Generator) -> tuple[Tensor, Tensor]:
+    def __call__(self, image: Pixels, mask: Image.Image, rng: Generator) -> tuple[Tensor, Tensor]:
         """The image and its mask as tensors; no choice is random.
 
         Raises:
@@ -99,12 +117,13 @@ class EvaluationTransform:
         target = torch.from_numpy(np.array(mask)).long()
         if self.pad_to is None:
             return self.normalize(image), target
-        if image.height > self.pad_to[0] or image.width > self.pad_to[1]:
+        height, width = image.shape[:2]
+        if height > self.pad_to[0] or width > self.pad_to[1]:
             raise DataError(
-                f"its size {image.width}x{image.height} exceeds {self.pad_to[1]}x{self.pad_to[0]}, to which images are "
+                f"its size {width}x{height} exceeds {self.pad_to[1]}x{self.pad_to[0]}, to which images are "
                 "padded; set data.evaluation_size to whole_image"
             )
-        return self._normalize_into(torch.zeros(*self.pad_to, 3), _pixels(image)), target
+        return self._normalize_into(torch.zeros(*self.pad_to, self.num_channels), _tensor(image)), target
 
 
 class TrainTransform(EvaluationTransform):
@@ -119,13 +138,14 @@ class TrainTransform(EvaluationTransform):
         scale_range: Smallest and largest scale.
         flip: Whether images are mirrored with probability one half.
         color_jitter: Strength s; brightness, contrast and saturation are each multiplied by a factor from
-            [1 - s, 1 + s].
-        mean: Mean of each RGB channel, in 0..1.
-        std: Standard deviation of each RGB channel, in 0..1.
-        bgr: Whether the output channels are BGR.
+            [1 - s, 1 + s]. It acts on RGB images of 8 bits only.
+        mean: Mean of each channel, in 0..1.
+        std: Standard deviation of each channel, in 0..1.
+        bgr: Whether the channels of RGB images come out as BGR.
         scale_step: Step between the scales in scale_range; None draws uniformly from the whole range.
         align_corners: Whether corner pixels stay at the corners, like in the TensorFlow release; otherwise pixels are
             areas, like in the Caffe releases. Both truncate the scaled sizes.
+        value_range: Values of the images that stand for 0 and 1.
 
     Raises:
         ValueError: A setting is invalid.
@@ -143,36 +163,39 @@ class TrainTransform(EvaluationTransform):
         bgr: bool = False,
         scale_step: float | None = None,
         align_corners: bool = True,
+        value_range: tuple[float, float] = RGB.limits,
     ) -> None:
-        super().__init__(mean, std, bgr)
+        super().__init__(mean, std, bgr, value_range=value_range)
         if min(crop_size) < 1:
             raise ValueError(f"crop_size must be at least 1x1, got {crop_size}")
         if not 0 < scale_range[0] <= scale_range[1]:
             raise ValueError(f"scale_range must be positive and ascending, got {scale_range}")
         if not 0 <= color_jitter < 1:
             raise ValueError(f"color_jitter must be in [0, 1), got {color_jitter}")
+        if color_jitter and (self.num_channels != 3 or value_range != RGB.limits):
+            raise ValueError(f"color_jitter {color_jitter} acts on RGB images of 8 bits only; leave it out")
         self.crop_size, self.scale_range, self.flip, self.color_jitter = crop_size, scale_range, flip, color_jitter
         self.scales = None if scale_step is None else _steps(scale_range, scale_step)
         self.align_corners = align_corners
 
-    def __call__(self, image: Image.Image, mask: Image.Image, rng: Generator) -> tuple[Tensor, Tensor]:
-        """A crop (3, *crop_size) and its mask (*crop_size)."""
-        size = (image.height, image.width)
+    def __call__(self, image: Pixels, mask: Image.Image, rng: Generator) -> tuple[Tensor, Tensor]:
+        """A crop (C, *crop_size) and its mask (*crop_size)."""
+        size = (image.shape[0], image.shape[1])
         scaled = self._scaled_size(size, rng)
         offset = [int(rng.integers(max(0, side - crop) + 1)) for side, crop in zip(scaled, self.crop_size, strict=True)]
         kept = [min(side, crop) for side, crop in zip(scaled, self.crop_size, strict=True)]
         if self.flip and rng.random() < 0.5:
-            image, mask = (picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for picture in (image, mask))
+            image, mask = image[:, ::-1], mask.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if self.color_jitter:
-            for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-                image = enhance(image).enhance(1 + rng.uniform(-self.color_jitter, self.color_jitter))
+            image = self._jittered(image, rng)
         (top, left), (height, width) = offset, kept
-        pixels = _pixels(image)
+        pixels = _tensor(image)
         if scaled != size:
             channels_last = pixels[None].permute(0, 3, 1, 2)  # this memory order makes the kernel twice as fast
             channels_last = F.interpolate(channels_last, scaled, mode="bilinear", align_corners=self.align_corners)
             pixels = channels_last.permute(0, 2, 3, 1)[0]
-        crop = self._normalize_into(torch.zeros(*self.crop_size, 3), pixels[top : top + height, left : left + width])
+        canvas = torch.zeros(*self.crop_size, self.num_channels)
+        crop = self._normalize_into(canvas, pixels[top : top + height, left : left + width])
         grid_x = self._grid(size[1], scaled[1], left)
         grid_y = self._grid(size[0], scaled[0], top)
         part = mask.transform(
@@ -181,6 +204,12 @@ class TrainTransform(EvaluationTransform):
         target = torch.full(self.crop_size, IGNORE_INDEX, dtype=torch.uint8)
         target[:height, :width] = torch.from_numpy(np.array(part))
         return crop, target.long()
+
+    def _jittered(self, image: Pixels, rng: Generator) -> Pixels:
+        picture = Image.fromarray(image)
+        for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+            picture = enhance(picture).enhance(1 + rng.uniform(-self.color_jitter, self.color_jitter))
+        return np.asarray(picture)
 
     def _scaled_size(self, size: tuple[int, int], rng: Generator) -> tuple[int, int]:
         scale = float(rng.uniform(*self.scale_range) if self.scales is None else rng.choice(self.scales))
@@ -194,9 +223,9 @@ class TrainTransform(EvaluationTransform):
         return side / scaled, offset * side / scaled + HALVES_UP
 
 
-def _pixels(image: Image.Image) -> Tensor:
-    """An RGB image as uint8 (H, W, 3)."""
-    return torch.from_numpy(np.array(image))
+def _tensor(image: Pixels) -> Tensor:
+    """The pixels (H, W, C) of an image as a tensor, copied because those of Pillow cannot be written to."""
+    return torch.from_numpy(np.array(image, order="C"))
 
 
 def _steps(scale_range: tuple[float, float], step: float) -> list[float]:

@@ -23,9 +23,9 @@ class MultiScalePrediction(nn.Module):
     train.prototxt and test.prototxt, the same for DeepLab-MSc and MSc-LargeFOV.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, in_channels: int = 3) -> None:
         super().__init__()
-        sources = zip((3, *VGG16.pool_channels), BRANCH_STRIDES, strict=True)
+        sources = zip((in_channels, *VGG16.pool_channels), BRANCH_STRIDES, strict=True)
         self.branches = nn.ModuleList(
             nn.Sequential(
                 gaussian(nn.Conv2d(channels, BRANCH_CHANNELS, 3, stride, padding=1), 0.001),
@@ -39,13 +39,13 @@ class MultiScalePrediction(nn.Module):
         )
 
     def forward(self, images: Tensor, pools: list[Tensor], size: tuple[int, int]) -> list[Tensor]:
-        """Map images (B, 3, H, W) and the features of pool1 to pool4 to five maps (B, 128, *size)."""
+        """Map images (B, C, H, W) and the features of pool1 to pool4 to five maps (B, 128, *size)."""
         # For an even side, ceil-mode pooling gives one position more than a strided 3x3 convolution. Zeros fill it.
         maps = [branch(source) for branch, source in zip(self.branches, [images, *pools], strict=True)]
         return [F.pad(features, (0, size[1] - features.shape[3], 0, size[0] - features.shape[2])) for features in maps]
 
     def forward_dense(self, images: Tensor, pools: list[Tensor]) -> list[Tensor]:
-        """Map images (B, 3, H, W) and pool1 to pool4 to five maps (B, 128, h, w), each of its input's size."""
+        """Map images (B, C, H, W) and pool1 to pool4 to five maps (B, 128, h, w), each of its input's size."""
         maps = []
         for branch, features in zip(self.branches, [images, *pools], strict=True):
             assert isinstance(branch, nn.Sequential)
@@ -76,6 +76,8 @@ class DeepLabV1(SegmentationNetwork):
         pool5a: The trunk ends in an average pooling, as in the release's LargeFOV and MSc-LargeFOV.
         pretrained: ImageNet weights are loaded into the trunk and, subsampled, into fc6 and fc7.
         align_corners: Grid of the upsampling: True is Caffe's, exact for sides of 8k + 1.
+        in_channels: Number of channels of the images; on the command line it follows from the data. For another number
+            than three, the kernels of pretrained weights' first convolution are repeated.
 
     Raises:
         ValueError: A setting is invalid, alone or together with another.
@@ -92,14 +94,15 @@ class DeepLabV1(SegmentationNetwork):
         pool5a: bool = True,
         pretrained: bool = False,
         align_corners: bool = True,
+        in_channels: int = 3,
     ) -> None:
         super().__init__(num_classes, 8, align_corners)
         if multi_scale and pool_size == 2:
             raise ValueError("multi_scale needs pool_size 3, as in the release's MSc models, got 2")
-        self.backbone = VGG16(pool5a, pool_size)
+        self.backbone = VGG16(pool5a, pool_size, in_channels)
         self.grid_offset = 1 if pool_size == 2 else 0
         self.head = ConvolutionalFC(kernel_size, rate, fc_channels)
-        self.decoder = MultiScalePrediction() if multi_scale else None
+        self.decoder = MultiScalePrediction(in_channels) if multi_scale else None
         widths = [fc_channels, *[BRANCH_CHANNELS] * 5] if multi_scale else [fc_channels]
         self.classifier = nn.ModuleList(gaussian(nn.Conv2d(width, num_classes, 1), 0.01) for width in widths)
         if multi_scale:
@@ -109,7 +112,7 @@ class DeepLabV1(SegmentationNetwork):
             load_imagenet(self.backbone, [self.head])
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to logits (B, K, H/8, W/8)."""
+        """Map images (B, C, H, W) to logits (B, K, H/8, W/8)."""
         pools, features = self.backbone(images)
         maps: list[Tensor] = [self.head(features)]
         if self.decoder is not None:
@@ -120,7 +123,7 @@ class DeepLabV1(SegmentationNetwork):
         return sum(logits[1:], logits[0])
 
     def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Map images (B, 3, H, W) to logits (B, K, *size); the size defaults to the images' own (H, W).
+        """Map images (B, C, H, W) to logits (B, K, *size); the size defaults to the images' own (H, W).
 
         The MSc branches keep their own resolution: their logits are upsampled one by one, then added (test.prototxt).
         """

@@ -43,6 +43,8 @@ class DeepLabV2(SegmentationNetwork):
             maximum, and each scale has its own loss in addition to that of the fusion ("MSC", section 3.2).
         pretrained: ImageNet weights are loaded into the backbone and, subsampled, into every fc6 and fc7.
         align_corners: Grid of every bilinear resize: True is Caffe's.
+        in_channels: Number of channels of the images; on the command line it follows from the data. For another number
+            than three, the kernels of pretrained weights' first convolution are repeated.
 
     Raises:
         ValueError: A setting is invalid, or the backbone does not have it.
@@ -58,6 +60,7 @@ class DeepLabV2(SegmentationNetwork):
         input_scales: Sequence[float] = (1.0,),
         pretrained: bool = False,
         align_corners: bool = True,
+        in_channels: int = 3,
     ) -> None:
         super().__init__(num_classes, 8, align_corners)
         if not atrous_rates or min(atrous_rates) < 1:
@@ -70,7 +73,7 @@ class DeepLabV2(SegmentationNetwork):
         if backbone == "vgg16":
             if classifier_kernel_size != 3 or stride_unit != "first_1x1":
                 raise ValueError("classifier_kernel_size and stride_unit act on ResNets only, not on backbone 'vgg16'")
-            trunk, branches = VGG16(pool5a=False), FCBranches(atrous_rates)
+            trunk, branches = VGG16(pool5a=False, in_channels=in_channels), FCBranches(atrous_rates)
             self.backbone, self.head = trunk, branches
             layers = [nn.Conv2d(FC_CHANNELS, num_classes, 1) for _ in atrous_rates]
             self.field_of_view = max(field_of_view(3, rate) for rate in atrous_rates)
@@ -82,7 +85,8 @@ class DeepLabV2(SegmentationNetwork):
                     "classifier_kernel_size must be 3, or 1 with atrous_rates [1], "
                     f"got {classifier_kernel_size} with {list(atrous_rates)}"
                 )
-            resnet = ResNet(int(backbone.removeprefix("resnet")), 8, stride_unit=stride_unit, pretrained=pretrained)
+            depth = int(backbone.removeprefix("resnet"))
+            resnet = ResNet(depth, 8, stride_unit=stride_unit, pretrained=pretrained, in_channels=in_channels)
             self.backbone, self.head = resnet, None
             shape, padding = (resnet.out_channels, num_classes, classifier_kernel_size), classifier_kernel_size // 2
             layers = [nn.Conv2d(*shape, padding=rate * padding, dilation=rate) for rate in atrous_rates]
@@ -91,11 +95,11 @@ class DeepLabV2(SegmentationNetwork):
         self.classifier = nn.ModuleList(gaussian(layer, 0.01) for layer in layers)
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to logits (B, K, H/8, W/8), the maximum over `input_scales`."""
+        """Map images (B, C, H, W) to logits (B, K, H/8, W/8), the maximum over `input_scales`."""
         return self.fuse(self.forward_scales(images))
 
     def forward_scales(self, images: Tensor) -> list[Tensor]:
-        """Map images (B, 3, H, W) to logits (B, K, h, w) of each input scale, each on its own grid."""
+        """Map images (B, C, H, W) to logits (B, K, h, w) of each input scale, each on its own grid."""
         return [self._forward_scale(self._scaled(images, scale)) for scale in self.input_scales]
 
     def fuse(self, logits: list[Tensor]) -> Tensor:

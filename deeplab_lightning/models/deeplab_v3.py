@@ -94,6 +94,6 @@ class DeepLabV3(DeepLabV3Encoder):
         self.classifier = classifier(self.aspp.out_channels, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to logits (B, K, H/stride, W/stride)."""
+        """Map images (B, C, H, W) to logits (B, K, H/stride, W/stride)."""
         logits: Tensor = self.classifier(self.aspp(self.backbone(images)[1]))
         return logits

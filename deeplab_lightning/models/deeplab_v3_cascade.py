@@ -42,6 +42,6 @@ class DeepLabV3Cascade(SegmentationNetwork):
         self.classifier = classifier(self.backbone.out_channels, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to logits (B, K, H/stride, W/stride)."""
+        """Map images (B, C, H, W) to logits (B, K, H/stride, W/stride)."""
         logits: Tensor = self.classifier(self.backbone(images)[1])
         return logits

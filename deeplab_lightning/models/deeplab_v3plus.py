@@ -124,7 +124,7 @@ class DeepLabV3Plus(DeepLabV3Encoder):
         self.classifier = classifier(decoder_channels, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to logits (B, K, H/4, W/4)."""
+        """Map images (B, C, H, W) to logits (B, K, H/4, W/4)."""
         low_level_features, features = self.backbone(images)
         logits: Tensor = self.classifier(self.decoder(low_level_features, self.aspp(features)))
         return logits

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from deeplab_lightning.models.imagenet import offline_message
+from deeplab_lightning.models.imagenet import for_channels, offline_message
 from deeplab_lightning.models.mobilenet import MOBILENETS, MobileNet, Padding
 from deeplab_lightning.models.resnet import RESNETS, LowLevelFeatures, ResNet, Stem, StrideUnit
 from deeplab_lightning.models.xception import XCEPTIONS, Xception
@@ -31,13 +31,14 @@ class Encoder(nn.Module):
             ("tu-mobilenetv3_small_100").
         output_stride: Output stride: 8, 16 or 32. The encoder's strides beyond it become atrous rates.
         pretrained: The encoder's ImageNet weights are loaded.
+        in_channels: Number of channels of the images; see `for_channels` for the ImageNet weights.
 
     Raises:
         ValueError: The encoder does not exist, cannot be dilated, or has no features at stride 4.
         ConnectionError: The weights cannot be downloaded.
     """
 
-    def __init__(self, name: str, output_stride: int = 16, pretrained: bool = False) -> None:
+    def __init__(self, name: str, output_stride: int = 16, pretrained: bool = False, in_channels: int = 3) -> None:
         super().__init__()
         from segmentation_models_pytorch.encoders import encoders, get_encoder
 
@@ -46,8 +47,14 @@ class Encoder(nn.Module):
         if not name.startswith("tu-") and name.removeprefix("smp-") not in encoders:
             raise ValueError(f"there is no backbone {name!r}{did_you_mean(name, encoders)}")
         weights = (name.startswith("tu-") or "imagenet") if pretrained else None
+        settings = {"name": name.removeprefix("smp-"), "depth": 5, "output_stride": output_stride}
+        self.in_channels = in_channels
         try:
-            self.encoder = get_encoder(name.removeprefix("smp-"), depth=5, weights=weights, output_stride=output_stride)
+            self.encoder = get_encoder(**settings, weights=weights)
+            if in_channels != 3:
+                state = self.encoder.state_dict()
+                self.encoder = get_encoder(**settings, weights=None, in_channels=in_channels)
+                self.encoder.load_state_dict(for_channels(state, self.encoder.state_dict()))
         except (AssertionError, KeyError, ValueError, TypeError, NotImplementedError) as error:
             reason = str(error.args[0] if error.args else type(error).__name__).partition(", supported encoders")[0]
             raise ValueError(f"backbone {name!r} cannot run at output_stride {output_stride}: {reason}") from error
@@ -66,7 +73,7 @@ class Encoder(nn.Module):
         self.out_channels = int(channels[-1])
 
     def forward(self, images: Tensor) -> tuple[dict[int, Tensor], Tensor]:
-        """Map images (B, 3, H, W) to low-level features by stride and the last ones (B, C, H/stride, W/stride)."""
+        """Map images (B, C, H, W) to low-level features by stride and the last ones (B, C', H/stride, W/stride)."""
         features = self.encoder(images)
         return {4: features[2], 8: features[3]}, features[-1]
 
@@ -84,6 +91,7 @@ def build_backbone(
     batch_norm_eps: float | None = None,
     strided_padding: Padding = "symmetric",
     pretrained: bool = False,
+    in_channels: int = 3,
 ) -> Backbone:
     """Build a backbone by its name.
 
@@ -102,6 +110,8 @@ def build_backbone(
         strided_padding: Padding of a MobileNet's strided convolutions: "symmetric" as in torchvision, or "same" as in
             the TensorFlow release.
         pretrained: ImageNet weights are loaded into the backbone.
+        in_channels: Number of channels of the images; on the command line it follows from the data. For another number
+            than three, the kernels of pretrained weights' first convolution are repeated.
 
     Raises:
         ValueError: A setting is invalid, or the backbone does not have it.
@@ -115,7 +125,9 @@ def build_backbone(
         "batch_norm_eps": batch_norm_eps,
         "strided_padding": strided_padding,
     }
-    return _build(name, output_stride, stride_unit, _own(name, settings) | {"pretrained": pretrained})
+    return _build(
+        name, output_stride, stride_unit, _own(name, settings) | {"pretrained": pretrained, "in_channels": in_channels}
+    )
 
 
 def _own(name: str, settings: dict[str, Any]) -> dict[str, Any]:

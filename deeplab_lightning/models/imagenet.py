@@ -1,5 +1,7 @@
 """ImageNet weights published by torchvision and timm, as state dictionaries for the backbones of this package."""
 
+from collections.abc import Mapping, Sequence
+
 from torch import Tensor
 
 
@@ -21,6 +23,34 @@ def imagenet_state_dict(name: str) -> dict[str, Tensor]:
     except (OSError, RuntimeError) as error:  # URLError is an OSError; the Hugging Face hub raises subclasses of both
         raise ConnectionError(offline_message(name, error)) from error
     return {key: value for key, value in state.items() if not key.startswith(("fc.", "head."))}
+
+
+def for_channels(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Fit weights for RGB to a network of images with another number of channels, in its first convolution.
+
+    With three channels or more, channel c takes the kernels of channel c mod 3 of RGB, divided by the number of
+    channels that take the same ones. With fewer, each channel takes the mean of the three kernels, times three, divided
+    by the number of channels. So a grey image, repeated in every channel, has the same features as in RGB.
+
+    Args:
+        state: Weights by name.
+        own: Weights of the network, whose shapes are taken.
+    """
+    return {key: _for_channels(value, own[key].shape) if key in own else value for key, value in state.items()}
+
+
+def _for_channels(kernels: Tensor, shape: Sequence[int]) -> Tensor:
+    """Fit kernels (C', 3, k, k) to a shape (C', C, k, k); tensors of other shapes are returned unchanged."""
+    if kernels.ndim != 4 or kernels.shape[1] != 3 or kernels.shape == tuple(shape):
+        return kernels
+    if (shape[0], 3, *shape[2:]) != kernels.shape:
+        return kernels
+    num_channels = shape[1]
+    if num_channels < 3:
+        return kernels.sum(1, keepdim=True).repeat(1, num_channels, 1, 1) / num_channels
+    sources = [channel % 3 for channel in range(num_channels)]
+    shares = kernels.new_tensor([sources.count(source) for source in sources])
+    return kernels[:, sources] / shares[:, None, None]
 
 
 def offline_message(name: str, error: Exception) -> str:

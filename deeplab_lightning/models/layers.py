@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 
 class SegmentationNetwork(nn.Module):
-    """The base of all networks, which map images (B, 3, H, W) of any size to logits (B, K, H, W).
+    """The base of all networks, which map images (B, C, H, W) of any size to logits (B, K, H, W).
+
+    An image has the backbone's `in_channels` channels C: 3 for RGB.
 
     A subclass holds at most the parts `backbone`, `aspp` (or `head`), `decoder` and `classifier`, and implements
     `forward_features`, which returns logits (B, K, h, w) on the grid of the features.
@@ -42,12 +44,17 @@ class SegmentationNetwork(nn.Module):
         self.output_stride = self.logits_stride = output_stride
         self.align_corners = align_corners
 
+    @property
+    def in_channels(self) -> int:
+        """The number of channels C of an image."""
+        return int(self.backbone.in_channels)  # type: ignore[union-attr, arg-type]  # every backbone has it
+
     def forward_features(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to logits (B, K, h, w)."""
+        """Map images (B, C, H, W) to logits (B, K, h, w)."""
         raise NotImplementedError
 
     def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Map images (B, 3, H, W) to logits (B, K, *size); the size defaults to the images' own (H, W)."""
+        """Map images (B, C, H, W) to logits (B, K, *size); the size defaults to the images' own (H, W)."""
         return upsample(self.forward_features(images), size or images.shape[-2:], self.align_corners)
 
 

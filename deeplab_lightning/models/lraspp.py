@@ -96,7 +96,7 @@ class LRASPP(SegmentationNetwork):
         self.classifier = nn.ModuleList(classifier(width, num_classes) for width in channels)
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to logits (B, K, H/8, W/8)."""
+        """Map images (B, C, H, W) to logits (B, K, H/8, W/8)."""
         low_level_features, features = self.backbone(images)
         fine: Tensor = self.classifier[1](low_level_features[8])
         coarse = self.classifier[0](self.aspp(features))

@@ -5,7 +5,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deeplab_lightning.models.imagenet import imagenet_state_dict
+from deeplab_lightning.models.imagenet import for_channels, imagenet_state_dict
 from deeplab_lightning.models.mobilenet_blocks import STEM_CHANNELS, V3_BLOCKS, Block, v2_blocks
 
 Padding = Literal["symmetric", "same"]
@@ -133,6 +133,7 @@ class MobileNet(nn.Module):
         strided_padding: Padding of strided convolutions: "symmetric" as in torchvision, or "same" as in the release;
             they differ where a strided convolution meets an even side.
         pretrained: ImageNet weights of torchvision are loaded, which has no narrow networks.
+        in_channels: Number of channels of the images; see `for_channels` for the ImageNet weights.
 
     Raises:
         ValueError: A setting has none of these values, or does not exist for the network.
@@ -148,17 +149,18 @@ class MobileNet(nn.Module):
         batch_norm_eps: float | None = None,
         strided_padding: Padding = "symmetric",
         pretrained: bool = False,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         _check(name, output_stride, stride_unit, strided_padding)
         _check_width(name, width_multiplier, pretrained)
-        self.output_stride = output_stride
+        self.output_stride, self.in_channels = output_stride, in_channels
         version = 2 if name == "mobilenet_v2" else 3
         blocks = v2_blocks(width_multiplier) if version == 2 else V3_BLOCKS[name]
         eps = EPS[version] if batch_norm_eps is None else batch_norm_eps
-        in_channels, activation = round(STEM_CHANNELS[version] * width_multiplier), ACTIVATIONS[version]
+        width, activation = round(STEM_CHANNELS[version] * width_multiplier), ACTIVATIONS[version]
         conv = _conv_class(strided_padding, 2)
-        layers: list[nn.Module] = [_conv_bn(3, in_channels, 3, eps, stride=2, activation=activation, conv=conv)]
+        layers: list[nn.Module] = [_conv_bn(in_channels, width, 3, eps, stride=2, activation=activation, conv=conv)]
         nominal_stride, stride_so_far, rate = 2, 2, 1
         self.low_level: dict[int, int] = {}  # stride -> index of the last block there
         self.low_level_channels: dict[int, int] = {}
@@ -167,29 +169,29 @@ class MobileNet(nn.Module):
             next_rate = rate * block.stride // stride
             own_rate = next_rate if stride_unit == "first_dilated" else rate
             settings = {"stride": stride, "rate": own_rate, "version": version}
-            layers.append(InvertedResidual(in_channels, block, **settings, eps=eps, strided_padding=strided_padding))
+            layers.append(InvertedResidual(width, block, **settings, eps=eps, strided_padding=strided_padding))
             nominal_stride *= block.stride
             if nominal_stride in (4, 8):
                 self.low_level[nominal_stride], self.low_level_channels[nominal_stride] = index, block.expanded
-            in_channels, stride_so_far, rate = block.channels, stride_so_far * stride, next_rate
+            width, stride_so_far, rate = block.channels, stride_so_far * stride, next_rate
         if version == 3:
-            layers.append(_conv_bn(in_channels, 6 * in_channels, 1, eps, activation=activation))
-            in_channels *= 6
+            layers.append(_conv_bn(width, 6 * width, 1, eps, activation=activation))
+            width *= 6
         self.features = nn.Sequential(*layers)
-        self.out_channels = in_channels
+        self.out_channels = width
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out")
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
         if pretrained:
-            state = imagenet_state_dict(name)
             # V2 ends before the 1x1 convolution to 1280 channels, which is features.18 in torchvision.
             unused = ("classifier.", "features.18.") if version == 2 else ("classifier.",)
-            self.load_state_dict({key: value for key, value in state.items() if not key.startswith(unused)})
+            state = {key: value for key, value in imagenet_state_dict(name).items() if not key.startswith(unused)}
+            self.load_state_dict(for_channels(state, self.state_dict()))
 
     def forward(self, images: Tensor) -> tuple[dict[int, Tensor], Tensor]:
-        """Map images (B, 3, H, W) to low-level features by stride and the last ones (B, C, H/stride, W/stride)."""
+        """Map images (B, C, H, W) to low-level features by stride and the last ones (B, C', H/stride, W/stride)."""
         depthwise = []
         features = images
         for layer in self.features:

@@ -70,7 +70,7 @@ class Profile:
 
 
 def profile(network: SegmentationNetwork, height: int, width: int) -> Profile:
-    """Profile a network on the meta device for one image (3, height, width).
+    """Profile a network on the meta device for one image (C, height, width).
 
     Raises:
         ValueError: The network is not on the meta device.
@@ -85,7 +85,7 @@ def profile(network: SegmentationNetwork, height: int, width: int) -> Profile:
         feature_sizes.append((out[1].shape[2], out[1].shape[3]))
 
     handle = network.backbone.register_forward_hook(record_size)  # type: ignore[union-attr]
-    images = torch.zeros(1, 3, height, width, device="meta")
+    images = torch.zeros(1, network.in_channels, height, width, device="meta")
     with torch.no_grad(), record_names(network, recorder), recorder:
         recorder.receptive_fields[images] = ReceptiveField(size=1.0, stride=1.0)
         logits = network.forward_features(images)

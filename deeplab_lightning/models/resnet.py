@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from deeplab_lightning.models.imagenet import imagenet_state_dict
+from deeplab_lightning.models.imagenet import for_channels, imagenet_state_dict
 
 Stem = Literal["conv7x7", "three_conv3x3", "three_conv3x3_narrow"]
 StrideUnit = Literal["first", "first_1x1", "first_dilated", "last"]
@@ -121,6 +121,8 @@ class ResNet(nn.Module):
         pretrained: ImageNet weights are loaded: torchvision's, or timm's for a stem of three 3x3 (such as resnet101s,
             or resnet101c for the narrow one). Blocks after block4 start at random. These weights stride in the 3x3 of a
             block's first unit.
+        in_channels: Number of channels of the images. ImageNet weights are for RGB: for another number, the kernels of
+            the first convolution are repeated (see `for_channels`).
 
     Raises:
         ValueError: A setting is invalid, or the ImageNet weights were trained with other strides.
@@ -137,6 +139,7 @@ class ResNet(nn.Module):
         num_blocks: int = 4,
         low_level_features: LowLevelFeatures = "block",
         pretrained: bool = False,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         _check_units(depth, multi_grid, low_level_features)
@@ -148,7 +151,7 @@ class ResNet(nn.Module):
             )
         self.expansion = 4 if depth >= 50 else 1
         self.output_stride, self.stride_unit, self.num_blocks = output_stride, stride_unit, num_blocks
-        self.low_level_features = low_level_features
+        self.low_level_features, self.in_channels = low_level_features, in_channels
         self.channels = self._build_stem(stem)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1, ceil_mode=stride_unit == "first_1x1")
@@ -165,10 +168,10 @@ class ResNet(nn.Module):
             state = imagenet_state_dict(IMAGENET_NAMES[stem].format(depth))
             # ImageNet networks end with block4, so the blocks of the cascade keep their random weights.
             new = {key: value for key, value in self.state_dict().items() if key.startswith(CASCADE)}
-            self.load_state_dict(state | new)
+            self.load_state_dict(for_channels(state, self.state_dict()) | new)
 
     def forward(self, images: Tensor) -> tuple[dict[int, Tensor], Tensor]:
-        """Map images (B, 3, H, W) to low-level features by stride and the last ones (B, C, H/stride, W/stride)."""
+        """Map images (B, C, H, W) to low-level features by stride and the last ones (B, C', H/stride, W/stride)."""
         features = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         low_level = {}
         for block in range(1, self.num_blocks + 1):
@@ -198,10 +201,10 @@ class ResNet(nn.Module):
             raise ValueError(f"stem must be one of {', '.join(STEMS)}, got {stem!r}")
         channels, out_channels = STEMS[stem]
         if stem == "conv7x7":
-            self.conv1: nn.Module = nn.Conv2d(3, out_channels, 7, stride=2, padding=3, bias=False)
+            self.conv1: nn.Module = nn.Conv2d(self.in_channels, out_channels, 7, stride=2, padding=3, bias=False)
         else:
             self.conv1 = nn.Sequential(
-                nn.Conv2d(3, channels, 3, stride=2, padding=1, bias=False),
+                nn.Conv2d(self.in_channels, channels, 3, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(channels),
                 nn.ReLU(inplace=True),
                 nn.Conv2d(channels, channels, 3, padding=1, bias=False),

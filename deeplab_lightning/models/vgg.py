@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deeplab_lightning.models.imagenet import imagenet_state_dict
+from deeplab_lightning.models.imagenet import for_channels, imagenet_state_dict
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 LINEAR_SIDE = 7  # fc6 of the ImageNet network sees 7x7 positions
@@ -29,18 +29,19 @@ class VGG16(nn.Module):
         pool5a: The trunk ends in a 3x3 average pooling, as only in the release's LargeFOV models.
         pool_size: Side of pool1 to pool4, 3 or 2. The release's 4x4 model has 2, its other models have 3; pool5 is 3x3
             in all of them.
+        in_channels: Number of channels of the images.
     """
 
     out_channels = 512
     pool_channels = tuple(stage[-1] for stage in STAGES[:4])
 
-    def __init__(self, pool5a: bool, pool_size: int = 3) -> None:
+    def __init__(self, pool5a: bool, pool_size: int = 3, in_channels: int = 3) -> None:
         super().__init__()
         if pool_size not in (2, 3):
             raise ValueError(f"pool_size must be 2 or 3, got {pool_size}")
-        self.pool_size = pool_size
+        self.pool_size, self.in_channels = pool_size, in_channels
         layers: list[nn.Module] = []
-        channels = 3
+        channels = in_channels
         for number, stage in enumerate(STAGES):
             rate = 2 if number == 4 else 1
             for width in stage:
@@ -55,7 +56,7 @@ class VGG16(nn.Module):
         initialize(self)
 
     def forward(self, images: Tensor, pad_pool4: bool = False) -> tuple[list[Tensor], Tensor]:
-        """Map images (B, 3, H, W) to pool1 to pool4 at strides 2, 4, 8 and 8, and the last features (B, 512, h, w).
+        """Map images (B, C, H, W) to pool1 to pool4 at strides 2, 4, 8 and 8, and the last features (B, 512, h, w).
 
         With `pad_pool4`, the input of pool4 is padded by one zero on all sides, as in the release's 4x4 model at test
         time.
@@ -154,9 +155,13 @@ def initialize(layer: nn.Module) -> None:
 
 
 def load_imagenet(trunk: VGG16, heads: Iterable[nn.Module]) -> None:
-    """Load torchvision's ImageNet weights into a trunk and into every pair of fc6 and fc7 on top of it."""
+    """Load torchvision's ImageNet weights into a trunk and into every pair of fc6 and fc7 on top of it.
+
+    The trunk may take other images than RGB; see `for_channels`.
+    """
     state = imagenet_state_dict("vgg16")
-    trunk.load_state_dict({key: value for key, value in state.items() if key.startswith("features.")})
+    own = {key: value for key, value in state.items() if key.startswith("features.")}
+    trunk.load_state_dict(for_channels(own, trunk.state_dict()))
     for head in heads:
         assert isinstance(head, ConvolutionalFC)
         head.load_imagenet(state)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from deeplab_lightning.models.imagenet import imagenet_state_dict
+from deeplab_lightning.models.imagenet import for_channels, imagenet_state_dict
 
 EPS = 1e-3  # the batch norms' epsilon in the release
 # By depth: channels of the entry flow's modules, their strides, and the number of middle modules.
@@ -135,13 +135,19 @@ class Xception(nn.Module):
         relu_after_depthwise: A ReLU follows every depthwise convolution, as the paper's text says. In the release, and
             therefore in the ImageNet weights, only the last module has it.
         pretrained: ImageNet weights are loaded from timm, which has those of the release.
+        in_channels: Number of channels of the images; see `for_channels` for the ImageNet weights.
 
     Raises:
         ValueError: The depth or the output stride has none of these values.
     """
 
     def __init__(
-        self, depth: int, output_stride: int = 16, relu_after_depthwise: bool = False, pretrained: bool = False
+        self,
+        depth: int,
+        output_stride: int = 16,
+        relu_after_depthwise: bool = False,
+        pretrained: bool = False,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         if depth not in FLOWS:
@@ -149,39 +155,41 @@ class Xception(nn.Module):
         if output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
         self.output_stride, self.relu_after_depthwise = output_stride, relu_after_depthwise
-        self.stem = nn.Sequential(ConvNorm(3, 32, 3, 2, relu=True), ConvNorm(32, 64, 3, 1, relu=True))
+        self.in_channels = in_channels
+        self.stem = nn.Sequential(ConvNorm(in_channels, 32, 3, 2, relu=True), ConvNorm(32, 64, 3, 1, relu=True))
         entry, strides, num_middle = FLOWS[depth]
         # The modules that stride on from stride 4 and from stride 8, whether or not they keep their own stride here.
         self.low_level = {4: strides.index(2, 1), 8: len(strides) - 1}
         self.low_level_channels = {stride: entry[index] for stride, index in self.low_level.items()}
         plan = [((width,) * 3, stride) for width, stride in zip(entry, strides, strict=True)]
         plan += [((728,) * 3, 1)] * num_middle + [((728, 1024, 1024), 2), (LAST_CHANNELS, 1)]
-        modules, in_channels, stride_so_far, rate = [], 64, 2, 1
+        modules, width, stride_so_far, rate = [], 64, 2, 1
         for channels, nominal_stride in plan:
             stride = nominal_stride if stride_so_far < output_stride else 1
             last = channels == LAST_CHANNELS
             modules.append(
                 XceptionModule(
-                    in_channels,
+                    width,
                     channels,
                     stride=stride,
                     rate=rate,
-                    project=not last and (nominal_stride > 1 or in_channels != channels[-1]),
+                    project=not last and (nominal_stride > 1 or width != channels[-1]),
                     last=last,
                     relu_after_depthwise=relu_after_depthwise,
                 )
             )
-            in_channels, stride_so_far, rate = channels[-1], stride_so_far * stride, rate * nominal_stride // stride
+            width, stride_so_far, rate = channels[-1], stride_so_far * stride, rate * nominal_stride // stride
         self.blocks = nn.ModuleList(modules)
-        self.out_channels = in_channels
+        self.out_channels = width
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         if pretrained:
-            self.load_state_dict(imagenet_state_dict(f"timm/xception{depth}.tf_in1k"))
+            state = imagenet_state_dict(f"timm/xception{depth}.tf_in1k")
+            self.load_state_dict(for_channels(state, self.state_dict()))
 
     def forward(self, images: Tensor) -> tuple[dict[int, Tensor], Tensor]:
-        """Map images (B, 3, H, W) to low-level features by stride and the last ones (B, 2048, H/stride, W/stride)."""
+        """Map images (B, C, H, W) to low-level features by stride and the last ones (B, 2048, H/stride, W/stride)."""
         features = self.stem(images)
         middles = []
         for module in self.blocks:

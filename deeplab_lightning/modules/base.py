@@ -150,12 +150,12 @@ class SegmentationModule(ReloadableModule):
         warn_of_batch_norm(self.network, self.trainer, starts_anew=self.start_from is None)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalised images (B, 3, H, W) to logits (B, K, H, W)."""
+        """Map normalised images (B, C, H, W) to logits (B, K, H, W)."""
         logits: Tensor = self.network(images)
         return logits
 
     def training_loss(self, images: Tensor, target: Tensor) -> Tensor:
-        """Return the cross entropy of crops (B, 3, H, W) and masks (B, H, W), averaged over all processes' pixels."""
+        """Return the cross entropy of crops (B, C, H, W) and masks (B, H, W), averaged over all processes' pixels."""
         if self.upsample_logits:
             return cross_entropy(self(images), target, self.class_weights, mean_over_ranks)
         logits = self.network.forward_features(images)
@@ -163,7 +163,7 @@ class SegmentationModule(ReloadableModule):
         return cross_entropy(logits, grid, self.class_weights, mean_over_ranks)
 
     def refine(self, logits: Tensor, images: Tensor) -> Tensor:
-        """Refine logits (B, K, H, W) by `crf_rnn`, which reads the colours of the normalised images (B, 3, H, W)."""
+        """Refine logits (B, K, H, W) by `crf_rnn`, which reads the colours of the normalised images (B, C, H, W)."""
         if self.crf is None:
             return logits
         transform = self.trainer.datamodule.eval_transform  # type: ignore[attr-defined]
@@ -212,7 +212,7 @@ class SegmentationModule(ReloadableModule):
         """Return the logits (B, K, *size) of whole images at this module's scales, flip and windows.
 
         Args:
-            images: Normalised images (B, 3, H, W), which may be padded at the right and the bottom.
+            images: Normalised images (B, C, H, W), which may be padded at the right and the bottom.
             size: Size of the images without the padding, which `crf_rnn` must not see; their own size if not given.
         """
         logits = self.inference.logits(self.network, images, self.network.align_corners)

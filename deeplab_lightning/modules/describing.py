@@ -30,6 +30,7 @@ def describe_module(module: "SegmentationModule") -> dict[str, Any]:
         normalization=PixelNormalization(
             tuple(transform.mean.tolist()),
             tuple(transform.std.tolist()),
+            value_range=transform.value_range,
             channel_order="reversed" if transform.bgr else "stored",
         ),
         pad_to=transform.pad_to,

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
 from deeplab_lightning.checkpoint_file import ORIGIN, TRUNK, read_checkpoint
+from deeplab_lightning.models.imagenet import for_channels
 from deeplab_lightning.published.catalogue import resolve
 
 PREFIX = "network."
@@ -26,8 +27,9 @@ def load_start(network: nn.Module, path: str, hparams: Mapping[str, Any]) -> str
 
     Every tensor of the checkpoint must fit, except those of a classifier with another number of classes, which keeps
     its initial weights. The checkpoint must hold the whole backbone. The names of layers that keep their initial
-    weights are logged. The poolings may differ, because MSc's differ from those of the model from which it starts; the
-    unit that strides in a ResNet may not.
+    weights are logged. Weights for RGB serve images of other channels as well (see `for_channels`). The poolings may
+    differ, because MSc's differ from those of the model from which it starts; the unit that strides in a ResNet may
+    not.
 
     Args:
         network: The network, whose weights are replaced.
@@ -53,6 +55,7 @@ def load_start(network: nn.Module, path: str, hparams: Mapping[str, Any]) -> str
         key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items() if key.startswith(PREFIX)
     }
     own = network.state_dict()
+    tensors = for_channels(tensors, own)
     fitting = {key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape}
     left = [key for key in tensors if key not in fitting and not key.startswith("classifier.")]
     missing = [key for key in own if key not in fitting and key.startswith("backbone.")]
@@ -76,7 +79,7 @@ def check_fits(checkpoint: Mapping[str, Any], module: LightningModule) -> None:
     """Refuse a checkpoint that a module cannot load.
 
     Raises:
-        ValueError: The checkpoint holds another number of classes or another network.
+        ValueError: The checkpoint holds another number of classes or of channels, or another network.
     """
     theirs, own = checkpoint.get("hyper_parameters", {}), module.hparams
     shapes = {key: value.shape for key, value in checkpoint.get("state_dict", {}).items()}
@@ -88,6 +91,11 @@ def check_fits(checkpoint: Mapping[str, Any], module: LightningModule) -> None:
     num_classes = theirs.get("num_classes", own["num_classes"])
     if num_classes != own["num_classes"]:
         raise ValueError(f"{path} was trained for {num_classes} classes, but the data has {own['num_classes']}")
+    in_channels = theirs.get("in_channels", 3), own.get("in_channels", 3)
+    if in_channels[0] != in_channels[1]:
+        raise ValueError(
+            f"{path} was trained on images of {in_channels[0]} channels, but the data's have {in_channels[1]}"
+        )
     if differing := _rewired(theirs, own, WIRING):
         raise ValueError(f"{path} holds another network: {differing}; set them as in its training")
     if shapes != own_shapes:

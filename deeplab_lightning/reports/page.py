@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
+from PIL import Image
 
 from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.class_record import ClassRecord
-from deeplab_lightning.datasets.images import read_image
+from deeplab_lightning.datasets.pixels import read_pixels
 from deeplab_lightning.reports.charts import bars, lines, svg
 from deeplab_lightning.reports.compare import REMARKS, STATE, Comparison
 from deeplab_lightning.reports.gallery import CURVES, Gallery
@@ -99,7 +100,7 @@ def _table_section(comparison: Comparison, gallery: Gallery) -> dict[str, Any]:
 
 def _reduced(path: Path) -> str:
     """A picture, at most `PANEL_WIDTH` pixels wide, as a JPEG in base64."""
-    picture = read_image(path)
+    picture = Image.fromarray(read_pixels(path))
     picture.thumbnail((PANEL_WIDTH, picture.height))
     file = BytesIO()
     picture.save(file, "JPEG", quality=PANEL_QUALITY)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from deeplab_lightning.datasets.pixels import Pixels, read_pixels
+from deeplab_lightning.datasets.pixels import PixelFormat, Pixels, read_pixels
 from deeplab_lightning.description import PixelNormalization
 
 EIGHT_BIT = (0.0, 255.0)
@@ -57,7 +57,7 @@ class PixelReader:
             DataError: The file is missing, damaged, too large or no image, has other channels than the model, or holds
                 more than 8 bits in an unknown range.
         """
-        return Picture(read_pixels(path, self.num_channels, self.stated_range), str(path))
+        return Picture(read_pixels(path, PixelFormat(self.num_channels, self.stated_range)), str(path))
 
     def convert(self, image: Any, name: str) -> Picture:
         """Take a path, a PIL image, an array (H, W), (H, W, C) or a tensor (C, H, W) as a picture.

@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-FROM_DATA = ("num_classes", "class_names")
+FROM_DATA = ("num_classes", "class_names", "in_channels")
 """The parameters of a model that are taken from the data."""
 
 
@@ -46,23 +46,24 @@ def parameters(cls: type, skip: tuple[str, ...] = ()) -> dict[str, Any]:
     return types_of(parser_of(cls, skip))
 
 
-def complete(cls: type, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values of all parameters of a class except `FROM_DATA`: given values in their types, and defaults.
+def complete(cls: type, given: Mapping[str, Any], skip: tuple[str, ...] = FROM_DATA) -> Mapping[str, Any]:
+    """The values of all parameters of a class: given values in their types, and defaults.
 
     Args:
         cls: The class, which is not instantiated.
         given: The given values, which must be plain YAML values.
+        skip: The parameters to leave out.
 
     Raises:
         ArgumentError: A parameter does not exist, has a value that does not fit its type, or is missing.
         TypeError, ValueError, RecursionError: A value is not plain.
     """
-    return _complete(cls, json.dumps(given))
+    return _complete(cls, json.dumps(given), skip)
 
 
 @cache  # the rows of a table share most of their settings, and a parser takes milliseconds
-def _complete(cls: type, given: str) -> Mapping[str, Any]:
-    return dict(parser_of(cls, FROM_DATA).parse_object(json.loads(given)))
+def _complete(cls: type, given: str, skip: tuple[str, ...]) -> Mapping[str, Any]:
+    return dict(parser_of(cls, skip).parse_object(json.loads(given)))
 
 
 def forget_completed() -> None:

@@ -27,6 +27,8 @@ IRRELEVANT = {
 }
 """Settings that cannot change a result: those on the place and speed of a run, and those that follow from others."""
 ADDED: dict[str, Any] = {
+    "data.init_args.in_channels": 3,
+    "data.init_args.value_range": None,
     "model.init_args.window": None,
     "model.init_args.window_stride": None,
     "model.init_args.dense_prediction_cell": False,
@@ -128,12 +130,13 @@ def _complete_object(name: str, given: object) -> dict[str, Any]:
 
 def _complete(cls: type, name: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """All settings of a class: the given ones, converted by its parser, and the defaults of the others."""
-    types = parameters(cls, FROM_DATA)
+    skip = FROM_DATA if name == "model.init_args" else ()
+    types = parameters(cls, skip)
     for key in given:
         if key.removesuffix("+") not in types:
             raise UsageError(f"there is no setting {name}.{key}{did_you_mean(key, types)}")
     try:
-        return complete(cls, given)
+        return complete(cls, given, skip)
     except (TypeError, ValueError, RecursionError, ArgumentError) as error:
         for key, value in given.items():
             check_value(f"{name}.{key}", types[key.removesuffix("+")], value)

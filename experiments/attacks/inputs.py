@@ -35,7 +35,8 @@ from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 from deeplab_lightning.datasets.class_names import read_class_names, read_label_map
 from deeplab_lightning.datasets.coco import COCODataset
-from deeplab_lightning.datasets.images import read_image, read_mask
+from deeplab_lightning.datasets.images import read_mask
+from deeplab_lightning.datasets.pixels import read_pixels
 from deeplab_lightning.datasets.sbd import read_sbd_mask
 from deeplab_lightning.datasets.segmentation import read_ids
 from deeplab_lightning.datasets.transforms import EvaluationTransform
@@ -73,7 +74,7 @@ def kinds(root: Path, real: Path) -> dict[str, Kind]:
     tables = sorted((EXPERIMENTS / "ablations").glob("*.yaml"))
     photographs = files(real, "coco_samples/*/*1.jpg", "camvid/JPEGImages/*0.png")
     return {
-        "image": Kind(images() + photographs, damaged_image, read_image),
+        "image": Kind(images() + photographs, damaged_image, read_pixels),
         "mask": Kind(masks() + files(real, "voc_aug_masks/*/*1.png"), damaged_image, lambda path: read_mask(path, 21)),
         "MATLAB file": Kind(matlab_files(root), damaged, read_sbd_mask),
         "COCO annotations": Kind([coco(root / "COCO annotations")], damaged_json, read_coco),

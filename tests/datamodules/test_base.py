@@ -101,3 +101,13 @@ def test_normalization_and_its_replacement(shapes_root: Path) -> None:
     assert torch.allclose(caffe[0, 0], plain[..., 2] - 104.008, atol=1e-4)
     shifted = first(normalization="caffe", mean=(0.1, 0.2, 0.3))
     assert torch.allclose(shifted[0, 0], plain[..., 2] - 0.3 * 255, atol=1e-4)
+
+
+def test_images_of_four_channels_need_their_own_mean_and_deviation(shapes_root: Path) -> None:
+    with pytest.raises(ValueError, match=r"4 channels, but mean \[0\.485.*data\.mean and data\.std"):
+        FolderDataModule(str(shapes_root), in_channels=4)
+    with pytest.raises(ValueError, match=r"3 channels, but mean \[0\.1\]"):
+        FolderDataModule(str(shapes_root), mean=[0.1])
+    data = FolderDataModule(str(shapes_root), in_channels=4, mean=[0.1] * 4, std=[0.2] * 4, normalization="caffe")
+    assert (data.in_channels, data.eval_transform.num_channels, data.eval_transform.bgr) == (4, 4, False)
+    assert (FolderDataModule(str(shapes_root)).in_channels, VOCDataModule.pixel_format.num_channels) == (3, 3)

@@ -80,7 +80,7 @@ def test_the_black_image_is_left_out(tmp_path: Path) -> None:
 def test_half_resolution(root: Path) -> None:
     whole, half = (CityscapesDataset(root, "val", EVALUATION, SIZE, half=half) for half in (False, True))
     image, mask = half.pair(0)
-    assert image.size == mask.size == (SIZE[1] // 2, SIZE[0] // 2)
+    assert image.shape[:2] == (mask.height, mask.width) == (SIZE[0] // 2, SIZE[1] // 2)
     assert np.array_equal(np.asarray(mask), np.asarray(whole.mask(0))[::2, ::2])
     corner = np.asarray(whole.pair(0)[0], np.float64)[:2, :2].mean((0, 1))
     assert np.asarray(image)[0, 0] == pytest.approx(corner, abs=0.51)

@@ -109,7 +109,7 @@ def test_real_masks_equal_an_independent_rasterisation(real_data: Path, split: s
         assert np.array_equal(np.asarray(void.mask(index)), expected_void)
         assert np.array_equal(np.asarray(first.mask(index)), expected_first)
         image, mask = void.pair(index)
-        assert image.size == mask.size == (shape[1], shape[0])
+        assert image.shape[:2] == (mask.height, mask.width) == shape
     assert crowds > 0
 
 

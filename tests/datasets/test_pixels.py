@@ -4,6 +4,7 @@ import re
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,10 @@ import tifffile
 from PIL import Image, ImageOps
 
 from deeplab_lightning.datasets.images import DataError
-from deeplab_lightning.datasets.pixels import read_pixels
+from deeplab_lightning.datasets.pixels import RGB, PixelFormat, read_pixels, read_pixels_of_mask
 
 DEEP = np.random.default_rng(0).integers(0, 3072, (7, 9, 4)).astype(np.uint16)
 SHALLOW = DEEP.astype(np.uint8)
-RANGE = (0.0, 4095.0)
 
 
 def write_tiff(path: Path, values: np.ndarray) -> Path:
@@ -38,15 +38,17 @@ def write_deep_png(path: Path, values: np.ndarray) -> Path:
 
 
 def test_deep_values_keep_every_bit(tmp_path: Path) -> None:
-    values = read_pixels(write_tiff(tmp_path / "a.tif", DEEP), 4, RANGE)
+    values = read_pixels(write_tiff(tmp_path / "a.tif", DEEP), PixelFormat(4, (0, 4095)))
     assert values.dtype == np.float32
     assert np.array_equal(values, DEEP)
     Image.fromarray(DEEP[..., 0]).save(tmp_path / "grey.png")
-    assert np.array_equal(read_pixels(tmp_path / "grey.png", 1, RANGE)[..., 0], DEEP[..., 0])
+    assert np.array_equal(read_pixels(tmp_path / "grey.png", PixelFormat(1, (0, 4095)))[..., 0], DEEP[..., 0])
     for depth in (3, 4):
         png = write_deep_png(tmp_path / f"{depth}.png", DEEP[..., :depth])
-        assert np.array_equal(read_pixels(png, depth, RANGE), DEEP[..., :depth])
-    assert np.array_equal(read_pixels(tmp_path / "4.png", 3, RANGE), DEEP[..., :3])  # without transparency
+        assert np.array_equal(read_pixels(png, PixelFormat(depth, (0, 4095))), DEEP[..., :depth])
+    assert np.array_equal(
+        read_pixels(tmp_path / "4.png", PixelFormat(3, (0, 4095))), DEEP[..., :3]
+    )  # without transparency
 
 
 @pytest.mark.parametrize(
@@ -62,17 +64,17 @@ def test_deep_values_keep_every_bit(tmp_path: Path) -> None:
 def test_deep_values_need_a_stated_range(tmp_path: Path, values: np.ndarray, example: str) -> None:
     path = write_tiff(tmp_path / "a.tif", values)
     with pytest.raises(DataError, match=rf"a\.tif: .*{values.dtype}.*{values.max():g}.*{re.escape(example)}"):
-        read_pixels(path, 4)
+        read_pixels(path, PixelFormat(4))
 
 
 def test_shallow_values_stay_bytes(tmp_path: Path) -> None:
-    values = read_pixels(write_tiff(tmp_path / "a.tif", SHALLOW), 4)
+    values = read_pixels(write_tiff(tmp_path / "a.tif", SHALLOW), PixelFormat(4))
     assert values.dtype == np.uint8
     assert np.array_equal(values, SHALLOW)
     Image.fromarray(SHALLOW).save(tmp_path / "rgba.png")
-    assert np.array_equal(read_pixels(tmp_path / "rgba.png", 4), SHALLOW)
+    assert np.array_equal(read_pixels(tmp_path / "rgba.png", PixelFormat(4)), SHALLOW)
     assert np.array_equal(
-        read_pixels(tmp_path / "rgba.png", 3), SHALLOW[..., :3]
+        read_pixels(tmp_path / "rgba.png", PixelFormat(3)), SHALLOW[..., :3]
     )  # transparent pixels keep their colour
 
 
@@ -81,42 +83,43 @@ def test_another_number_of_channels_is_refused(tmp_path: Path) -> None:
     write_tiff(tmp_path / "bands.tif", SHALLOW)
     for name, held, expected in (("rgb.png", 3, 4), ("rgb.png", 3, 1), ("bands.tif", 4, 3), ("bands.tif", 4, 5)):
         with pytest.raises(DataError, match=rf"{re.escape(name)}: it has {held} channels.*{expected}"):
-            read_pixels(tmp_path / name, expected)
+            read_pixels(tmp_path / name, PixelFormat(expected))
 
 
 def test_grey_is_repeated_for_three_channels(tmp_path: Path) -> None:
     Image.fromarray(SHALLOW[..., 0]).save(tmp_path / "grey.png")
     write_tiff(tmp_path / "grey.tif", DEEP[..., 0])
     assert np.array_equal(read_pixels(tmp_path / "grey.png"), np.repeat(SHALLOW[..., :1], 3, 2))
-    assert np.array_equal(read_pixels(tmp_path / "grey.tif", 3, RANGE), np.repeat(DEEP[..., :1], 3, 2))
+    assert np.array_equal(read_pixels(tmp_path / "grey.tif", PixelFormat(3, (0, 4095))), np.repeat(DEEP[..., :1], 3, 2))
 
 
 def test_grey_pages_are_channels_if_they_are_as_many(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         for number in range(4):
             file.write(DEEP[..., number], metadata=None)
-    assert np.array_equal(read_pixels(tmp_path / "a.tif", 4, RANGE), DEEP)
+    assert np.array_equal(read_pixels(tmp_path / "a.tif", PixelFormat(4, (0, 4095))), DEEP)
     with pytest.raises(DataError, match=r"a\.tif: it has 4 pages"):
-        read_pixels(tmp_path / "a.tif", 3, RANGE)
+        read_pixels(tmp_path / "a.tif", PixelFormat(3, (0, 4095)))
 
 
 def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     values = DEEP.astype(np.float32)
     values[2, 3, 1], values[0, 0, 0] = np.nan, np.inf
     with pytest.raises(DataError, match=r"a\.tif: 2 of its values"):
-        read_pixels(write_tiff(tmp_path / "a.tif", values), 4, RANGE)
+        read_pixels(write_tiff(tmp_path / "a.tif", values), PixelFormat(4, (0, 4095)))
 
 
 def test_black_and_white_is_a_grey_image(tmp_path: Path) -> None:
     Image.fromarray(DEEP[..., 0] > 1000).save(tmp_path / "a.png")
     tifffile.imwrite(tmp_path / "a.tif", DEEP[..., 0] <= 1000)  # tifffile stores truth as black
     for name in ("a.png", "a.tif"):
-        assert np.array_equal(read_pixels(tmp_path / name, 1)[..., 0], 255 * (DEEP[..., 0] > 1000))
+        assert np.array_equal(read_pixels(tmp_path / name, PixelFormat(1))[..., 0], 255 * (DEEP[..., 0] > 1000))
 
 
 def test_the_brightest_value_is_the_largest(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", DEEP[..., 0], photometric="miniswhite")
-    assert np.array_equal(read_pixels(tmp_path / "a.tif", 1, (0, 65535))[..., 0], 65535 - DEEP[..., 0])
+    values = read_pixels(tmp_path / "a.tif", PixelFormat(1, (0, 65535)))
+    assert np.array_equal(values[..., 0], 65535 - DEEP[..., 0])
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -130,6 +133,26 @@ def test_every_orientation_is_turned_like_in_pillow(tmp_path: Path, orientation:
         assert np.array_equal(read_pixels(tmp_path / name), expected)
 
 
+def test_sizes_that_differ(tmp_path: Path) -> None:
+    Image.new("RGB", (5, 3)).save(tmp_path / "image.jpg")
+    with pytest.raises(DataError, match=r"mask\.png: .*4x3.*image\.jpg is 5x3"):
+        read_pixels_of_mask(tmp_path / "image.jpg", RGB, Image.new("L", (4, 3)), tmp_path / "mask.png")
+
+
+def test_transparency_gives_no_warning(tmp_path: Path) -> None:
+    """Pillow would warn, without naming the file, about a palette with partly transparent colours."""
+    picture = Image.new("P", (4, 3), 1)
+    picture.putpalette([0, 0, 0, 200, 100, 50])
+    picture.save(tmp_path / "image.png", transparency=bytes([0, 128]))
+    assert read_pixels(tmp_path / "image.png")[0, 0].tolist() == [200, 100, 50]
+
+
+@pytest.mark.parametrize("settings", [{"num_channels": 0}, {"value_range": (5, 5)}, {"value_range": (1, 0)}])
+def test_invalid_formats_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=re.escape(str(*settings.values()))):
+        PixelFormat(**settings)
+
+
 def test_a_jpeg_is_read_as_by_pillow(tmp_path: Path) -> None:
     Image.fromarray(SHALLOW[..., :3]).save(tmp_path / "a.jpg")
     with Image.open(tmp_path / "a.jpg") as image:
@@ -140,4 +163,4 @@ def test_a_damaged_deep_png_is_refused_by_name(tmp_path: Path) -> None:
     path = write_deep_png(tmp_path / "a.png", DEEP[..., :3])
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DataError, match=r"a\.png: cannot be read as an image"):
-        read_pixels(path, 3, RANGE)
+        read_pixels(path, PixelFormat(3, (0, 4095)))

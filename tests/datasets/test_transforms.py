@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,12 +12,12 @@ from deeplab_lightning.datasets.transforms import NORMALIZATIONS, EvaluationTran
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 
-def picture(height: int = 40, width: int = 60) -> tuple[Image.Image, Image.Image]:
+def picture(height: int = 40, width: int = 60) -> tuple[np.ndarray, Image.Image]:
     """An image whose red channel is 10 times its mask, in blocks of 10 pixels."""
     blocks = np.arange(24).reshape(4, 6) % 8
     mask = np.kron(blocks, np.ones((height // 4, width // 6))).astype(np.uint8)
     image = np.stack([mask * 10, mask * 0 + 100, mask * 0], -1).astype(np.uint8)
-    return Image.fromarray(image), Image.fromarray(mask)
+    return image, Image.fromarray(mask)
 
 
 def train_transform(**changes: object) -> TrainTransform:
@@ -87,7 +89,7 @@ def test_colour_jitter_leaves_the_mask_alone() -> None:
 def test_evaluation_keeps_every_pixel_and_comes_back_exactly() -> None:
     values = default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
     transform = EvaluationTransform(MEAN, STD)
-    image, mask = transform(Image.fromarray(values), Image.new("L", (53, 37), 5), default_rng(0))
+    image, mask = transform(values, Image.new("L", (53, 37), 5), default_rng(0))
     assert image.shape == (3, 37, 53)
     assert mask.dtype == torch.int64
     assert np.array_equal(transform.denormalize(image).numpy(), values)
@@ -165,7 +167,7 @@ def test_image_and_mask_are_sampled_on_the_grid_of_the_protocol(scale: float, al
     rng = default_rng(3)
     pixels, labels = rng.integers(0, 256, (21, 30, 3), np.uint8), rng.integers(0, 21, (21, 30), np.uint8)
     transform = train_transform(crop_size=(60, 60), scale_range=(scale, scale), flip=False, align_corners=align_corners)
-    image, mask = transform(Image.fromarray(pixels), Image.fromarray(labels), default_rng(0))
+    image, mask = transform(pixels, Image.fromarray(labels), default_rng(0))
     scaled = (int(21 * scale), int(30 * scale))
     expected = sampled(pixels, scaled, align_corners, nearest=False)
     found = transform.denormalize(image)[: scaled[0], : scaled[1]].numpy()
@@ -181,12 +183,12 @@ def test_a_crop_is_a_part_of_the_scaled_picture() -> None:
     pixels, labels = rng.integers(0, 256, (41, 50, 3), np.uint8), rng.integers(0, 21, (41, 50), np.uint8)
     whole = train_transform(crop_size=(80, 80), scale_range=(1.5, 1.5), flip=False)
     part = train_transform(crop_size=(20, 24), scale_range=(1.5, 1.5), flip=False)
-    image, mask = whole(Image.fromarray(pixels), Image.fromarray(labels), default_rng(0))
+    image, mask = whole(pixels, Image.fromarray(labels), default_rng(0))
     for seed in range(5):
         rng = default_rng(seed)
         rng.uniform(1.5, 1.5)
         top, left = (int(rng.integers(side - crop + 1)) for side, crop in ((61, 20), (75, 24)))
-        own_image, own_mask = part(Image.fromarray(pixels), Image.fromarray(labels), default_rng(seed))
+        own_image, own_mask = part(pixels, Image.fromarray(labels), default_rng(seed))
         assert torch.equal(own_image, image[:, top : top + 20, left : left + 24])
         assert torch.equal(own_mask, mask[top : top + 20, left : left + 24])
 
@@ -203,11 +205,11 @@ def test_normalizations() -> None:
     for name, result in expected.items():
         mean, std, bgr = NORMALIZATIONS[name]
         transform = EvaluationTransform(mean, std, bgr)
-        image, _ = transform(Image.fromarray(pixels), Image.new("L", (7, 5)), default_rng(0))
+        image, _ = transform(pixels, Image.new("L", (7, 5)), default_rng(0))
         assert torch.allclose(image.double(), result, atol=1e-4 if name == "caffe" else 1e-6, rtol=1e-6)
         assert np.array_equal(transform.denormalize(image).numpy(), pixels)
         train = train_transform(crop_size=(8, 9), scale_range=(1.0, 1.0), flip=False, mean=mean, std=std, bgr=bgr)
-        padded, mask = train(Image.fromarray(pixels), Image.new("L", (7, 5)), default_rng(0))
+        padded, mask = train(pixels, Image.new("L", (7, 5)), default_rng(0))
         assert torch.equal(padded[:, :5, :7], image)
         assert not padded[:, 5:].any()
         assert not padded[:, :, 7:].any()
@@ -217,16 +219,59 @@ def test_normalizations() -> None:
 def test_evaluation_may_pad_the_image_but_never_the_mask() -> None:
     pixels = default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     transform = EvaluationTransform(MEAN, STD, pad_to=(8, 9))
-    image, mask = transform(Image.fromarray(pixels), Image.new("L", (7, 5), 3), default_rng(0))
+    image, mask = transform(pixels, Image.new("L", (7, 5), 3), default_rng(0))
     assert image.shape == (3, 8, 9)
     assert not image[:, 5:].any()
     assert not image[:, :, 7:].any()
     assert np.array_equal(transform.denormalize(image)[:5, :7].numpy(), pixels)
     assert mask.shape == (5, 7)
     with pytest.raises(DataError, match="10x5 .*9x8.*data.evaluation_size"):
-        transform(Image.new("RGB", (10, 5)), Image.new("L", (10, 5)), default_rng(0))
+        transform(np.zeros((5, 10, 3), np.uint8), Image.new("L", (10, 5)), default_rng(0))
 
 
 def test_colour_jitter_of_a_crop_leaves_the_padding_alone() -> None:
     image, _ = train_transform(crop_size=(64, 80), scale_range=(1.0, 1.0), color_jitter=0.5)(*picture(), default_rng(0))
     assert not image[:, 40:].any()
+
+
+def test_any_number_of_channels_in_a_stated_range() -> None:
+    """12-bit values of four channels: 0 and 4095 become 0 and 1, then the channel's mean and deviation apply."""
+    values = default_rng(0).integers(0, 4096, (12, 16, 4)).astype(np.float32)
+    mean, std = (0.1, 0.2, 0.3, 0.4), (0.5, 0.25, 0.2, 0.1)
+    settings: dict[str, Any] = {"mean": mean, "std": std, "value_range": (0.0, 4095.0)}
+    expected = torch.from_numpy((values / 4095 - mean) / std).permute(2, 0, 1).float()
+    mask = Image.new("L", (16, 12))
+    whole, _ = EvaluationTransform(**settings)(values, mask, default_rng(0))
+    torch.testing.assert_close(whole, expected)
+    crop, _ = train_transform(crop_size=(20, 20), scale_range=(1.0, 1.0), flip=False, **settings)(
+        values, mask, default_rng(0)
+    )
+    torch.testing.assert_close(crop[:, :12, :16], expected)
+    assert not crop[:, 12:].any()  # padded with the mean
+    shown = EvaluationTransform(**settings).denormalize(whole)
+    assert np.abs(shown.numpy() - values[..., :3] / 4095 * 255).max() <= 0.501
+
+
+def test_a_range_that_does_not_begin_at_zero() -> None:
+    values = np.array([[[-50.0], [150.0]]], np.float32)
+    transform = EvaluationTransform((0.5,), (0.5,), value_range=(-50.0, 150.0))
+    image, _ = transform(values, Image.new("L", (2, 1)), default_rng(0))
+    assert image.flatten().tolist() == [-1, 1]
+    assert transform.denormalize(image).tolist() == [[[0, 0, 0], [255, 255, 255]]]
+
+
+def test_deep_values_are_scaled_without_rounding() -> None:
+    values = np.array([[[1.0], [2.0]]], np.float32)
+    transform = train_transform(
+        crop_size=(1, 3), scale_range=(1.5, 1.5), flip=False, mean=(0.0,), std=(1.0,), value_range=(0.0, 1.0)
+    )
+    image, _ = transform(values, Image.new("L", (2, 1)), default_rng(0))
+    assert image[0, 0].tolist() == [1, 1.5, 2]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"mean": (0.5,) * 4, "std": (0.5,) * 4}, {"value_range": (0.0, 4095.0)}], ids=["channels", "range"]
+)
+def test_colours_change_on_8_bit_rgb_only(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"color_jitter 0\.3"):
+        train_transform(color_jitter=0.3, **changes)

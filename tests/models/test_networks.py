@@ -11,7 +11,8 @@ from deeplab_lightning.models.deeplab_v2 import DeepLabV2
 from deeplab_lightning.models.deeplab_v3 import DeepLabV3
 from deeplab_lightning.models.deeplab_v3_cascade import DeepLabV3Cascade
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
-from deeplab_lightning.models.encoders import CLASSIFIER_HEADS
+from deeplab_lightning.models.encoders import CLASSIFIER_HEADS, Encoder
+from deeplab_lightning.models.imagenet import for_channels
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.models.lraspp import LRASPP
 from tests.thin import an_eighth_of_the_channels
@@ -111,6 +112,34 @@ def test_parts_have_the_agreed_names(network: SegmentationNetwork) -> None:
     assert {"backbone", "classifier"} <= parts
 
 
+OF_CHANNELS: dict[str, Callable[[int], SegmentationNetwork]] = {
+    "v1 MSc": lambda channels: DeepLabV1(5, fc_channels=256, multi_scale=True, in_channels=channels),
+    "v2 vgg16": lambda channels: DeepLabV2(5, "vgg16", (6, 12), in_channels=channels),
+    "v2 resnet50": lambda channels: DeepLabV2(5, "resnet50", input_scales=(1, 0.5), in_channels=channels),
+    "v3 block5": lambda channels: DeepLabV3Cascade(5, "resnet18", 5, in_channels=channels),
+    "v3 three_conv3x3": lambda channels: DeepLabV3(5, "resnet18", stem="three_conv3x3", in_channels=channels),
+    "v3+ xception41": lambda channels: DeepLabV3Plus(5, "xception41", in_channels=channels),
+    "v3+ mobilenet_v2": lambda channels: DeepLabV3Plus(5, "mobilenet_v2", in_channels=channels),
+    "v3+ mobilenet_v3": lambda channels: DeepLabV3Plus(5, "mobilenet_v3_large", in_channels=channels),
+    "v3 smp's EfficientNet": lambda channels: DeepLabV3(5, "efficientnet-b0", in_channels=channels),
+    "v3+ timm": lambda channels: DeepLabV3Plus(5, "tu-mobilenetv3_small_050", in_channels=channels),
+}
+
+
+@pytest.mark.parametrize("name", OF_CHANNELS)
+def test_weights_for_rgb_give_a_grey_image_the_same_logits_in_any_number_of_channels(name: str) -> None:
+    build, grey = OF_CHANNELS[name], torch.randn(1, 1, 49, 33)
+    with nullcontext() if name in OF_FULL_WIDTH else an_eighth_of_the_channels():
+        networks = {channels: build(channels).eval() for channels in (3, 1, 2, 4, 7)}
+    with torch.no_grad():
+        expected = networks[3](grey.expand(-1, 3, -1, -1))
+        for channels, network in networks.items():
+            network.load_state_dict(for_channels(networks[3].state_dict(), network.state_dict()))
+            assert network.in_channels == channels
+            found = network(grey.expand(-1, channels, -1, -1))
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 + 1e-4 * float(expected.abs().max()))
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
@@ -155,3 +184,12 @@ def test_parts_have_the_agreed_names(network: SegmentationNetwork) -> None:
 def test_invalid_settings_are_refused(build: Builder, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_an_encoder_of_others_takes_its_weights_for_rgb_to_other_channels() -> None:
+    kernels = []
+    for channels in (3, 4):
+        torch.manual_seed(0)
+        (kernel,) = [value for value in Encoder("resnet18", in_channels=channels).parameters() if value.shape[-1] == 7]
+        kernels.append(kernel)
+    assert torch.equal(kernels[1], kernels[0][:, [0, 1, 2, 0]] / torch.tensor([2, 1, 1, 2])[:, None, None])

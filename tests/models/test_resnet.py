@@ -193,6 +193,10 @@ def test_weights_of_a_published_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deeplab_lightning.models.imagenet.torchvision_state_dict", lambda name: reference.state_dict())
     network = ResNet(18, pretrained=True)
     torch.testing.assert_close(network.conv1.weight, reference.conv1.weight)
+    five = ResNet(18, pretrained=True, in_channels=5)
+    expected = reference.conv1.weight[:, [0, 1, 2, 0, 1]] / torch.tensor([2, 2, 1, 2, 2])[:, None, None]
+    torch.testing.assert_close(five.conv1.weight, expected)
+    torch.testing.assert_close(five.layer4[1].conv2.weight, reference.layer4[1].conv2.weight)  # type: ignore[union-attr, index]
 
 
 def _refuse(*_: object, **__: object) -> None:

@@ -107,6 +107,9 @@ def test_checkpoints_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="another network"):
         module.on_load_checkpoint({"state_dict": {}})
     other.on_load_checkpoint(checkpoint)
+    four = DeepLabV3Module(4, backbone="resnet34", in_channels=4)
+    with pytest.raises(ValueError, match="images of 3 channels.* 4"):
+        four.on_load_checkpoint(checkpoint)
     assert other.weights_origin == "of step 1"
 
 

@@ -145,7 +145,7 @@ def test_the_four_terms_of_multi_scale_inputs(upsample_logits: bool) -> None:
 
 
 def saved(module: SegmentationModule, path: Path) -> str:
-    torch.save({"state_dict": module.state_dict()}, path)
+    torch.save({"state_dict": module.state_dict(), "global_step": 1}, path)
     return str(path)
 
 
@@ -159,6 +159,9 @@ def test_start_from_another_run(tmp_path: Path) -> None:
     third = DeepLabV1Module(7, fc_channels=32, start_from=path)
     assert torch.equal(third.network.get_parameter("head.0.weight"), first.network.get_parameter("head.0.weight"))
     assert len(third.network.get_parameter("classifier.0.weight")) == 7
+    fourth = DeepLabV1Module(4, fc_channels=32, in_channels=1, start_from=path)
+    kernels = first.network.get_parameter("backbone.features.0.weight")
+    torch.testing.assert_close(fourth.network.get_parameter("backbone.features.0.weight"), kernels.sum(1, keepdim=True))
 
 
 def test_starts_that_do_not_fit(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ NETWORKS: dict[type[SegmentationModule], tuple[tuple[Any, ...], set[str]]] = {
     DeepLabV3PlusModule: ((build_backbone, DeepLabV3Encoder, DeepLabV3Plus), set()),
 }
 MODULES = list(NETWORKS)
-FROM_THE_DATA = {"num_classes", "class_names"}
+FROM_THE_DATA = {"num_classes", "class_names", "in_channels"}
 
 
 def defaults(module: type[SegmentationModule]) -> dict[str, Any]:
