@@ -14,7 +14,7 @@ from deeplab_lightning.palette import Color, Palette
 CLASS_FILE = "class_names.txt"
 VOID = "void"
 # The = is needed: a name may end in a number, like "class 1".
-VALUE = re.compile(r"(?P<name>.*\S)\s*=\s*(?P<key>\d+)(?:\s+(?P<color>\d{1,3}\s+\d{1,3}\s+\d{1,3}))?")
+VALUE = re.compile(r"(?P<name>.*\S)\s*=\s*(?P<key>-?\d+)(?:\s+(?P<color>\d{1,3}\s+\d{1,3}\s+\d{1,3}))?")
 COLOR = re.compile(r"(?P<name>.*\S)\s+(?P<key>(?P<color>\d{1,3}\s+\d{1,3}\s+\d{1,3}))")
 
 LabelMap = dict[tuple[int, ...], int]
@@ -126,7 +126,7 @@ def _label_map(lines: list[tuple[str, tuple[int, ...]]], path: Path, what: str) 
     label_map: LabelMap = {}
     classes = [name for name, _ in lines if name != VOID]
     for name, key in lines:
-        if key in label_map or max(key) > 255:
+        if key in label_map or (what == "colour" and max(key) > 255):
             raise DataError(f"the {what} {text_of(key)} of {name!r} occurs twice or exceeds 255", path)
         label_map[key] = IGNORE_INDEX if name == VOID else classes.index(name)
     return label_map

@@ -4,14 +4,14 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
 from deeplab_lightning import IGNORE_INDEX
-from deeplab_lightning.datasets.class_names import CLASS_FILE, LabelMap, text_of
+from deeplab_lightning.datasets.class_names import LabelMap
 from deeplab_lightning.datasets.faults import NoSuchSplitError
-from deeplab_lightning.datasets.images import DataError, Sample, load, read_mask
+from deeplab_lightning.datasets.images import DataError, Sample
+from deeplab_lightning.datasets.masks import read_folder_mask
 from deeplab_lightning.datasets.pixels import RGB, PixelFormat, read_pixels
 from deeplab_lightning.datasets.segmentation import (
     IMAGE_SUFFIXES,
@@ -82,10 +82,7 @@ class FolderDataset(SegmentationDataset):
 
     def mask(self, index: int) -> Image.Image:
         """The mask of an image as class indices, looked up in the label map if there is one."""
-        path = self.mask_files[index]
-        if self.label_map is None:
-            return read_mask(path, self.num_classes)
-        return read_mapped_mask(path, self.label_map)
+        return read_folder_mask(self.mask_files[index], self.num_classes, self.label_map)
 
     def settings(self) -> str:
         """The settings that the masks depend on besides the files, as one line."""
@@ -107,36 +104,6 @@ def _ids_by_ratio(image_ids: list[str], split: str, ratio: tuple[float, float, f
         error = DataError if ratio[position] else NoSuchSplitError
         raise error(f"split_ratio {ratio} leaves split {split!r} none of its {len(order)} images", root)
     return sorted(order[first:last])
-
-
-def read_mapped_mask(path: Path, label_map: LabelMap) -> Image.Image:
-    """The class indices of a mask that holds colours (RGB or palette PNG) or values (palette or grey) of a label map.
-
-    Raises:
-        DataError: The mask cannot be read, has another mode, or has a colour or value that is not in the map.
-    """
-    if colored := len(next(iter(label_map))) == 3:
-        mask = load(path)
-        if mask.mode not in ("RGB", "P"):
-            raise DataError(f"the mask is in mode {mask.mode}, but {CLASS_FILE} gives colours: RGB is expected", path)
-        pixels = np.asarray(mask.convert("RGB")).astype(np.uint32)
-    else:
-        pixels = np.asarray(read_mask(path, num_classes=256)).astype(np.uint32)[..., None]
-    codes, known = _codes(pixels), _codes(np.array(list(label_map), np.uint32))
-    order = np.argsort(known)
-    position = np.searchsorted(known, codes, sorter=order).clip(max=len(known) - 1)
-    found = order[position]
-    if (wrong := known[found] != codes).any():
-        y, x = np.argwhere(wrong)[0]
-        what = "colour" if colored else "value"
-        raise DataError(f"the {what} {text_of(pixels[y, x])} at x {x}, y {y} is not in {CLASS_FILE}", path)
-    return Image.fromarray(np.array(list(label_map.values()), np.uint8)[found])
-
-
-def _codes(pixels: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """One number (H, W) for each colour (H, W, 3) or value (H, W, 1)."""
-    codes: NDArray[np.uint32] = pixels @ np.array([1 << 16, 1 << 8, 1], np.uint32)[-pixels.shape[-1] :]
-    return codes
 
 
 class ImageFiles(Dataset[Sample]):

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,18 +74,18 @@ def read_mask(path: Path, num_classes: int) -> Image.Image:
     return mask_of(np.asarray(mask), path, num_classes)  # asarray gives the indices of a palette image
 
 
-def mask_of(labels: NDArray[np.uint8], path: Path, num_classes: int) -> Image.Image:
+def mask_of(labels: NDArray[Any], path: Path, num_classes: int) -> Image.Image:
     """The grey mask of a label map (H, W) whose values are classes or void.
 
     Args:
-        labels: Label map (H, W).
+        labels: Label map (H, W) of any type of whole numbers.
         path: File that the error message names.
         num_classes: Number of classes.
 
     Raises:
         DataError: The label map has a value that is neither a class nor void.
     """
-    wrong = (labels >= num_classes) & (labels != IGNORE_INDEX)
+    wrong = ((labels >= num_classes) & (labels != IGNORE_INDEX)) | (labels < 0)
     if wrong.any():
         values = ", ".join(map(str, np.unique(labels[wrong])[:5]))
         raise DataError(
@@ -93,7 +93,7 @@ def mask_of(labels: NDArray[np.uint8], path: Path, num_classes: int) -> Image.Im
             "void)",
             path,
         )
-    return Image.fromarray(labels)
+    return Image.fromarray(labels.astype(np.uint8, copy=False))
 
 
 def record_opened_paths(note: Note | None) -> None:

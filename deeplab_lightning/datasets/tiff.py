@@ -52,12 +52,16 @@ def is_tiff(path: Path) -> bool:
         return False
 
 
-def read_pages(path: Path) -> list[TiffPage]:
+def read_pages(path: Path, indices: bool = False) -> list[TiffPage]:
     """The pages of a TIFF, without thumbnails and masks of transparency.
 
     tifffile reads them. Some compressions (LZW, JPEG, WebP and others) need the package imagecodecs. Without it, Pillow
     reads the pages that it reads right: a single page of 8-bit grey, RGB, RGBA, CMYK or a palette, or of 16-bit or
     float grey. (It would lose the low byte of 16-bit RGB, a fourth channel, and all pages but the first.)
+
+    Args:
+        path: Path of the file.
+        indices: A page with a palette gives its indices in place of its colours, as masks need it.
 
     Raises:
         DataError: The file is damaged or too large, or cannot be read without imagecodecs.
@@ -71,7 +75,7 @@ def read_pages(path: Path) -> list[TiffPage]:
             series = kept or file.series
             _check_size(series, path)
             try:
-                return [page for each in series for page in _pages(each)]
+                return [page for each in series for page in _pages(each, indices)]
             except _UndecodedError as cause:
                 keyframe = series[0].keyframe
                 if len(series) > 1 or len(series[0]) > 1 or not _pillow_is_right(keyframe):
@@ -80,7 +84,7 @@ def read_pages(path: Path) -> list[TiffPage]:
                         f"{_described(keyframe)}; install it, or save the file with deflate or without compression",
                         path,
                     ) from cause
-                return [_page_by_pillow(path, keyframe)]
+                return [_page_by_pillow(path, keyframe, indices)]
     except DataError:
         raise
     except FileNotFoundError as error:
@@ -106,10 +110,11 @@ def _check_size(series: list[Any], path: Path) -> None:
         raise DataError(f"its pages take {size / 2**30:.1f} GiB, more than {MAX_BYTES >> 30} GiB; cut it up", path)
 
 
-def _pages(series: Any) -> Iterator[TiffPage]:
+def _pages(series: Any, indices: bool) -> Iterator[TiffPage]:
     """The pages of a series of equal ones; its axis C holds channels, and all but Y, X, S and C count pages."""
     keyframe = series.keyframe
-    if keyframe.photometric not in (MIN_IS_WHITE, MIN_IS_BLACK, RGB) or series.dtype.kind not in "buif":
+    plain = (MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE) if indices else (MIN_IS_WHITE, MIN_IS_BLACK, RGB)
+    if keyframe.photometric not in plain or series.dtype.kind not in "buif":
         raise _UndecodedError
     try:
         stored = series.asarray()
@@ -140,9 +145,9 @@ def _pillow_is_right(keyframe: Any) -> bool:
     return bool(keyframe.bitspersample == 8 and plain)
 
 
-def _page_by_pillow(path: Path, keyframe: Any) -> TiffPage:
+def _page_by_pillow(path: Path, keyframe: Any, indices: bool) -> TiffPage:
     image = load(path, ("TIFF",))
-    if image.mode in ("P", "CMYK", "YCbCr"):
+    if image.mode in ("CMYK", "YCbCr") or (image.mode == "P" and not indices):
         image = image.convert("RGB")
     values = np.asarray(image)
     return TiffPage(np.atleast_3d(values), _has_alpha(keyframe), _orientation(keyframe))

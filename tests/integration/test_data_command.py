@@ -66,7 +66,7 @@ PLANTED = {
     "SegmentationClass/train_00004.png": "the mask is 10x12",
     "SegmentationClass/train_00005.png": "mask value 37 is outside the 9 classes",
     "SegmentationClass/train_00006.png": "the mask is in mode RGB",
-    "SegmentationClass/train_00007.png": "the mask is in mode I;16",
+    "SegmentationClass/train_00007.png": "mask value 300 is outside",
     "SegmentationClass/train_00008.png": "void everywhere",
     "JPEGImages/train_00010.jpg": "in the training split 'train' and in 'val'",
     "JPEGImages/train_00011.png": "train_00011.jpg",
@@ -91,7 +91,7 @@ def plant(root: Path) -> None:
     Image.new("L", (10, 12)).save(masks / "train_00004.png")
     Image.new("L", (64, 48), 37).save(masks / "train_00005.png")
     Image.new("RGB", (64, 48)).save(masks / "train_00006.png")
-    Image.fromarray(np.ones((48, 64), np.uint16)).save(masks / "train_00007.png")
+    Image.fromarray(np.full((48, 64), 300, np.uint16)).save(masks / "train_00007.png")
     Image.new("L", (64, 48), 255).save(masks / "train_00008.png")
     Image.new("RGB", (64, 48)).save(images / "train_00011.png")
     (masks / "val_00000.png").write_bytes(b"")
