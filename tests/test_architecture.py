@@ -138,7 +138,7 @@ TESTED_BY = {
     "published/reading.py": "published/test_converting.py",
     "published/importing.py": "published/test_caffe.py",
     "published/kazuto1011.py": "published/test_state_dicts.py",
-    "published/smp.py": "published/test_state_dicts.py",
+    "published/smp.py": "published/test_hub_folder.py",
     "published/tensorflow_names.py": "published/test_tensorflow.py",
     "published/torchvision.py": "published/test_state_dicts.py",
     "segmentation/loading.py": "segmentation/test_segmenter.py",

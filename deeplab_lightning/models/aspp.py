@@ -38,16 +38,15 @@ class ASPP(nn.Module):
             leaves the 1x1 branch and image pooling, the head of MobileNetV2 (arXiv:1801.04381, section 6.3).
         channels: Number of channels of every branch and of the projection.
         image_pooling: The image-level branch is included.
-        separable: The 3x3 branches are atrous separable convolutions (v3+, section 3.1).
-        depthwise_norm: BN and ReLU follow the depthwise half of the separable convolutions.
         dropout: Probability of dropout after the projection; 0.1 in the TensorFlow release.
-        conv3x3: One more 3x3 convolution follows the projection, separable if the branches are. torchvision and
-            segmentation-models-pytorch have it, the papers do not. "projection": the projection itself is a 3x3
+        branch: Builder of a 3x3 branch; see `atrous_conv`.
+        conv: Builder of the 3x3 convolution after the projection.
+        conv3x3: One more 3x3 convolution follows the projection. torchvision and segmentation-models-pytorch have it,
+            the papers do not. "projection": the projection itself is a 3x3
             convolution, as in mmsegmentation.
 
     Raises:
-        ValueError: A rate is below 1, the 1x1 branch would be the only one, `depthwise_norm` is false without
-            `separable`, or `conv3x3` is another word.
+        ValueError: A rate is below 1, the 1x1 branch would be the only one, or `conv3x3` is another word.
     """
 
     def __init__(
@@ -57,8 +56,8 @@ class ASPP(nn.Module):
         channels: int = 256,
         *,
         image_pooling: bool = True,
-        separable: bool = False,
-        depthwise_norm: bool = True,
+        branch: Callable[..., nn.Sequential] = conv_bn_relu,
+        conv: Callable[..., nn.Sequential] = conv_bn_relu,
         dropout: float = 0.1,
         conv3x3: Conv3x3 = False,
     ) -> None:
@@ -71,9 +70,8 @@ class ASPP(nn.Module):
                 f"got {tuple(atrous_rates)}"
             )
         self.out_channels = channels
-        conv = atrous_conv(separable, depthwise_norm)
         branches: list[nn.Module] = [conv_bn_relu(in_channels, channels, 1)]
-        branches += [conv(in_channels, channels, 3, dilation=rate) for rate in atrous_rates]
+        branches += [branch(in_channels, channels, 3, dilation=rate) for rate in atrous_rates]
         if image_pooling:
             branches.append(ImagePooling(in_channels, channels))
         self.branches = nn.ModuleList(branches)

@@ -1,14 +1,14 @@
 """DeepLabv3 (arXiv:1706.05587): an atrous backbone, ASPP, a classifier."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from deeplab_lightning.models.aspp import ASPP, Conv3x3
+from deeplab_lightning.models.aspp import ASPP, Conv3x3, atrous_conv
 from deeplab_lightning.models.dense_prediction_cell import DensePredictionCell
 from deeplab_lightning.models.encoders import build_backbone
-from deeplab_lightning.models.layers import SegmentationNetwork, classifier
+from deeplab_lightning.models.layers import SegmentationNetwork, classifier, conv_bn_relu
 
 
 class DeepLabV3Encoder(SegmentationNetwork):
@@ -29,8 +29,8 @@ class DeepLabV3Encoder(SegmentationNetwork):
             "projection": the ASPP's projection is a 3x3 convolution, as in mmsegmentation.
         dense_prediction_cell: The searched cell of arXiv:1809.04184 takes the place of the ASPP; it has rates of its
             own and no image pooling.
-        separable: The 3x3 convolutions are atrous separable ones.
-        depthwise_norm: BN and ReLU follow the depthwise half of the separable convolutions.
+        branch: Builder of the ASPP's 3x3 branches.
+        conv: Builder of other 3x3 convolutions.
         align_corners: Grid of every bilinear resize: False as in torchvision, True as in the TensorFlow release.
         backbone_settings: Further arguments of `build_backbone`.
 
@@ -50,8 +50,8 @@ class DeepLabV3Encoder(SegmentationNetwork):
         dropout: float = 0.1,
         aspp_conv3x3: Conv3x3 = False,
         dense_prediction_cell: bool = False,
-        separable: bool,
-        depthwise_norm: bool,
+        branch: Callable[..., nn.Sequential],
+        conv: Callable[..., nn.Sequential],
         align_corners: bool = False,
         **backbone_settings: Any,
     ) -> None:
@@ -73,8 +73,8 @@ class DeepLabV3Encoder(SegmentationNetwork):
             atrous_rates,
             aspp_channels,
             image_pooling=image_pooling,
-            separable=separable,
-            depthwise_norm=depthwise_norm,
+            branch=branch,
+            conv=conv,
             dropout=dropout,
             conv3x3=aspp_conv3x3,
         )
@@ -86,11 +86,21 @@ class DeepLabV3(DeepLabV3Encoder):
     Args:
         num_classes: Number of classes K, background included.
         args: Further arguments of `DeepLabV3Encoder`, in its order.
+        aspp_separable: The ASPP's 3x3 branches are atrous separable convolutions, as those of the TensorFlow release.
+        aspp_depthwise_norm: BN and ReLU follow the depthwise half of these; segmentation-models-pytorch has neither.
         kwargs: Further arguments of `DeepLabV3Encoder`, by name.
     """
 
-    def __init__(self, num_classes: int, *args: Any, **kwargs: Any) -> None:
-        super().__init__(num_classes, *args, low_level_features="block", separable=False, depthwise_norm=True, **kwargs)
+    def __init__(
+        self,
+        num_classes: int,
+        *args: Any,
+        aspp_separable: bool = False,
+        aspp_depthwise_norm: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        branch = atrous_conv(aspp_separable, aspp_depthwise_norm)
+        super().__init__(num_classes, *args, low_level_features="block", branch=branch, conv=conv_bn_relu, **kwargs)
         self.classifier = classifier(self.aspp.out_channels, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:

@@ -82,9 +82,13 @@ class DeepLabV3Plus(DeepLabV3Encoder):
         decoder_strides: Strides of the low-level features that the decoder joins, in turn: [4], or [8, 4] (Table 2,
             "Conv2 + Conv3").
         separable: The 3x3 convolutions of the ASPP and the decoder are atrous separable ones (Table 5, "SC").
+        plain_aspp: The ASPP's branches are plain convolutions although those of the decoder are separable.
         depthwise_norm: BN and ReLU follow the depthwise half of the separable convolutions;
             segmentation-models-pytorch has neither.
         kwargs: Further arguments of `DeepLabV3Encoder`, by name.
+
+    Raises:
+        ValueError: A setting is invalid.
     """
 
     def __init__(
@@ -98,15 +102,19 @@ class DeepLabV3Plus(DeepLabV3Encoder):
         decoder_kernel_size: int = 3,
         decoder_strides: Sequence[int] = (4,),
         separable: bool = False,
+        plain_aspp: bool = False,
         depthwise_norm: bool = True,
         **kwargs: Any,
     ) -> None:
+        if plain_aspp and not separable:
+            raise ValueError("plain_aspp acts beside separable only; set separable too, or leave it at false")
+        conv = atrous_conv(separable, depthwise_norm)
         super().__init__(
             num_classes,
             *args,
             low_level_features=low_level_features,
-            separable=separable,
-            depthwise_norm=depthwise_norm,
+            branch=conv_bn_relu if plain_aspp else conv,
+            conv=conv,
             **kwargs,
         )
         self.logits_stride = 4
@@ -118,7 +126,7 @@ class DeepLabV3Plus(DeepLabV3Encoder):
             channels=decoder_channels,
             num_convs=decoder_convs,
             kernel_size=decoder_kernel_size,
-            conv=atrous_conv(separable, depthwise_norm),
+            conv=conv,
             align_corners=self.align_corners,
         )
         self.classifier = classifier(decoder_channels, num_classes)

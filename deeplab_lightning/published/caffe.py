@@ -17,7 +17,7 @@ from deeplab_lightning.models.deeplab_v2 import DeepLabV2
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.models.resnet import UNITS
 from deeplab_lightning.published.formats.caffe import Layer
-from deeplab_lightning.published.importing import Imported, fill
+from deeplab_lightning.published.importing import Imported, StartPoint, fill
 
 VGG_INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 """The indices of conv1_1 to conv5_3 in torchvision's VGG-16, whose names the trunk has."""
@@ -35,6 +35,10 @@ Plan = tuple[type[SegmentationNetwork], dict[str, Any], list[Place]]
 """The class of a network, its arguments, and the places of all layers."""
 
 
+HEAD = re.compile(r"fc([67])(_(\d))?")
+"""The names of VGG's fully connected layers, of one branch or of several."""
+
+
 def from_caffe(layers: Sequence[Layer]) -> Imported[SegmentationNetwork]:
     """Build the released segmentation network that has these layers; its logits are those of test.prototxt.
 
@@ -44,24 +48,65 @@ def from_caffe(layers: Sequence[Layer]) -> Imported[SegmentationNetwork]:
     Raises:
         ValueError: The layers belong to another network; the message says which.
     """
-    named = {layer.name: layer for layer in layers if layer.blobs}
-    copies = [name for name in named if COPY.fullmatch(name)]
-    own = {name: layer for name, layer in named.items() if name not in copies}
+    own, copies = _own(layers)
     if "conv1_1" in own:
         kind, settings, places = _vgg(own)
     elif "bn_conv1" in own:
         kind, settings, places = _resnet(own, len(copies) > 0)
     else:
         raise ValueError(f"not a known network of the releases; its first layers are {', '.join([*own][:8])}")
-    tensors: dict[str, tuple[str, Tensor]] = {}
-    for name, target in places:
-        if name not in own:
-            raise ValueError(f"the network needs layer {name}, which the file does not have")
-        for part, tensor in _tensors(own[name]).items():
-            tensors[f"{target}.{part}"] = (f"{name} {part}", tensor)
     if left_over := sorted(set(own) - {name for name, _ in places}):
         raise ValueError(f"the file has layer {left_over[0]}, which the network does not need")
-    return fill(kind, settings, tensors, copies)
+    return fill(kind, settings, _placed(own, places), copies)
+
+
+def start_from_caffe(layers: Sequence[Layer]) -> StartPoint:
+    """Return the start of a training: the trunk of a network, and a VGG-16's fc6 and fc7 where they are convolutions.
+
+    vgg16_20M.caffemodel is v1's start, with an fc6 of 3x3; the init.caffemodel of v2's ResNet-101 was trained on COCO,
+    and its classifier of 91 classes is dropped.
+
+    Args:
+        layers: All layers of the file.
+
+    Raises:
+        ValueError: The layers have no trunk of a released network.
+    """
+    own, copies = _own(layers)
+    settings: dict[str, Any] = {}
+    if "conv1_1" in own:
+        places = [(name, f"backbone.features.{index}") for name, index in zip(VGG_NAMES, VGG_INDICES, strict=True)]
+        for name, layer in own.items():
+            match = HEAD.fullmatch(name)
+            if match and layer.blobs[0].ndim == 4:
+                branch = f".branches.{int(match[3]) - 1}" if match[3] else ""
+                places.append((name, f"head{branch}.{0 if match[1] == '6' else 3}"))
+    elif "bn_conv1" in own:
+        depth = 101 if "res4b1_branch2a" in own else 50
+        settings = {"backbone": f"resnet{depth}", "stride_unit": "first_1x1"}
+        places = [*_resnet_places(depth)]
+    else:
+        raise ValueError(f"not a known network of the releases; its first layers are {', '.join([*own][:8])}")
+    dropped = [name for name in own if name not in {name for name, _ in places}]
+    return StartPoint(settings, _placed(own, places), (*dropped, *copies))
+
+
+def _own(layers: Sequence[Layer]) -> tuple[dict[str, Layer], list[str]]:
+    """Return the layers with arrays by name, and the names of those that repeat others for smaller input scales."""
+    named = {layer.name: layer for layer in layers if layer.blobs}
+    copies = [name for name in named if COPY.fullmatch(name)]
+    return {name: layer for name, layer in named.items() if name not in copies}, copies
+
+
+def _placed(layers: Mapping[str, Layer], places: Sequence[Place]) -> dict[str, tuple[str, Tensor]]:
+    """Return the arrays of layers by the names of the network's tensors."""
+    tensors: dict[str, tuple[str, Tensor]] = {}
+    for name, target in places:
+        if name not in layers:
+            raise ValueError(f"the network needs layer {name}, which the file does not have")
+        for part, tensor in _tensors(layers[name]).items():
+            tensors[f"{target}.{part}"] = (f"{name} {part}", tensor)
+    return tensors
 
 
 def _tensors(layer: Layer) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import torch
 from torch import Tensor
 
 from deeplab_lightning.models.layers import SegmentationNetwork
@@ -59,7 +60,7 @@ def fill(
         ignored: Names in the source of tensors that are left out on purpose.
 
     Raises:
-        ValueError: An argument cannot work, or a tensor is missing, left over, of another shape, or not finite.
+        ValueError: An argument cannot work, or a tensor is missing, left over, of another shape or type, or not finite.
     """
     network = kind(**arguments)
     own = network.state_dict()
@@ -71,6 +72,8 @@ def fill(
     for name, (source, tensor) in tensors.items():
         if tensor.shape != own[name].shape:
             raise ValueError(f"{source} is {list(tensor.shape)}, but the network's {name} is {list(own[name].shape)}")
+        if tensor.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"{source} holds {str(tensor.dtype).removeprefix('torch.')} numbers instead of float32")
         if not tensor.isfinite().all():
             raise ValueError(f"{source} holds numbers that are not finite")
     network.load_state_dict({name: tensor for name, (_, tensor) in tensors.items()}, strict=False)

@@ -89,7 +89,7 @@ def rename(state_dict: StateDict, rules: Sequence[Rule]) -> Tensors:
     """Give tensors the network's names: the first rule that fits replaces the start of a name.
 
     Raises:
-        ValueError: No rule fits a name.
+        ValueError: No rule fits a name, or two names have the same place.
     """
     tensors: Tensors = {}
     for name, tensor in state_dict.items():
@@ -98,6 +98,8 @@ def rename(state_dict: StateDict, rules: Sequence[Rule]) -> Tensors:
         for pattern, replacement in rules:
             own, count = re.subn(f"^{pattern}", replacement, name)
             if count:
+                if own in tensors:
+                    raise ValueError(f"the weights have {name} and {tensors[own][0]}, of which the network needs one")
                 tensors[own] = (name, tensor)
                 break
         else:

@@ -118,10 +118,9 @@ def _tensors(variables: Variables, places: Mapping[str, Place]) -> tuple[Tensors
 
 
 def _tensor(kind: str, array: NDArray[Any]) -> Tensor:
-    """Return a variable in torch's order of axes, as float32."""
+    """Return a variable in torch's order of axes."""
     axes = {"weights": (3, 2, 0, 1), "depthwise_weights": (2, 3, 0, 1)}.get(kind)
-    turned = array.transpose(axes) if axes and array.ndim == 4 else array
-    return torch.from_numpy(np.array(turned, np.float32))
+    return torch.from_numpy(np.array(array.transpose(axes) if axes and array.ndim == 4 else array))
 
 
 def _rotate_projection(tensors: Tensors) -> None:
@@ -144,10 +143,7 @@ def _network(
         return LRASPP, settings, places | dict(lraspp_places())
     output_stride = output_stride or 16
     separable = "aspp1_pointwise/weights" in variables
-    has_rates, has_decoder = (
-        separable or "aspp1/weights" in variables,
-        "decoder/feature_projection0/weights" in variables,
-    )
+    has_rates = separable or "aspp1/weights" in variables
     settings |= {
         "num_classes": _classifier(variables, "logits/semantic/weights").shape[-1],
         "output_stride": output_stride,
@@ -160,16 +156,12 @@ def _network(
     else:
         places |= dict(aspp_places(len(settings["atrous_rates"]), separable))
     places["logits/semantic"] = ("classifier", "")
-    if not has_decoder:
-        if separable:
-            raise ValueError("a DeepLabv3 with a separable ASPP and no decoder is not supported; the release has none")
-        return DeepLabV3, settings, places
+    if "decoder/feature_projection0/weights" not in variables:
+        return DeepLabV3, settings | {"aspp_separable": separable}, places
     if settings["backbone"].startswith("resnet"):
         settings |= {"low_level_features": "conv3"}
-    plain_aspp = has_rates and not separable
-    if plain_aspp:
-        raise ValueError("a decoder after an ASPP of plain convolutions is not supported; the release has none")
-    return DeepLabV3Plus, settings | {"separable": True}, places | dict(decoder_places())
+    settings |= {"separable": True, "plain_aspp": has_rates and not separable}
+    return DeepLabV3Plus, settings, places | dict(decoder_places())
 
 
 def _classifier(variables: Variables, name: str) -> NDArray[Any]:

@@ -35,6 +35,9 @@ ADDED: dict[str, Any] = {
     "model.init_args.batch_norm_eps": None,
     "model.init_args.strided_padding": "symmetric",
     "model.init_args.width_multiplier": 1,
+    "model.init_args.aspp_separable": False,
+    "model.init_args.aspp_depthwise_norm": True,
+    "model.init_args.plain_aspp": False,
 }
 """Settings that came after results were identified, and the value that means what was done before.
 

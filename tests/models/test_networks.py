@@ -52,6 +52,10 @@ NETWORKS: dict[str, Builder] = {
     "v3+ mmsegmentation's": lambda: DeepLabV3Plus(
         5, "resnet50", stem="three_conv3x3_narrow", aspp_conv3x3="projection", separable=True
     ),
+    "v3 smp's separable ASPP": lambda: DeepLabV3(
+        5, "resnet18", aspp_separable=True, aspp_depthwise_norm=False, aspp_conv3x3=True
+    ),
+    "v3+ plain ASPP": lambda: DeepLabV3Plus(5, "resnet18", separable=True, plain_aspp=True, aspp_conv3x3=True),
     "v3 MobileNetV2 x0.5": lambda: DeepLabV3(
         5, "mobilenet_v2", atrous_rates=(), width_multiplier=0.5, batch_norm_eps=1e-3, strided_padding="same"
     ),
@@ -175,6 +179,8 @@ def test_weights_for_rgb_give_a_grey_image_the_same_logits_in_any_number_of_chan
             lambda: DeepLabV3(5, "resnet18", 32, (), image_pooling=False, dense_prediction_cell=True),
             "output_stride.*32",
         ),
+        (lambda: DeepLabV3(5, "resnet18", aspp_depthwise_norm=False), "depthwise_norm.*separable"),
+        (lambda: DeepLabV3Plus(5, "resnet18", plain_aspp=True), "plain_aspp.*separable"),
         (lambda: LRASPP(5, pooling_size=(0, 25)), r"pooling_size.*\[0, 25\]"),
         (lambda: LRASPP(5, pretrained=True), "mobilenet_v3_large_seg"),
         (lambda: DeepLabV3Plus(5, "resnet51"), "backbone 'resnet51'"),

@@ -12,7 +12,7 @@ from deeplab_lightning.models.deeplab_v1 import DeepLabV1
 from deeplab_lightning.models.deeplab_v2 import DeepLabV2
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.models.vgg import VGG16
-from deeplab_lightning.published.caffe import COPY, from_caffe
+from deeplab_lightning.published.caffe import COPY, from_caffe, start_from_caffe
 from deeplab_lightning.published.formats.caffe import read_caffemodel
 from tests.published.formats.writers import message
 from tests.thin import an_eighth_of_the_channels
@@ -178,3 +178,30 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     write(network, path)
     with pytest.raises(ValueError, match="fc8_voc12 bias.*not finite"):
         from_caffe(read_caffemodel(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "parts"),
+    [
+        ("LargeFOV", "fc8_voc12", ("backbone.", "head.")),  # vgg16_20M: fc6 and fc7, no classifier of a segmentation
+        ("LargeFOV", "fc6", ("backbone.", "head.3.")),
+        ("ASPP-L", "", ("backbone.", "head.")),
+        ("ResNet-101", "", ("backbone.",)),  # v2's init: the classifier of COCO's 91 classes is dropped
+    ],
+)
+def test_a_training_starts_from_the_trunk_and_what_fits(
+    tmp_path: Path, name: str, missing: str, parts: tuple[str, ...]
+) -> None:
+    network = randomised(NETWORKS[name]())
+    path = tmp_path / "init.caffemodel"
+    write(network, path, drop=missing)
+    start = start_from_caffe(read_caffemodel(path))
+    own = {key: value for key, value in network.state_dict().items() if "num_batches" not in key}
+    assert set(start.tensors) == {key for key in own if key.startswith(parts)}
+    assert all(torch.equal(tensor, own[key]) for key, (_, tensor) in start.tensors.items())
+    assert not any(layer.startswith(("conv", "res2")) and "_res075" not in layer for layer in start.dropped)
+    if name == "ResNet-101":
+        assert {"fc1_voc12_c0", "conv1_res075"} <= set(start.dropped)
+        assert start.settings == {"backbone": "resnet101", "stride_unit": "first_1x1"}
+    with pytest.raises(ValueError, match="first layers"):
+        start_from_caffe([])
