@@ -12,7 +12,7 @@ import yaml
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.models.deeplab_v1 import DeepLabV1
 from deeplab_lightning.models.deeplab_v2 import DeepLabV2
-from deeplab_lightning.models.deeplab_v3 import DeepLabV3Encoder
+from deeplab_lightning.models.deeplab_v3 import DeepLabV3, DeepLabV3Encoder
 from deeplab_lightning.models.deeplab_v3_cascade import DeepLabV3Cascade
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
 from deeplab_lightning.models.encoders import build_backbone
@@ -30,7 +30,7 @@ from deeplab_lightning.modules.lraspp import LRASPPModule
 NETWORKS: dict[type[SegmentationModule], tuple[tuple[Any, ...], set[str]]] = {
     DeepLabV1Module: ((DeepLabV1,), set()),
     DeepLabV2Module: ((DeepLabV2,), set()),
-    DeepLabV3Module: ((build_backbone, DeepLabV3Encoder), {"low_level_features"}),
+    DeepLabV3Module: ((build_backbone, DeepLabV3Encoder, DeepLabV3), {"low_level_features"}),
     DeepLabV3CascadeModule: ((ResNet, DeepLabV3Cascade), {"low_level_features"}),
     LRASPPModule: ((build_backbone, LRASPP), set()),
     DeepLabV3PlusModule: ((build_backbone, DeepLabV3Encoder, DeepLabV3Plus), set()),
