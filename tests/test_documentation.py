@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from deeplab_lightning.__main__ import COMMANDS
+from deeplab_lightning.__main__ import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
+LIGHTNING = {name for name, (module, _) in COMMANDS.items() if module == "cli"}
+MY_CONFIG = "runs/mine/logs/fit_0/config.yaml"
+MY_RUN = "{model: {class_path: DeepLabV3Module}, data: {class_path: FolderDataModule, init_args: {root: mine}}}\n"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "experiments" / "README.md", *DOCS]
 
 
@@ -51,3 +54,29 @@ def test_programs_of_a_page_print_what_it_says(page: Path) -> None:
             assert printed == text
             printed = ""
     assert not printed, f"{page.name} does not show {printed!r}"
+
+
+@pytest.mark.slow
+def test_every_question_has_a_command_whose_options_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Training and evaluation commands are parsed with all their values; the others' options stand in their help."""
+    answers = re.split(r"^\*\*\d+\.", (ROOT / "docs" / "questions.md").read_text(), flags=re.MULTILINE)[1:]
+    assert len(answers) == 12
+    (tmp_path / "config.yaml").write_text(MY_RUN)
+    for answer in answers:
+        commands = re.findall(r"^deeplab (.+)$", answer, re.MULTILINE)
+        assert commands
+        for command in commands:
+            words = [word.replace(MY_CONFIG, str(tmp_path / "config.yaml")) for word in command.split()]
+            files = [word for word in words if word.startswith("experiments/")]
+            assert all((ROOT / file).is_file() for file in files), command
+            if words[0] in LIGHTNING:
+                words = [str(ROOT / word) if word in files else word for word in words]
+                with contextlib.suppress(SystemExit):
+                    assert main([*words, "--print_config"]) == 0, command
+                assert "class_path" in capsys.readouterr().out, command
+            else:
+                actions = words[1:2] if words[0] in ("data", "weights") else []
+                with contextlib.suppress(SystemExit):
+                    main([words[0], *actions, "--help"])
+                printed = capsys.readouterr().out
+                assert all(word in printed for word in words if word.startswith("-")), command
