@@ -143,6 +143,7 @@ TESTED_BY = {
     "published/torchvision.py": "published/test_state_dicts.py",
     "segmentation/loading.py": "segmentation/test_segmenter.py",
     "segmentation/pictures.py": "segmentation/test_segmenter.py",
+    "segmentation/writers.py": "segmentation/test_result.py",
     "settings/classes.py": "settings/test_parameters.py",
     "settings/part.py": "settings/test_known.py",
 }

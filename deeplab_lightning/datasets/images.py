@@ -15,17 +15,17 @@ from torch import Tensor
 
 from deeplab_lightning import IGNORE_INDEX
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF")
 """Formats that are read, whatever suffix a file has.
 
 Some of Pillow's other formats start programs (EPS), and some have decoders with a long record of vulnerabilities.
 """
 
-MAX_PIXELS = 1 << 26
-"""Largest number of pixels of an image: 8192x8192.
+MAX_PIXELS = 1 << 27
+"""Largest number of pixels of an image: 134 million, such as 11585x11585.
 
-No benchmark has larger images (Mapillary 22 million pixels, aerial tiles 36 million). As 32-bit float RGB such an image
-takes 0.75 GiB, and training and evaluation hold several copies.
+Aerial images have 10,000x10,000 pixels, which `deeplab segment` cuts into tiles. No benchmark has larger ones
+(Mapillary 22 million pixels, aerial tiles 36 million). As 32-bit float RGB an image of this size takes 1.5 GiB.
 """
 
 Note = ctypes.Array[ctypes.c_char]
@@ -161,6 +161,16 @@ def size_of(path: Path) -> tuple[int, int]:
     """
     with _opened(path) as image:
         return image.size
+
+
+def frames_of(path: Path) -> int:
+    """The number of frames of the image at a path: above 1 for an animation, of which only the first is read.
+
+    Raises:
+        DataError: The file is missing, too large or not an image.
+    """
+    with _opened(path) as image:
+        return int(getattr(image, "n_frames", 1))
 
 
 @contextmanager

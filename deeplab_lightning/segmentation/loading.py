@@ -25,7 +25,8 @@ def load(
             if not given.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        DataError: Published weights cannot be downloaded.
+        FileNotFoundError: There is no such file and no such name.
         OSError: The file cannot be opened.
         ValueError: The file is damaged or holds no model, or the network has no such output stride.
     """

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from deeplab_lightning.datasets.pixels import PixelFormat, Pixels, read_pixels
+from deeplab_lightning.datasets.images import DataError, frames_of
+from deeplab_lightning.datasets.pixels import PixelFormat, Pixels, checked, read_pixels, turned
+from deeplab_lightning.datasets.tiff import is_tiff, read_pages
 from deeplab_lightning.description import PixelNormalization
 
 EIGHT_BIT = (0.0, 255.0)
@@ -48,6 +50,7 @@ class PixelReader:
         trained_on_8_bits = normalization.value_range == EIGHT_BIT
         self.stated_range = value_range or (None if trained_on_8_bits else normalization.value_range)
         self.value_range = value_range or normalization.value_range
+        self.pixel_format = PixelFormat(self.num_channels, self.stated_range)
         self.normalization = normalization
 
     def read(self, path: Path) -> Picture:
@@ -57,7 +60,25 @@ class PixelReader:
             DataError: The file is missing, damaged, too large or no image, has other channels than the model, or holds
                 more than 8 bits in an unknown range.
         """
-        return Picture(read_pixels(path, PixelFormat(self.num_channels, self.stated_range)), str(path))
+        return Picture(read_pixels(path, self.pixel_format), str(path))
+
+    def read_all(self, path: Path) -> list[Picture]:
+        """Read all pages of a TIFF, or the one image of another file, as pictures.
+
+        Raises:
+            DataError: As for `read`; also for an animation, of which only the first frame would be read.
+        """
+        if not is_tiff(path):
+            if (frames := frames_of(path)) > 1:
+                raise DataError(f"it is an animation of {frames} frames; save one of them, or a video (.mp4)", path)
+            return [self.read(path)]
+        pages = read_pages(path)
+        if len(pages) == 1 or (len(pages) == self.num_channels and pages[0].values.shape[2] == 1):
+            return [self.read(path)]
+        names = [f"{path}, page {number}" for number in range(1, len(pages) + 1)]
+        values = [checked(page, path, self.pixel_format) for page in pages]
+        upright = [turned(each, page.orientation) for each, page in zip(values, pages, strict=True)]
+        return [Picture(each, name) for each, name in zip(upright, names, strict=True)]
 
     def convert(self, image: Any, name: str) -> Picture:
         """Take a path, a PIL image, an array (H, W), (H, W, C) or a tensor (C, H, W) as a picture.

@@ -1,6 +1,5 @@
 """The segmentation of one image: label map, probabilities, pictures, areas and polygons."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deeplab_lightning.atomic import replacing, write_atomically
 from deeplab_lightning.drawing import label_image, legend, overlay
 from deeplab_lightning.palette import Palette
 from deeplab_lightning.segmentation.polygons import coco_annotations
+from deeplab_lightning.segmentation.writers import write_result
 
 ROWS = 512
 """Number of rows that are drawn at once, so that drawing a large image needs little memory."""
@@ -76,28 +75,18 @@ class SegmentationResult:
         return coco_annotations(self.mask)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write mask, overlay, confidence, probabilities (if there are any), polygons and areas into a folder.
+        """Write masks/NAME.png, overlays/NAME.jpg, confidence/NAME.png, polygons/NAME.json and probabilities/NAME.npz.
 
         Args:
-            folder: The folder, which is created. The files are named after the image.
+            folder: The folder, which is created. NAME is that of the image.
 
         Returns:
             The written files.
+
+        Raises:
+            OSError: A file cannot be written.
         """
-        stem = Path(folder) / Path(self.name).stem
-        paths = [stem.with_name(f"{stem.name}{ending}") for ending in (".png", "_overlay.png", "_confidence.png")]
-        for path, image in zip(
-            paths, (self.label_image(), self.overlay(), Image.fromarray(self.confidence)), strict=True
-        ):
-            write_image(path, image)
-        polygons, areas = (stem.with_name(f"{stem.name}_{kind}.json") for kind in ("polygons", "areas"))
-        write_atomically(polygons, json.dumps(self.coco()))
-        write_atomically(areas, json.dumps(self.areas))
-        paths += [polygons, areas]
-        if self.probabilities is not None:
-            paths.append(stem.with_name(f"{stem.name}_probabilities.npz"))
-            write_probabilities(paths[-1], self.probabilities)
-        return paths
+        return [Path(folder) / path for path in write_result(self, Path(folder), Path(self.name).stem)]
 
     def label_image(self) -> Image.Image:
         """Return the mask as a palette image, whose values are the class indices and whose colours the classes'."""
@@ -111,15 +100,3 @@ class SegmentationResult:
             "categories": [{"id": index, "name": name} for index, name in enumerate(self.palette.class_names)],
             "annotations": self.polygons(),
         }
-
-
-def write_image(path: Path, image: Image.Image) -> None:
-    """Write a PNG completely or not at all; the fastest compression costs few bytes on label maps."""
-    with replacing(path) as draft:
-        image.save(draft, "PNG", compress_level=1)
-
-
-def write_probabilities(path: Path, probabilities: NDArray[Any]) -> None:
-    """Write probabilities (K, H, W) as float16 under the name `probabilities` of an .npz file."""
-    with replacing(path) as draft, draft.open("wb") as file:
-        np.savez(file, probabilities=probabilities.astype(np.float16, copy=False))

@@ -17,21 +17,23 @@ def result(segmenter: Segmenter) -> SegmentationResult:
 
 
 def test_saved_files_hold_the_result(result: SegmentationResult, tmp_path: Path) -> None:
-    paths = result.save(tmp_path / "out")
-    assert sorted(path.name for path in paths) == sorted(path.name for path in (tmp_path / "out").iterdir())
-    by_name = {path.name.removeprefix("image 0"): path for path in paths}
-    with Image.open(by_name[".png"]) as mask:
+    out = tmp_path / "out"
+    paths = {path.parent.name: path for path in result.save(out)}
+    assert sorted(paths.values()) == sorted(path for path in out.rglob("*") if path.is_file())
+    assert {path.stem for path in paths.values()} == {"image 0"}
+    with Image.open(paths["masks"]) as mask:
         assert mask.mode == "P"
         np.testing.assert_array_equal(np.asarray(mask), result.mask)
         assert tuple(mask.getpalette()[3:6]) == result.palette.colors[1]  # type: ignore[index]
-    np.testing.assert_array_equal(np.asarray(Image.open(by_name["_confidence.png"])), result.confidence)
-    stored = np.load(by_name["_probabilities.npz"])["probabilities"]
+    np.testing.assert_array_equal(np.asarray(Image.open(paths["confidence"])), result.confidence)
+    stored = np.load(paths["probabilities"])["probabilities"]
     assert stored.dtype == np.float16
     assert result.probabilities is not None
     np.testing.assert_allclose(stored, result.probabilities, atol=1e-3)
-    assert json.loads(by_name["_areas.json"].read_text()) == result.areas
-    coco = json.loads(by_name["_polygons.json"].read_text())
-    assert sum(each["area"] for each in coco["annotations"]) == 48 * 70
+    with Image.open(paths["overlays"]) as overlaid:
+        assert overlaid.size == result.overlay().size
+    coco = json.loads(paths["polygons"].read_text())
+    assert sum(each["area"] for each in coco["annotations"]) == 48 * 70 == sum(result.areas.values())
     assert [each["name"] for each in coco["categories"]] == list(result.palette.class_names)
 
 

@@ -1,0 +1,84 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.commands.segment import shard_of_job
+from tests.segmentation.models import describe_small, write_checkpoint
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_checkpoint(tmp_path_factory.mktemp("model") / "best.ckpt", describe_small()))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for number in range(4):
+        Path("in").mkdir(exist_ok=True)
+        values = np.random.default_rng(number).integers(0, 256, (24, 30, 3), np.uint8)
+        Image.fromarray(values).save(f"in/{number}.png")
+    return tmp_path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in (folder / "masks").glob("*.png"))
+
+
+def test_a_folder_is_segmented_by_shards(model: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in (1, 0):
+        command = ["segment", model, "in", "--out", "out", "--shard", f"{index}/2", "--csv", "--device", "cpu"]
+        assert main(command) == 0
+    assert "2 segmented into out" in capsys.readouterr().out
+    assert names(folder / "out") == ["0", "1", "2", "3"]
+    rows = Path("out/areas.csv").read_text().splitlines()
+    assert {row.split(",")[0] for row in rows[1:]} == {"0", "1", "2", "3"}
+
+
+def test_a_list_is_read_from_stdin_and_a_failure_is_the_status(
+    model: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("in/0.png\nin/missing.png\nin/2.png\n"))
+    assert main(["segment", model, "-", "--out", "out", "--tile", "none", "--scales", "0.5", "1"]) == 1
+    printed = capsys.readouterr()
+    assert "in/missing.png" in printed.err
+    assert "2 segmented into out, 1 failed" in printed.out
+    assert names(folder / "out") == ["0", "2"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, (0, 1)),
+        ({"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_COUNT": "4"}, (2, 4)),
+        ({"RANK": "1", "WORLD_SIZE": "3"}, (1, 3)),
+    ],
+)
+def test_the_shard_is_that_of_the_job(
+    environment: dict[str, str], expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert shard_of_job() == expected
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["in", "--out", "out", "--shard", "2/2"], "2/2"),
+        (["in", "--out", "out", "--batch_size", "0"], "0"),
+        (["in", "--out", "out", "--crf", "checkpoint"], "crf-search"),
+        (["*.webp", "--out", "out"], "webp"),
+        (["in"], "--out"),
+    ],
+)
+def test_mistakes_are_named(model: str, options: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["segment", model, *options]) in (1, 2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("deeplab: error: ")
+    assert named in line

@@ -1,0 +1,54 @@
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from deeplab_lightning import Segmenter
+from deeplab_lightning.datasets import DataError
+from deeplab_lightning.segmentation.inputs import Item
+from deeplab_lightning.segmentation.segmenter import Method
+from deeplab_lightning.segmentation.video import segment_video
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Item:
+    """A lossless video of five frames of 33x41 with gaps between their times."""
+    rng = np.random.default_rng(0)
+    with av.open(str(tmp_path / "clip.mkv"), "w") as file:
+        stream: Any = file.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 41, 33, "bgr0"
+        for number in range(5):
+            frame = av.VideoFrame.from_ndarray(rng.integers(0, 256, (33, 41, 3), np.uint8), format="rgb24")
+            frame.pts = 2 * number
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return Item(tmp_path / "clip.mkv", "folder/clip")
+
+
+def decoded(path: Path, layout: str) -> list[tuple[float, np.ndarray]]:
+    with av.open(str(path)) as file:
+        return [(float(frame.time or 0), frame.to_ndarray(format=layout)) for frame in file.decode(video=0)]
+
+
+def test_a_video_becomes_label_maps_and_overlays(segmenter: Segmenter, clip: Item, tmp_path: Path) -> None:
+    outputs, areas = segment_video(segmenter, clip, tmp_path / "out", Method())
+    assert outputs == ["masks/folder/clip.mkv", "overlays/folder/clip.mp4"]
+    frames, masks = decoded(clip.path, "rgb24"), decoded(tmp_path / "out" / outputs[0], "gray")
+    assert sum(areas.values()) == 5 * 33 * 41
+    assert [at for at, _ in masks] == pytest.approx([at for at, _ in frames], abs=2e-3)
+    for (_, pixels), (_, mask) in zip(frames, masks, strict=True):
+        np.testing.assert_array_equal(mask, segmenter.segment(pixels).mask)
+    overlays = decoded(tmp_path / "out" / outputs[1], "rgb24")
+    assert len(overlays) == 5
+    assert overlays[0][1].shape == (34, 42, 3)  # H.264 needs even sides
+    assert not list((tmp_path / "out").rglob(".*"))
+
+
+def test_what_is_no_video_is_refused_by_name(segmenter: Segmenter, tmp_path: Path) -> None:
+    path = tmp_path / "broken.mp4"
+    path.write_bytes(b"no video")
+    with pytest.raises(DataError, match=r"broken.mp4: it cannot be read as a video"):
+        segment_video(segmenter, Item(path, "broken"), tmp_path / "out", Method())
+    assert not list((tmp_path / "out").rglob("*.mp4"))
