@@ -118,8 +118,8 @@ def write_coco_stuff(root: Path) -> Path:
 
 CITIES = {"train": ("aachen", 8), "val": ("lindau", 4), "test": ("berlin", 3), "train_extra": ("troisdorf", 2)}
 """City and number of the images of each folder of `write_cityscapes`."""
-LABEL_IDS = np.array([7, 24, 0, 255, 33, 6, 26, 11], np.uint8)
-"""Label ids of stripes in `write_cityscapes`: road, person, unlabeled, no id, bicycle, ground, car, building."""
+LABEL_IDS = np.array([7, 24, 0, 3, 33, 6, 26, 11], np.uint8)
+"""Label ids of stripes in `write_cityscapes`: road, person, unlabeled, out of roi, bicycle, ground, car, building."""
 
 
 def write_cityscapes(root: Path, size: tuple[int, int] = SIZE) -> Path:

@@ -38,7 +38,7 @@ class Outcome:
         scores: The scores of an evaluation. A training has none.
         num_devices: The number of devices that the job trained on.
         batch_norm: The part of a batch over which batch norm was computed; empty where that was not recorded.
-        submission: The path of the tarball for the VOC server, on the machine that ran the job; empty if there is none.
+        submission: The path of the package for the server, on the machine that ran the job; empty if there is none.
         protocol: The number of the protocol under which the job was done.
         asked: The hashes of the settings as the tables gave them.
         folder: The folder of the job; None where the outcome was read from W&B.

@@ -30,7 +30,7 @@ class Evaluation:
 
     Args:
         digest: The hash of the settings, which names the evaluation's folder within the training's folder.
-        command: The command "validate", "test" or, for the VOC server, "predict".
+        command: The command "validate", "test" or, for a benchmark's server, "predict".
         settings: The settings of the evaluation, which override those of the training.
         resolved: All settings that can change the scores, including those of the training.
         asked: The hashes of the settings as the tables give them. They identify the evaluation under an older protocol.
@@ -130,7 +130,7 @@ class PlannedRow:
 
     @property
     def served(self) -> bool:
-        """Whether the VOC server scores the row from predicted label maps."""
+        """Whether a benchmark's server scores the row from predicted label maps."""
         return self.evaluation is not None and self.evaluation.command == "predict"
 
 

@@ -3,7 +3,7 @@
 import signal
 
 from deeplab_lightning.ablation.outcomes import Outcome
-from deeplab_lightning.datasets.submission import TARBALL
+from deeplab_lightning.datasets.submission import PACKAGES
 from deeplab_lightning.run_folder import JobFolder
 from deeplab_lightning.run_reader import read_record, read_scores, read_seconds
 
@@ -31,7 +31,7 @@ def read_results(folder: JobFolder, command: str) -> Outcome:
     left no record.
 
     Raises:
-        ValueError: There is no record of a run, the newest one cannot be read, or a tarball for the server is missing.
+        ValueError: There is no record of a run, the newest one cannot be read, or there is no package for the server.
     """
     if command == "weights":  # a download, which keeps its file in the cache and no record
         return Outcome()
@@ -44,7 +44,7 @@ def read_results(folder: JobFolder, command: str) -> Outcome:
         seconds = record.seconds + sum(read_seconds(log.run) for log in earlier)
         return Outcome(seconds=round(seconds, 1), num_devices=record.num_devices, batch_norm=record.batch_norm)
     if command == "predict":
-        if not (tarballs := list(newest.path.glob(TARBALL.format("*")))):
+        if not (packages := [path for pattern in PACKAGES for path in newest.path.glob(pattern)]):
             raise ValueError(f"there are no label maps for the server in {newest.path}")
-        return Outcome(seconds=record.seconds, submission=str(tarballs[0]))
+        return Outcome(seconds=record.seconds, submission=str(packages[0]))
     return Outcome(seconds=record.seconds, scores=read_scores(newest.evaluation))

@@ -66,7 +66,7 @@ class Row:
 
     Args:
         name: The name of the row in other rows, in options and in reports.
-        metric: The name of the score. Only the VOC server can compute scores of the split "server", from label maps.
+        metric: The name of the score. Benchmarks' servers alone compute scores of the split "server", from label maps.
         configs: The files of the training, in order.
         paper: The published number, in percent.
         train: The settings of the training, which override those of the files; None for a reference.

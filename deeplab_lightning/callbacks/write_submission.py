@@ -1,4 +1,4 @@
-"""Packing label maps for PASCAL VOC's evaluation server, because the masks of its test split are not public."""
+"""Packing label maps for the evaluation server of a benchmark, because the masks of its test split are not public."""
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
@@ -10,11 +10,14 @@ from deeplab_lightning.modules.base import SegmentationModule
 
 
 class WriteSubmission(EvaluationCallback):
-    """Packs the label maps of the split "test", which `WritePredictions` wrote, for the server, beside `predictions/`.
+    """Packs the label maps of the test split, which `WritePredictions` wrote, for the server, beside `predictions/`.
+
+    VOC's server gets a tarball of palette PNGs, that of Cityscapes a zip file of label ids, and that of ADE20K one of
+    labels.
 
     Args:
-        competition: Competition of the submission: "comp6" if other data than VOC's were used, such as the masks of SBD
-            or COCO, or ImageNet weights; else "comp5".
+        competition: Competition of VOC: "comp6" if other data than VOC's were used, such as the masks of SBD or COCO,
+            or ImageNet weights; else "comp5".
     """
 
     splits = ("predict",)
@@ -26,18 +29,20 @@ class WriteSubmission(EvaluationCallback):
         """Refuse anything but a prediction of the whole split, before it starts.
 
         Raises:
-            ValueError: The command is not `predict`, the split is not "test", or only some images are predicted.
+            ValueError: The command is not `predict`, the split is not the server's, or only some images are predicted.
         """
         super().setup(trainer, pl_module, stage)
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         split, images = datamodule.splits["test"], datamodule.predict_images
+        served = datamodule.without_masks or "test"
         if stage != "predict":
             raise ValueError("WriteSubmission works with `deeplab predict` only; remove it from other commands")
-        if split != "test" or images is not None:
+        if split != served or images is not None:
             raise ValueError(
-                "WriteSubmission packs the whole split test: set data.test_split to test and no data.predict_images; "
-                f"got {split} and {images}"
+                f"WriteSubmission packs the whole split {served}: set data.test_split to {served} and no "
+                f"data.predict_images; got {split} and {images}"
             )
+        self.server = datamodule.server(self.competition)
 
     def report(self, module: SegmentationModule, split: Split) -> None:
         """Pack the label maps after every rank has written its own."""
@@ -50,11 +55,11 @@ class WriteSubmission(EvaluationCallback):
         path = write_submission(
             images,
             predictions=self.logs.predictions,
-            num_classes=dataset.num_classes,
-            competition=self.competition,
+            server=self.server,
+            palette=trainer.datamodule.palette,  # type: ignore[attr-defined]
             folder=self.logs.path,
         )
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.experiment.summary["submission"] = str(path)
-        rank_zero_info(f"{path} is ready for the VOC server")
+        rank_zero_info(f"{path} is ready for the server of {self.server.name}")

@@ -66,7 +66,7 @@ def print_plan(console: Console, plan: Plan, root: Path, older: Mapping[JobKey, 
     served = [planned.row.name for planned in plan.rows if planned.served]
     if served:
         names = ", ".join(dict.fromkeys(served))
-        print_line(console, f"each written as a tarball of label maps for the VOC server: {names}")
+        print_line(console, f"each written as a package of label maps for the server: {names}")
     jobs = jobs_of(plan)
     for job in jobs:
         if job.key in older:

@@ -6,6 +6,7 @@ from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.datamodules.folder import find_root
 from deeplab_lightning.datasets.ade20k import NUM_IMAGES, WITHOUT_MASKS, ADE20KDataset
 from deeplab_lightning.datasets.ade20k_names import CLASS_NAMES, COLORS
+from deeplab_lightning.datasets.submission import Competition, Server
 from deeplab_lightning.datasets.transforms import Transform
 
 Split = Literal["training", "validation", "testing"]
@@ -46,6 +47,10 @@ class ADE20KDataModule(SegmentationDataModule):
     def labels(self) -> str:
         """The source of the ground truth, as worded in the evaluation identity."""
         return "SceneParsing's 150 classes, other objects 255 left out"
+
+    def server(self, competition: Competition) -> Server:
+        """The form of the label maps for SceneParsing's server: labels 1 to 150."""
+        return Server("SceneParsing", "ade20k_test_results.zip", values=tuple(range(1, self.num_classes + 1)))
 
     def dataset(self, split: str, transform: Transform) -> ADE20KDataset:
         """The data set of a split."""

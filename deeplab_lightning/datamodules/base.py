@@ -16,6 +16,7 @@ from deeplab_lightning.datasets.folder import ImageFiles
 from deeplab_lightning.datasets.images import DataError, Sample
 from deeplab_lightning.datasets.pixels import RGB, PixelFormat
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
+from deeplab_lightning.datasets.submission import Competition, Server, voc_server
 from deeplab_lightning.datasets.transforms import (
     NORMALIZATIONS,
     EvaluationTransform,
@@ -158,6 +159,14 @@ class SegmentationDataModule(LightningDataModule):
     def palette(self) -> Palette:
         """The names and colours of the classes: the official colours, or else generated ones."""
         return Palette(tuple(self.class_names), self.colors) if self.colors else Palette.generated(self.class_names)
+
+    def server(self, competition: Competition) -> Server:
+        """The form of the label maps for the evaluation server; other data than a benchmark's take VOC's.
+
+        Args:
+            competition: Competition of VOC, which other servers do not have.
+        """
+        return voc_server(competition)
 
     def dataset(self, split: str, transform: Transform) -> SegmentationDataset:
         """The data set of an id list."""

@@ -4,7 +4,15 @@ from typing import Any, Literal
 
 from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.datamodules.folder import find_root
-from deeplab_lightning.datasets.cityscapes import CLASS_NAMES, NUM_IMAGES, SIZE, WITHOUT_MASKS, CityscapesDataset
+from deeplab_lightning.datasets.cityscapes import (
+    CLASS_NAMES,
+    LABEL_IDS,
+    NUM_IMAGES,
+    SIZE,
+    WITHOUT_MASKS,
+    CityscapesDataset,
+)
+from deeplab_lightning.datasets.submission import Competition, Server
 from deeplab_lightning.datasets.transforms import Transform
 from deeplab_lightning.palette import CITYSCAPES_COLORS
 
@@ -55,6 +63,18 @@ class CityscapesDataModule(SegmentationDataModule):
         """The source of the ground truth, as worded in the evaluation identity."""
         resolution = " at half resolution" if self.half_resolution else ""
         return f"fine labels{resolution}, 19 of 34 ids, the others 255 left out"
+
+    def server(self, competition: Competition) -> Server:
+        """The form of the label maps for Cityscapes' server: label ids at full resolution.
+
+        Raises:
+            ValueError: The predictions have half the resolution.
+        """
+        if self.half_resolution:
+            raise ValueError(
+                "Cityscapes' server accepts label maps at full resolution; set data.half_resolution to false"
+            )
+        return Server("Cityscapes", "cityscapes_test_results.zip", values=LABEL_IDS)
 
     def dataset(self, split: str, transform: Transform) -> CityscapesDataset:
         """The data set of a split."""

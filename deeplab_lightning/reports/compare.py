@@ -28,7 +28,7 @@ class Line:
         identities: The identities of the scores.
         times: The seconds that training and evaluation took together, for each seed.
         states: The remarks on the runs, such as the reason why there is no score.
-        submits: Whether the states name label maps to submit to the VOC server.
+        submits: Whether the states name label maps to submit to a server.
     """
 
     row: Row

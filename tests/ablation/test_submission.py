@@ -20,8 +20,9 @@ from deeplab_lightning.ablation.runner import run_jobs
 from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.commands.dry_run import print_plan
 from deeplab_lightning.datasets.images import DataError
-from deeplab_lightning.datasets.submission import write_submission
-from deeplab_lightning.palette import VOC_COLORS
+from deeplab_lightning.datasets.submission import voc_server, write_submission
+from deeplab_lightning.datasets.voc import CLASS_NAMES
+from deeplab_lightning.palette import VOC_COLORS, Palette
 from deeplab_lightning.reports.compare import compare
 from deeplab_lightning.reports.terminal import print_comparison
 from deeplab_lightning.reports.wandb_runs import read_runs
@@ -32,6 +33,7 @@ from tests.integration.conftest import TINY
 from tests.wandb_file import OfflineRun
 
 SERVER = "  - {name: test, metric: server/miou, train: {}, evaluate: {configs: [crf/crf.yaml]}, paper: 60}\n"
+PALETTE = Palette.voc(CLASS_NAMES)
 FIRST_COLOURS = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128)]
 
 
@@ -150,7 +152,7 @@ def other_palette(folder: Path) -> None:
         (grey, "8-bit PNGs with a palette"),
         (colours, "8-bit PNGs with a palette"),
         (four_bits, "8-bit PNGs with a palette"),
-        (other_palette, "its palette is not VOC's"),
+        (other_palette, "its palette is not that of the data"),
     ],
 )
 def test_label_maps_that_the_server_would_refuse(
@@ -164,10 +166,11 @@ def test_label_maps_that_the_server_would_refuse(
     plant(folder)
     if fault:
         with pytest.raises(DataError, match=fault):
-            write_submission(images, folder, 21, "comp5", tmp_path)
+            write_submission(images, folder, voc_server("comp5"), palette=PALETTE, folder=tmp_path)
         assert not list(tmp_path.glob("*.tar"))
     else:
-        check_by_the_devkit(write_submission(images, folder, 21, "comp5", tmp_path), voc_root)
+        path = write_submission(images, folder, voc_server("comp5"), palette=PALETTE, folder=tmp_path)
+        check_by_the_devkit(path, voc_root)
 
 
 def plan(folder: Path) -> Plan:
@@ -216,5 +219,5 @@ def test_another_scale_submits_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_dry_run_names_the_rows_of_the_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     print_plan(Console(width=200), plan(tmp_path), tmp_path)
     printed = capsys.readouterr().out
-    assert "VOC server: test\n" in printed
+    assert "for the server: test\n" in printed
     assert "deeplab predict -c" in printed

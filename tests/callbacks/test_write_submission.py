@@ -7,6 +7,7 @@ import pytest
 from torch import nn
 
 from deeplab_lightning.callbacks.write_submission import WriteSubmission
+from deeplab_lightning.datasets.submission import voc_server
 from tests.callbacks.evaluated import trainer_in
 
 
@@ -23,7 +24,9 @@ def test_anything_but_the_whole_test_split_is_refused(
     stage: str, split: str, images: str | None, named: str, tmp_path: Path
 ) -> None:
     trainer = trainer_in(tmp_path, stage, stage)
-    trainer.datamodule = SimpleNamespace(splits={"test": split}, predict_images=images)
+    trainer.datamodule = SimpleNamespace(
+        splits={"test": split}, predict_images=images, without_masks="test", server=voc_server
+    )
     if not named:
         WriteSubmission().setup(trainer, nn.Identity(), stage)  # type: ignore[arg-type]
         return
