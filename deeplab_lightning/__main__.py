@@ -28,6 +28,10 @@ NO_MEMORY = (
     "failed to map segment",  # an ImportError of torch, with the dynamic linker's message
     "can't start new thread",  # a RuntimeError of Python
     "std::bad_alloc",  # a RuntimeError with the message of C++
+    "could not create a primitive",  # a RuntimeError with the message of oneDNN
+    "could not execute a primitive",  # the same
+    "without exception set",  # a SystemError: Python had no memory for a MemoryError
+    "without setting an exception",  # the same
 )
 """The messages of out-of-memory errors that have no type of their own."""
 WORKER_FAILED = re.compile(r"Caught \w+ in DataLoader worker process")
@@ -117,6 +121,8 @@ def _sentence(error: Exception) -> str:
             f"opened is {images}; lower data.num_workers or data.batch_size, or run `deeplab data check`, then resume "
             "with --ckpt_path last"
         )
+    if isinstance(error, OSError) and error.strerror and isinstance(error.filename, str):
+        return f"{error.filename}: {error.strerror}"
     if any(words in lines[0] for words in PEER_GONE):
         return (
             f"another process of this training has ended; see its output for the reason, then resume with "

@@ -8,6 +8,21 @@ from uuid import uuid4
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[Path]:
+    """Yield the path of a file, and name it in an OSError, which lacks the name if a write fails on a full disk.
+
+    Args:
+        path: The path of the file that the block writes.
+    """
+    try:
+        yield path
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield the path of a draft beside a file. At the end, the draft replaces the file; after an error, it is removed.
 
@@ -20,8 +35,9 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.draft")
     try:
-        yield draft
-        os.replace(draft, path)
+        with naming(path):
+            yield draft
+            os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise

@@ -50,8 +50,14 @@ NOISE = (
 )
 """Warnings that do not require any action by the user, each with the reason."""
 
-COUNTS = ("accumulate_grad_batches", "check_val_every_n_epoch", "max_epochs", "max_steps", "val_check_interval")
+COUNTS = ("check_val_every_n_epoch", "max_epochs", "max_steps", "val_check_interval")
 """Settings of the trainer that must not be 0, although Lightning accepts it."""
+
+LIMITS = {"fit": "limit_train_batches", "validate": "limit_val_batches", "test": "limit_test_batches"}
+"""The settings of the trainer that limit the batches of each command; 0 would leave it nothing to do."""
+
+SEEDS = 1 << 32
+"""The number of seeds that NumPy accepts."""
 
 STRICT = {"exit_on_error": False, "allow_abbrev": False}
 """Arguments for a parser that raises errors and does not accept abbreviated options."""
@@ -139,6 +145,9 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
         with Known(types_of(self._own_parser), slots()).explain(given):
             self.config = parser.parse_args(args)
         expand_homes(self.config)
+        seed = self.config[self.command].seed_everything
+        if not 0 <= seed < SEEDS:
+            raise UsageError(f"seed_everything must be a whole number from 0 to {SEEDS - 1}, got {seed}")
 
     def before_instantiate_classes(self) -> None:
         """Find the checkpoint. If there is one, the settings for other initial weights are reset.
@@ -148,8 +157,15 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
             FileNotFoundError: There is no such checkpoint.
         """
         config = self.config[self.command]
-        if zero := [name for name in COUNTS if config.trainer[name] == 0]:
+        counts = (*COUNTS, LIMITS.get(self.command, "limit_predict_batches"))
+        if zero := [name for name in counts if config.trainer[name] == 0]:
             raise UsageError(f"trainer.{zero[0]} must not be 0")
+        if config.trainer.accumulate_grad_batches < 1:
+            raise UsageError(
+                f"trainer.accumulate_grad_batches must be at least 1; got {config.trainer.accumulate_grad_batches}"
+            )
+        if config.ckpt_path == "":
+            raise UsageError("--ckpt_path is empty; name a checkpoint, or leave the option out")
         self._untrained = config.pop("untrained", False)  # not part of the saved config, which `fit` must accept
         self._given = config.clone()
         if not config.ckpt_path:

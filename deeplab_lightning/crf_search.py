@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.atomic import replacing, write_atomically
 from deeplab_lightning.callbacks.save_logits import load_logits
 from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.crf.pool import start_worker
@@ -208,7 +208,8 @@ def draw_heat_map(scores: dict[DenseCRF, float], best: DenseCRF, path: Path) -> 
     axes.set_xlabel("bilateral_xy")
     axes.set_ylabel("bilateral_rgb")
     axes.set_title(f"bilateral_weight {best.bilateral_weight:g}", fontsize=10)
-    figure.savefig(path, dpi=120)
+    with replacing(path) as draft:
+        figure.savefig(draft, dpi=120, format="png")
 
 
 def fragment(best: DenseCRF, heading: str) -> str:

@@ -6,9 +6,14 @@ import shlex
 import socket
 import sys
 import warnings
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO
+
+
+class LostFolderError(RuntimeError):
+    """The folder of a lock was moved, deleted or taken by another process, so nothing more may be written there."""
 
 
 def hold(path: Path) -> IO[str]:
@@ -43,6 +48,13 @@ def hold(path: Path) -> IO[str]:
     file.flush()
     os.register_at_fork(after_in_child=file.close)  # or a loader worker that outlives its parent would keep the lock
     return file
+
+
+def is_at(file: IO[str], path: Path) -> bool:
+    """Return whether a held lock file still has this path; it has not if its folder was moved or deleted."""
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
 
 
 def _this_process() -> str:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
+from deeplab_lightning.atomic import naming
 from deeplab_lightning.extras import is_installed, require
 from deeplab_lightning.lightning_internals import logs_model, wandb_arguments
-from deeplab_lightning.run_folder import RunFolder
+from deeplab_lightning.run_folder import LogFolder, RunFolder
 
 WITHOUT_WANDB = (
     "Weights & Biases is not installed, so that scores are kept in the run folder alone; for both: pip install "
@@ -68,8 +70,11 @@ def build_loggers(root: Path, command: str, settings: WandbSettings, submits: bo
         submits: The prediction is packed for a server; W&B then keeps the path of the package.
     """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # wandb would send error reports, even offline
-    logs = RunFolder(root).new_log(command).path
-    loggers: list[Logger] = [CSVLogger(root, logs.parent.name, logs.name)]
+    run = RunFolder(root)
+    # A run folder's lock admits one training, but evaluations may start together. Rank zero's folder counts.
+    claimed = None if command == "fit" else rank_zero_only(run.claim_log)(command)
+    logs = (claimed or run.new_log(command)).path
+    loggers: list[Logger] = [CurveLogger(root, logs.parent.name, logs.name)]
     mode = "disabled" if command == "predict" and not submits else wandb_mode(settings)
     if mode != "disabled":
         root.mkdir(parents=True, exist_ok=True)
@@ -91,6 +96,22 @@ def build_loggers(root: Path, command: str, settings: WandbSettings, submits: bo
         wandb_arguments(wandb_logger).pop("anonymous", None)  # wandb warns about it, and Lightning always passes it
         loggers.append(wandb_logger)
     return loggers
+
+
+class CurveLogger(CSVLogger):
+    """The CSV file of a run's curves, which is named in the error if it cannot be written."""
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the rows since the last call."""
+        with naming(LogFolder(Path(self.log_dir)).metrics):
+            super().save()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write the last rows; after a failure, an error here would hide the first one."""
+        with suppress(OSError) if status == "failed" else nullcontext():
+            super().finalize(status)
 
 
 class PaperLogger(WandbLogger):

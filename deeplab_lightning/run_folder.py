@@ -125,6 +125,15 @@ class RunFolder:
         paths = (self.log_root / f"{command}_{number}" for number in count())
         return LogFolder(next(path for path in paths if not path.exists()))
 
+    def claim_log(self, command: str) -> LogFolder:
+        """Create the log folder for the next run of a command, which no other process gets then."""
+        for number in count():
+            with suppress(FileExistsError):
+                log = LogFolder(self.log_root / f"{command}_{number}")
+                log.path.mkdir(parents=True)
+                return log
+        raise AssertionError("numbers do not end")
+
     def recorded_logs(self, command: str) -> list[LogFolder]:
         """The log folders of a command that contain the record of a run, the oldest record first."""
         recorded = [log for log in self.logs(command) if log.run.is_file()]

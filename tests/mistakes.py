@@ -34,6 +34,7 @@ FILES = {
     "section.yaml": "trainr:\n  max_steps: 3\n",
     "argument.yaml": "model:\n  init_args:\n    backbon: resnet18\n",
     "value.yaml": "data:\n  init_args:\n    batch_size: sixteen\n",
+    "null.yaml": "data:\n  class_path: ShapesDataModule\n  init_args:\n    batch_size: null\n",
     "list.yaml": "- trainer\n- model\n",
     "empty.yaml": "",
     "callback.yaml": "trainer:\n  callbacks+:\n    - class_path: CRFEvalution\n",

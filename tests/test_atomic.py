@@ -14,9 +14,18 @@ MOVES = {"os.replace", "os.rename", "shutil.move", "tempfile.mkstemp", "tempfile
 MAY_MOVE = {
     "atomic.py",
     "archives.py",  # what is unpacked, once it is whole: folders too
-    "prepare.py",  # a download, which stays where it breaks off, to go on from there
+    "download.py",  # what stays where it breaks off, to go on from there
+    "sources.py",  # within a folder that gets its name when it is complete
 }
 """Files that move others into place by themselves."""
+SAVES, DRAFTS = {"save", "savez", "savefig"}, {"draft", "file", "page", "content"}
+"""Methods that write a file, and the names of arguments that are drafts, streams or memory."""
+MAY_SAVE = {
+    "data.py",  # the picture of `deeplab data show`, in a format by its name
+    "sources.py",  # into a folder that gets its name when it is complete
+    "shapes.py",  # a split that has no list yet is generated again
+}
+"""Files that save under other names."""
 
 
 def test_a_file_is_written_with_its_parent_folders(tmp_path: Path) -> None:
@@ -44,6 +53,19 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, error: BaseException)
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_failed_write_names_the_file(tmp_path: Path) -> None:
+    """A write to a full disk fails without naming the file; any other error keeps the name that it has."""
+
+    def fail(path: Path, error: OSError) -> None:
+        with replacing(path):
+            raise error
+
+    for error, name in ((OSError(28, "full"), tmp_path / "file.json"), (OSError(28, "full", "/other"), "/other")):
+        with pytest.raises(OSError, match="full") as caught:
+            fail(tmp_path / "file.json", error)
+        assert str(caught.value.filename) == str(name)
+
+
 def test_two_writers_do_not_share_a_draft(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     with replacing(path) as first, replacing(path) as second:
@@ -61,3 +83,13 @@ def test_nothing_in_the_package_writes_a_file_in_place() -> None:
                 assert path.name == "atomic.py", f"{path}:{node.lineno} writes a file in place"
             if isinstance(node, ast.Attribute) and ast.unparse(node) in MOVES:
                 assert path.name in MAY_MOVE, f"{path}:{node.lineno} has a draft of its own"
+
+
+def test_pictures_and_arrays_are_written_to_drafts() -> None:
+    found = set()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+                is_elsewhere = not DRAFTS & {ast.unparse(argument) for argument in node.args}
+                found |= {(path.name, ast.unparse(node))} if node.func.attr in SAVES and is_elsewhere else set()
+    assert {name for name, _ in found} == MAY_SAVE, found

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deeplab_lightning.folder_lock import hold
+from deeplab_lightning.folder_lock import hold, is_at
 
 HOLDER = """
 import os, signal, sys
@@ -45,6 +45,17 @@ def test_a_folder_is_held_until_its_process_dies(tmp_path: Path) -> None:
         os.kill(child, signal.SIGKILL)
         process.kill()
         process.communicate()
+
+
+def test_a_lock_knows_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "lock"
+    with hold(path) as file:
+        assert is_at(file, path)
+        path.parent.rename(tmp_path / "moved")
+        assert not is_at(file, path)
+        assert is_at(file, tmp_path / "moved" / "lock")
+        with hold(path):
+            assert not is_at(file, path)
 
 
 def test_a_file_system_without_locks_gives_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import pytest
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from deeplab_lightning.lightning_internals import wandb_arguments
 from deeplab_lightning.loggers import WandbSettings, build_loggers, wandb_mode
@@ -55,8 +56,25 @@ def test_every_command_gets_a_folder_of_its_own(tmp_path: Path) -> None:
         loggers = build_loggers(tmp_path, "test", WandbSettings(mode="disabled"))
         (csv_logger,) = loggers
         assert isinstance(csv_logger, CSVLogger)
-        assert Path(csv_logger.log_dir) == tmp_path / "logs" / f"test_{number}"
-        Path(csv_logger.log_dir).mkdir(parents=True)
+        assert Path(csv_logger.log_dir) == tmp_path / "logs" / f"test_{number}"  # even if the first has logged nothing
+    build_loggers(tmp_path, "fit", WandbSettings(mode="disabled"))
+    assert not (tmp_path / "logs" / "fit_0").exists()  # a training that is refused leaves nothing
+
+
+def test_other_ranks_create_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    build_loggers(tmp_path, "test", WandbSettings(mode="disabled"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_curves_that_cannot_be_written_are_named(tmp_path: Path) -> None:
+    (logger,) = build_loggers(tmp_path, "test", WandbSettings(mode="disabled"))
+    logger.log_metrics({"val/loss": 1.0}, 1)
+    (tmp_path / "logs" / "test_0" / "metrics.csv").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        logger.save()
+    assert caught.value.filename == str(tmp_path / "logs" / "test_0" / "metrics.csv")
+    logger.finalize("failed")  # the error that ended the run is the one to report
 
 
 def test_a_resumed_training_of_a_table_continues_its_run(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-import deeplab_lightning.cli  # noqa: F401  (at its first import, Lightning's log handler keeps the standard error)
 from deeplab_lightning.__main__ import main
+from deeplab_lightning.cli import DeepLabCLI  # at its first import, Lightning's log handler keeps the standard error
 from tests.mistakes import error_lines, mistakes, options, prepare
 
 
@@ -15,6 +15,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mistakes")
     prepare(folder)
     return folder
+
+
+def trains(*_: object, **__: object) -> None:
+    raise AssertionError("the command is no mistake: it would train")
 
 
 def test_there_are_fifty_mistakes() -> None:
@@ -27,6 +31,7 @@ def test_a_mistake_gives_its_message(
 ) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.delenv("DEEPLAB_DATA", raising=False)
+    monkeypatch.setattr(DeepLabCLI, "fit", trains)
     status = main(options(item["command"]))
     printed = capsys.readouterr().err
     assert (error_lines(printed), status) == ([item["prints"]], item["status"])

@@ -5,7 +5,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning import LightningModule, Trainer
@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from deeplab_lightning.callbacks.validation_plan import check_monitor, validate_at_least_once
 from deeplab_lightning.checkpoint_file import not_finite
+from deeplab_lightning.folder_lock import LostFolderError
 from deeplab_lightning.lightning_internals import (
     dump_checkpoint,
     forget_train_loader,
@@ -47,7 +48,7 @@ class Checkpoint(ModelCheckpoint):
         self,
         dirpath: str,
         monitor: str = "val/miou",
-        mode: str = "max",
+        mode: Literal["max", "min"] = "max",
         every_n_steps: int | None = None,
         every_n_minutes: float | None = 15.0,
     ) -> None:
@@ -168,7 +169,7 @@ class Checkpoint(ModelCheckpoint):
 
         Unlike `trainer.save_checkpoint`, this has no barrier, because other ranks may never reach it.
         """
-        if not self._started or trainer.state.fn != "fit":
+        if not self._started or trainer.state.fn != "fit" or isinstance(exception, LostFolderError):
             return
         progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
         whole = progress.started == progress.completed and progress.completed % trainer.accumulate_grad_batches == 0

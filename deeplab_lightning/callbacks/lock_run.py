@@ -3,18 +3,25 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from deeplab_lightning.folder_lock import hold
+from deeplab_lightning.folder_lock import LostFolderError, hold, is_at
 from deeplab_lightning.run_folder import RunFolder
 
 
 class LockRun(Callback):
-    """Locks the folder of the checkpoints during a training; if another run holds it, all processes of this one end."""
+    """Locks the folder of the checkpoints during a training; if another run holds it, all processes of this one end.
+
+    If the folder is moved or deleted in the meantime, the training ends before the next step or image, and writes
+    nothing more. Otherwise it would go on in a second folder under the old name.
+    """
 
     def __init__(self) -> None:
         self._refusal = ""
+        self._locks = ExitStack()
+        self._lock: IO[str] | None = None
 
     @contextmanager
     def held(self, trainer: Trainer, ckpt_path: str | None) -> Iterator[None]:
@@ -28,10 +35,10 @@ class LockRun(Callback):
             ValueError: Another process holds the folder, or it has checkpoints that the training would replace.
         """
         folder = Path(trainer.checkpoint_callback.dirpath)  # type: ignore[union-attr]
-        with ExitStack() as stack:
+        with self._locks:
             if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
                 try:
-                    stack.enter_context(_alone_in(folder))
+                    self._lock = self._locks.enter_context(_alone_in(folder))
                     refuse_to_replace(folder, ckpt_path)
                 except (OSError, ValueError) as error:
                     # Processes that are already running would wait for ever for rank zero to join them. So it joins,
@@ -46,6 +53,41 @@ class LockRun(Callback):
         if refusal := trainer.strategy.broadcast(self._refusal):
             raise ValueError(refusal)
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Check that the folder is still there, before `Checkpoint` may save."""
+        self._check(trainer)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Check that the folder is still there, before losses are written."""
+        self._check(trainer)
+
+    def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Check that the folder is still there, before scores are written."""
+        self._check(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check that the folder is still there, before `Checkpoint` may save."""
+        self._check(trainer)
+
+    def _check(self, trainer: Trainer) -> None:
+        """End the training if its folder is no longer in its place; lock the folder again if only the lock is gone.
+
+        Raises:
+            LostFolderError: The folder was moved or deleted, or another training has taken it.
+        """
+        path = RunFolder(Path(trainer.checkpoint_callback.dirpath)).fit_lock  # type: ignore[union-attr]
+        if self._lock is None or is_at(self._lock, path):
+            return
+        try:
+            if not path.parent.is_dir():
+                raise BlockingIOError(f"{path.parent} was moved or deleted")
+            self._lock = self._locks.enter_context(hold(path))
+        except BlockingIOError as error:
+            raise LostFolderError(
+                f"{error}, while this training wrote to it; the training ends without saving. In a folder that was "
+                "moved, --ckpt_path last resumes it"
+            ) from None
+
 
 def _is_awaited(trainer: Trainer) -> bool:
     """Return whether other processes of the training, which this one did not start, are already running."""
@@ -56,7 +98,7 @@ def _is_awaited(trainer: Trainer) -> bool:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def _alone_in(folder: Path) -> Iterator[IO[str]]:
     try:
         file = hold(RunFolder(folder).fit_lock)
     except BlockingIOError as error:
@@ -64,7 +106,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
     with file:
         for draft in folder.glob(".*.ckpt.*.draft"):  # unfinished files of a killed training
             draft.unlink()
-        yield
+        yield file
 
 
 def refuse_to_replace(folder: Path, ckpt_path: str | None) -> None:

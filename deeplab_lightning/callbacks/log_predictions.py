@@ -8,6 +8,7 @@ import numpy as np
 from lightning.pytorch.loggers import WandbLogger
 from numpy.typing import NDArray
 
+from deeplab_lightning.atomic import replacing
 from deeplab_lightning.callbacks.evaluation import EvaluationCallback, Split
 from deeplab_lightning.crf.refinement import RefinedImage
 from deeplab_lightning.drawing import panel
@@ -72,12 +73,11 @@ class LogPredictions(EvaluationCallback):
         """Draw and log the panels."""
         if not self._kept:
             return
-        folder = self.logs.panels / split
-        folder.mkdir(parents=True, exist_ok=True)
         palette = module.trainer.datamodule.palette  # type: ignore[attr-defined]
         pictures = [panel([kept.maps], palette) for kept in self._kept]
         for kept, picture in zip(self._kept, pictures, strict=True):
-            picture.save(folder / f"{kept.image_id}.png")
+            with replacing(self.logs.panels / split / f"{kept.image_id}.png") as draft:
+                picture.save(draft, "PNG")
         for logger in module.trainer.loggers:
             if isinstance(logger, WandbLogger):
                 captions = [kept.image_id for kept in self._kept]

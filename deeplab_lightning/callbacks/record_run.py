@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 import deeplab_lightning
-from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.atomic import naming, write_atomically
 from deeplab_lightning.callbacks.global_batch import GlobalBatch
 from deeplab_lightning.callbacks.log_folder import log_folder
 
@@ -37,8 +37,10 @@ class RecordRun(SaveConfigCallback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the log folder."""
-        self._path = log_folder(trainer).run
-        super().setup(trainer, pl_module, stage)
+        logs = log_folder(trainer)
+        self._path = logs.run
+        with naming(logs.config):
+            super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write all values that are known at the start."""
@@ -71,7 +73,7 @@ class RecordRun(SaveConfigCallback):
     @rank_zero_only
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Record the time of a run that ends early."""
-        if self._record:
+        if self._record and self._path.parent.is_dir():  # else the run folder was moved or deleted
             with suppress(OSError):  # an error here would hide the first one
                 self._record_time()
 

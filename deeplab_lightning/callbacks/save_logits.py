@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deeplab_lightning.atomic import replacing
 from deeplab_lightning.callbacks.evaluation import EvaluationCallback, Split
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.outputs import Outputs
@@ -34,14 +35,14 @@ class SaveLogits(EvaluationCallback):
 
     def batch(self, module: SegmentationModule, outputs: Outputs, batch: dict[str, Any], split: Split) -> None:
         """Write the images of one batch."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         transform = module.trainer.datamodule.eval_transform  # type: ignore[attr-defined]
         for logits, image, target, image_id in zip(
             outputs["logits"], batch["image"], batch["mask"], batch["image_id"], strict=True
         ):
-            np.savez(
-                self.folder / f"{image_id}.npz",
-                logits=logits.half().cpu().numpy(),
-                image=transform.denormalize(image, target.shape).numpy(),
-                target=target.byte().cpu().numpy(),
-            )
+            with replacing(self.folder / f"{image_id}.npz") as draft, draft.open("wb") as file:
+                np.savez(
+                    file,
+                    logits=logits.half().cpu().numpy(),
+                    image=transform.denormalize(image, target.shape).numpy(),
+                    target=target.byte().cpu().numpy(),
+                )

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from deeplab_lightning.atomic import replacing
 from deeplab_lightning.callbacks.evaluation import EvaluationCallback, Split
 from deeplab_lightning.crf.refinement import RefinementQueue
 from deeplab_lightning.metrics import TrimapBands, mean_iou, pixel_accuracy
@@ -85,5 +86,5 @@ def draw_trimap_curves(curves: dict[str, list[float]], path: Path) -> None:
     axes.set_ylabel("mIoU")
     axes.grid(alpha=0.3)
     axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    with replacing(path) as draft:
+        figure.savefig(draft, dpi=120, format="png")

@@ -4,6 +4,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
+from deeplab_lightning.atomic import replacing
 from deeplab_lightning.callbacks.evaluation import EvaluationCallback, Split
 from deeplab_lightning.drawing import label_image
 from deeplab_lightning.modules.base import SegmentationModule
@@ -20,15 +21,14 @@ class WritePredictions(EvaluationCallback):
 
     def batch(self, module: SegmentationModule, outputs: Outputs, batch: dict[str, Any], split: Split) -> None:
         """Write the label maps of one batch."""
-        folder = self.logs.predictions
         palette = module.trainer.datamodule.palette  # type: ignore[attr-defined]
-        folder.mkdir(parents=True, exist_ok=True)
         if "refinement" in outputs:
             predictions = [image.result()[0] for image in outputs["refinement"]]
         else:
             predictions = list(outputs["logits"].argmax(1).byte().cpu().numpy())
         for image_id, prediction in zip(batch["image_id"], predictions, strict=True):
-            label_image(prediction, palette).save(folder / f"{image_id}.png")
+            with replacing(self.logs.predictions / f"{image_id}.png") as draft:
+                label_image(prediction, palette).save(draft, "PNG")
 
     def report(self, module: SegmentationModule, split: Split) -> None:
         """Print the path of the label maps."""

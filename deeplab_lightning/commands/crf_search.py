@@ -1,5 +1,6 @@
 """`deeplab crf-search`: search the best CRF setting for a checkpoint by the papers' protocol."""
 
+import hashlib
 import json
 import os
 from argparse import Namespace
@@ -162,12 +163,10 @@ def _save_logits(arguments: Namespace, rest: list[str], folder: SearchFolder) ->
     """Compute the logits, unless the folder already has them for the same checkpoint and options."""
     if not arguments.checkpoint.is_file():
         raise FileNotFoundError(f"{arguments.checkpoint}: no such checkpoint")
-    origin = {
-        "checkpoint": [str(arguments.checkpoint.resolve()), arguments.checkpoint.stat().st_mtime],
-        "images": arguments.images,
-        "options": rest,
-    }
-    if folder.origin.is_file() and json.loads(folder.origin.read_text()) == origin:
+    with arguments.checkpoint.open("rb") as file:  # by its content, because the run folder may be moved or copied
+        content = hashlib.file_digest(file, "blake2b").hexdigest()
+    origin = json.dumps({"checkpoint": content, "images": arguments.images, "options": rest}).encode()
+    if folder.origin.is_file() and folder.origin.read_bytes() == origin:
         return
     from deeplab_lightning.cli import run as run_lightning
 
@@ -178,7 +177,7 @@ def _save_logits(arguments: Namespace, rest: list[str], folder: SearchFolder) ->
     options += ["--trainer.limit_val_batches", str(arguments.images), "--data.eval_batch_size", "1"]
     options += ["--trainer.devices", "1", "--trainer.callbacks+", "SaveLogits"]
     run_lightning("validate", [*options, "--trainer.callbacks.folder", str(folder.logits)])
-    write_atomically(folder.origin, json.dumps(origin))
+    write_atomically(folder.origin, origin)
 
 
 def _own_settings(checkpoint: Path, rest: list[str], copy: Path) -> list[str]:

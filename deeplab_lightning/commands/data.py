@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from deeplab_lightning.atomic import naming
 from deeplab_lightning.callbacks.bootstrap_hard_images import HARD_CLASSES
 from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.datamodules.coco import COCODataModule
@@ -156,6 +157,7 @@ def _show(arguments: Namespace) -> int:
         raise DataError(f"the training split has no image {', '.join(unknown)}")
     indices = [dataset.image_ids.index(image_id) for image_id in chosen]
     picture = grid(dataset, indices, datamodule.train_transform, datamodule.palette)
-    picture.save(arguments.out)
+    with naming(arguments.out) as path:
+        picture.save(path)
     print(f"wrote {arguments.out}")
     return 0

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from deeplab_lightning import IGNORE_INDEX
-from deeplab_lightning.atomic import write_atomically
+from deeplab_lightning.atomic import naming, write_atomically
 from deeplab_lightning.drawing import label_image
 from deeplab_lightning.palette import Palette
 
@@ -176,7 +177,7 @@ def generate(
         (root / folder).mkdir(parents=True, exist_ok=True)
     settings = {"num_images": num_images, "size": list(size), "void_width": void_width, "seed": seed}
     settings_path = root / "shapes.json"
-    if settings_path.exists() and (existing := json.loads(settings_path.read_text())) != settings:
+    if settings_path.exists() and (existing := _read(settings_path)) != settings:
         raise ValueError(f"{root} holds Shapes with other settings, {existing}; remove it or choose another data.root")
     write_atomically(settings_path, json.dumps(settings))
     write_atomically(root / "class_names.txt", "\n".join(CLASS_NAMES) + "\n")
@@ -187,6 +188,20 @@ def generate(
             continue
         for index, image_id in enumerate(image_ids):
             image, mask = render(np.random.default_rng((seed, number, index)), *size, void_width)
-            image.save(root / "JPEGImages" / f"{image_id}.jpg", quality=92, subsampling=0)
-            mask.save(root / "SegmentationClass" / f"{image_id}.png")
+            with naming(root / "JPEGImages" / f"{image_id}.jpg") as path:
+                image.save(path, quality=92, subsampling=0)
+            with naming(root / "SegmentationClass" / f"{image_id}.png") as path:
+                mask.save(path)
         write_atomically(list_path, "\n".join(image_ids) + "\n")
+
+
+def _read(path: Path) -> Any:
+    """The settings of an existing tree.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: it is damaged ({error}); remove the folder, which is generated again") from error

@@ -51,7 +51,8 @@ class EvaluationTransform:
         value_range: Values of the images that stand for 0 and 1.
 
     Raises:
-        ValueError: Mean and standard deviation differ in length, or are not three for BGR.
+        ValueError: Mean and standard deviation differ in length or are not three for BGR, or a standard deviation is
+            not above 0.
     """
 
     def __init__(
@@ -64,6 +65,8 @@ class EvaluationTransform:
     ) -> None:
         if len(mean) != len(std) or (bgr and len(mean) != 3):
             raise ValueError(f"mean and std must have one number for each channel, got {list(mean)} and {list(std)}")
+        if min(std) <= 0:
+            raise ValueError(f"std must be above 0 in every channel, got {tuple(std)}")
         self.mean, self.std, self.bgr, self.pad_to = torch.tensor(mean), torch.tensor(std), bgr, pad_to
         self.value_range = low, high = value_range
         self._factor = 1 / ((high - low) * self.std)

@@ -31,6 +31,11 @@ def set_momentum(network: nn.Module, momentum: float) -> None:
     """Set the momentum of every batch norm: the weight of one batch in its running statistics.
 
     The momentum is 1 minus TensorFlow's decay.
+
+    Raises:
+        ValueError: The momentum is not above 0 and up to 1.
     """
+    if not 0 < momentum <= 1:
+        raise ValueError(f"batch_norm_momentum must be above 0 and up to 1, got {momentum}")
     for layer in batch_norms(network):
         layer.momentum = momentum

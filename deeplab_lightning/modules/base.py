@@ -18,7 +18,7 @@ from deeplab_lightning.metrics import ImageMean, SegmentationScores
 from deeplab_lightning.models.batch_norm import set_momentum
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.batch_norm_guard import warn_of_batch_norm
-from deeplab_lightning.modules.checks import check_crf, check_lengths
+from deeplab_lightning.modules.checks import check_class_weights, check_crf, check_lengths
 from deeplab_lightning.modules.describing import describe_module
 from deeplab_lightning.modules.freezing import freeze, frozen_norms
 from deeplab_lightning.modules.optimization import Optimization
@@ -110,6 +110,7 @@ class SegmentationModule(ReloadableModule):
         self.save_hyperparameters()
         self.class_names = class_names or [str(index) for index in range(num_classes)]
         check_lengths(num_classes, class_names=self.class_names, class_weights=class_weights)
+        check_class_weights(class_weights)
         check_crf(crf_rnn, crf_normalization, upsample_logits)
         self.inference = Inference(tuple(scales), flip, window, window_stride)
         self.optimization = Optimization.of(self.hparams)

@@ -20,6 +20,47 @@ def check_lengths(num_classes: int, **settings: Sequence[object] | None) -> None
             raise ValueError(f"num_classes is {num_classes}, but there are {len(values)} {name}")
 
 
+def check_above_zero(**settings: float | None) -> None:
+    """Refuse numbers that are not above 0.
+
+    Args:
+        settings: The number of each setting by its name; None if it is not set.
+
+    Raises:
+        ValueError: A number is 0 or below.
+    """
+    for name, value in settings.items():
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} must be above 0, got {value}")
+
+
+def check_not_negative(**settings: float) -> None:
+    """Refuse negative numbers.
+
+    Args:
+        settings: The number of each setting by its name.
+
+    Raises:
+        ValueError: A number is below 0.
+    """
+    for name, value in settings.items():
+        if not value >= 0:
+            raise ValueError(f"{name} must be at least 0, got {value}")
+
+
+def check_class_weights(weights: Sequence[float] | None) -> None:
+    """Refuse weights of classes that are negative, or all 0.
+
+    Args:
+        weights: Weight of each class's pixels in the loss; None if all are equal.
+
+    Raises:
+        ValueError: A weight is negative, or none is above 0.
+    """
+    if weights and (min(weights) < 0 or not max(weights) > 0):
+        raise ValueError(f"class_weights must be at least 0, and one of them above 0, got {list(weights)}")
+
+
 def check_crf(crf_rnn: bool, crf_normalization: Normalization, upsample_logits: bool) -> None:
     """Refuse a CRF-RNN that cannot run, and a setting of the CRF-RNN without one.
 

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from deeplab_lightning.modules.checks import check_above_zero, check_not_negative
 from deeplab_lightning.schedules import poly, step_decay
 
 
@@ -19,7 +20,7 @@ class Optimization:
     """The settings of an optimizer and its schedule, which `SegmentationModule` describes.
 
     Raises:
-        ValueError: The optimizer is unknown, or the schedule is not one of the two.
+        ValueError: The optimizer is unknown, the schedule is not one of the two, or a number is out of its range.
     """
 
     optimizer: Literal["sgd", "adamw"]
@@ -43,6 +44,12 @@ class Optimization:
         if (self.poly_power is None) == (self.step_size is None):
             given = f"got {self.poly_power} and {self.step_size}"
             raise ValueError(f"set one of poly_power and step_size, and the other to null; {given}")
+        # torch checks its own defaults alone, not the values of parameter groups, which are set here.
+        check_above_zero(lr=self.lr, poly_power=self.poly_power, step_size=self.step_size)
+        multipliers = {f"lr_multipliers.{name}": value for name, value in self.lr_multipliers.items()}
+        check_not_negative(weight_decay=self.weight_decay, bias_lr_multiplier=self.bias_lr_multiplier, **multipliers)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be at least 0 and below 1, got {self.momentum}")
 
     def configure(self, parts: Mapping[str, nn.Module], max_steps: float) -> OptimizerLRScheduler:
         """Build the optimizer, and the schedule that follows each of its steps.

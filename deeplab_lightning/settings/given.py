@@ -15,6 +15,9 @@ from deeplab_lightning.usage import UsageError, did_you_mean
 CONFIG = ("-c", "--config")
 """The two names of the option that takes a file."""
 
+FLAGS = ("--help", "--print_config")
+"""The options that take no value."""
+
 
 class Given(NamedTuple):
     """A setting as the user wrote it.
@@ -57,7 +60,7 @@ def given_by(options: Sequence[str]) -> list[Given]:
         if not equals:
             value = next(words, "--")
             if value.startswith("-") and not _is_number(value):
-                raise UsageError(f"{name} needs a value")
+                raise UsageError(f"{name} needs a value{did_you_mean(name, FLAGS) if name.startswith('--') else ''}")
         if name in CONFIG:
             given += [Given(value, key, each) for key, each in read_settings(value).items()]
         elif not name.startswith("--"):
@@ -100,7 +103,7 @@ def expand_homes(config: Any) -> Any:
 
 
 def _is_flag(name: str) -> bool:
-    return name in ("-h", "--help", "--print_config") or name.endswith(".help")
+    return name in ("-h", *FLAGS) or name.endswith(".help")
 
 
 def _is_number(text: str) -> bool:

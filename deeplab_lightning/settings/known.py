@@ -45,7 +45,7 @@ class Slot:
         Raises:
             UsageError: There is no such class, or it does not derive from the base.
         """
-        known = {each.__name__: each for each in subclasses(self.base)}
+        known = {each.__name__: each for each in subclasses(self.base) if not each.__name__.startswith("_")}
         found = find_class(name, known)
         if found is None or not issubclass(found, self.base):
             ours = sorted(key for key, each in known.items() if each.__module__.startswith("deeplab_lightning."))
@@ -88,6 +88,15 @@ class Known:
             self._check_complete()
             message = " ".join(str(error).split())
             raise UsageError(message if len(message) <= MAX_LENGTH else f"{message[: MAX_LENGTH - 4]} ...") from error
+        self._check_nulls(given)
+
+    def _check_nulls(self, given: Sequence[Given]) -> None:
+        """Refuse null where a setting takes none: jsonargparse accepts it, and the class fails later."""
+        for file, name, value in given:
+            for key, each in _leaves(name.removesuffix("+"), value):
+                if key in self.slots or key.endswith(".class_path") or each in (None, "null"):
+                    with _from(file):
+                        self._check(key.replace(".init_args", ""), each)
 
     def _check(self, name: str, value: Any) -> None:
         for key, slot in self.slots.items():
@@ -148,6 +157,15 @@ class Known:
             if key not in slot.linked
         )
         return [*self.types, *self.slots, *{name.split(".")[0] for name in self.types}, *own]
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The dotted names within a setting, each with its value that is not a mapping."""
+    if not isinstance(value, Mapping):
+        yield name, value
+        return
+    for key, each in value.items():
+        yield from _leaves(f"{name}.{key}".removesuffix("+"), each)
 
 
 def _check_item(name: str, key: str, types: Mapping[str, Any], value: Any) -> bool:

@@ -138,6 +138,8 @@ def _complete(cls: type, name: str, given: Mapping[str, Any]) -> Mapping[str, An
     for key in given:
         if key.removesuffix("+") not in types:
             raise UsageError(f"there is no setting {name}.{key}{did_you_mean(key, types)}")
+        if given[key] is None:  # which jsonargparse takes for any type
+            check_value(f"{name}.{key}", types[key.removesuffix("+")], None)
     try:
         return complete(cls, given, skip)
     except (TypeError, ValueError, RecursionError, ArgumentError) as error:

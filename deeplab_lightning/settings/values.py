@@ -43,15 +43,17 @@ def check_value(name: str, hint: Any, value: Any) -> None:
     """
     if hint is None or _accepts(hint, value):
         return
-    text = value if isinstance(value, str) else shown(value)
+    text = "null" if value is None else value if isinstance(value, str) else shown(value)
     choices = [str(choice) for choice in _choices(hint)]
     others = [*nearest(text, choices, 1), text.strip("'\""), text.lower(), f"[{text}]", f"[{text}, {text}]"]
     fitting = next((other for other in others if other != text and _accepts(hint, other)), None)
     choice = "" if fitting is None else f"; did you mean {fitting}?"
-    raise UsageError(f"{name} takes {_takes(hint)}, got {shown(value)}{choice}")
+    raise UsageError(f"{name} takes {_takes(hint)}, got {text if value is None else shown(value)}{choice}")
 
 
 def _accepts(hint: Any, value: Any) -> bool:
+    if value is None or value == "null":  # jsonargparse takes null for any type
+        return hint is Any or NoneType in get_args(hint)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--value", type=hint)
     try:

@@ -9,148 +9,18 @@ exit status is 1 if a check failed. The attacks on disks need Linux and the righ
 
 import argparse
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
+from laboratory import PATIENCE, PAUSE, STEPS, Laboratory, Tally, check_disk
 from rich.console import Console
 from rich.progress import track
-
-ROOT = Path(__file__).parents[2]
-NETWORK = """
-model:
-  class_path: DeepLabV3PlusModule
-  init_args: {backbone: resnet18, pretrained: false, dropout: 0.5, lr: 0.01}
-data: {class_path: ShapesDataModule, init_args: {root: %s, batch_size: 4, crop_size: [65, 65], num_workers: 0}}
-trainer: {accelerator: cpu, devices: 1, max_steps: %d, val_check_interval: 4, limit_val_batches: 4, logger: true}
-checkpoint: {every_n_steps: 1}
-"""
-STEPS = 12
-PATIENCE = 1200.0  # longest duration of a process in seconds
-PAUSE = 0.005
-MEGABYTES = 2**20
-
-
-@dataclass
-class Tally:
-    """The result of an attack: the number of attacked processes, and the failed checks."""
-
-    attacked: int = 0
-    faults: list[str] = field(default_factory=list)
-
-    def check(self, holds: bool, fault: str) -> None:
-        """Record a fault if a condition does not hold."""
-        if not holds:
-            self.faults.append(fault)
-
-
-class Laboratory:
-    """An undisturbed training, its result, and methods to start the same training under attack.
-
-    Args:
-        folder: Folder of all runs and logs.
-        seed: Seed of the random times of the attacks.
-    """
-
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.draw = folder, random.Random(seed)
-        self.config = folder / "attack.yaml"
-        self.config.write_text(NETWORK % (folder / "shapes", STEPS))
-        whole = folder / "whole"
-        process = self.start(whole)
-        self.seconds = _seconds_of_training(process, whole)
-        if process.returncode != 0:
-            raise SystemExit(f"the undisturbed training failed: {self.log(whole).read_text()}")
-        self.whole = _result(whole)
-        self.checkpoint_size = (whole / "last.ckpt").stat().st_size
-
-    def start(self, run: Path, *options: str, prefix: tuple[str, ...] = ()) -> "subprocess.Popen[bytes]":
-        """Start the training in a folder, or resume it."""
-        command = [*prefix, sys.executable, "-m", "deeplab_lightning", "fit", "-c", str(ROOT / "experiments/base.yaml")]
-        command += ["-c", str(self.config), "--trainer.default_root_dir", str(run), "--ckpt_path", "last", *options]
-        command += ["--wandb.mode", "disabled", "--trainer.enable_progress_bar", "false"]
-        with self.log(run).open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=ROOT)
-
-    def log(self, run: Path) -> Path:
-        """The file with the output of a run folder's processes."""
-        return self.folder / f"{run.name}.log"
-
-    def finish(self, run: Path, tally: Tally) -> None:
-        """Resume a training to its end, and compare it with the undisturbed one."""
-        status = self.start(run).wait(PATIENCE)
-        has_both = all((run / name).is_file() for name in ("last.ckpt", "best.ckpt"))
-        tally.check(status == 0, f"{run.name}: resumed and ended with status {status}, see {self.log(run)}")
-        tally.check(has_both, f"{run.name}: it has no last.ckpt or no best.ckpt at the end")
-        if status == 0 and has_both:
-            for part, same in _compare(self.whole, _result(run)).items():
-                tally.check(same, f"{run.name}: its {part} differ from the undisturbed training's")
-
-    def check_sentence(self, run: Path, *, status: int, expected: int, words: str, tally: Tally) -> None:
-        """Check that a process ended with the expected status and a one-sentence error."""
-        text = self.log(run).read_text()
-        tally.check(status == expected, f"{run.name}: ended with status {status}, not {expected}")
-        tally.check("Traceback" not in text, f"{run.name}: a traceback, see {self.log(run)}")
-        tally.check(words in text, f"{run.name}: its output lacks {words!r}, see {self.log(run)}")
-
-
-def _seconds_of_training(process: "subprocess.Popen[bytes]", run: Path) -> float:
-    """The seconds from the creation of a training's log folder to the end of its process."""
-    while process.poll() is None and not (run / "logs").exists():
-        time.sleep(PAUSE)
-    start = time.monotonic()
-    process.wait(PATIENCE)
-    return time.monotonic() - start
-
-
-def _result(run: Path) -> dict[str, Any]:
-    last, best = (torch.load(run / name, weights_only=True) for name in ("last.ckpt", "best.ckpt"))
-    scores = [state["best_model_score"] for state in last["callbacks"].values() if "best_model_score" in state]
-    return {
-        "weights": last["state_dict"],
-        "optimizer's states": last["optimizer_states"],
-        "steps": last["global_step"],
-        "best score": scores,
-        "best weights": best["state_dict"],
-    }
-
-
-def _compare(one: dict[str, Any], other: dict[str, Any]) -> dict[str, bool]:
-    return {part: _same(one[part], other[part]) for part in one}
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other)
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    """Whether the checksums of a checkpoint hold."""
-    try:
-        with zipfile.ZipFile(checkpoint) as archive:
-            return archive.testzip() is None
-    except (OSError, zipfile.BadZipFile):
-        return False
-
-
-def _check_disk(run: Path, tally: Tally) -> None:
-    for checkpoint in run.glob("*.ckpt"):
-        tally.check(_is_whole(checkpoint), f"{run.name}: {checkpoint.name} cannot be read")
 
 
 def kills(laboratory: Laboratory, count: int) -> Iterator[Tally]:
@@ -168,7 +38,7 @@ def kills(laboratory: Laboratory, count: int) -> Iterator[Tally]:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         tally.attacked += 1
-        _check_disk(run, tally)
+        check_disk(run, tally)
         if number % 3 == 2 or number == count - 1:
             laboratory.finish(run, tally)
         yield tally
@@ -181,7 +51,7 @@ def together(laboratory: Laboratory, _: int) -> Iterator[Tally]:
     num_checks = 0
     while any(process.poll() is None for process in processes):
         num_checks += 1
-        _check_disk(run, tally)
+        check_disk(run, tally)
         time.sleep(PAUSE)
     statuses = sorted(process.returncode for process in processes)
     tally.check(statuses == [0, 1], f"{run.name}: ended with statuses {statuses}, not 0 and 1")
@@ -191,39 +61,59 @@ def together(laboratory: Laboratory, _: int) -> Iterator[Tally]:
     yield tally
 
 
-def moves(laboratory: Laboratory, _: int) -> Iterator[Tally]:
-    """SIGUSR1 as soon as a step is saved; the folder is moved before the training resumes."""
-    tally = Tally()
-    run = laboratory.folder / "moved_0"
-    for number in range(STEPS):
-        last, before = run / "last.ckpt", _step(run / "last.ckpt")
+def killed_moves(laboratory: Laboratory, _: int) -> Iterator[Tally]:
+    """SIGKILL as soon as a step is saved, and the folder is moved: between every two steps."""
+    yield from _moved(laboratory, "moved_killed", -signal.SIGKILL, lambda process, *_: _end(process, signal.SIGKILL))
+
+
+def signalled_moves(laboratory: Laboratory, _: int) -> Iterator[Tally]:
+    """SIGUSR1 as soon as a step is saved, and the folder is moved when the training has ended."""
+    yield from _moved(laboratory, "moved_signalled", 138, lambda process, *_: _end(process, signal.SIGUSR1))
+
+
+def live_moves(laboratory: Laboratory, _: int) -> Iterator[Tally]:
+    """The folder is moved as soon as a step is saved, while the training runs."""
+    yield from _moved(laboratory, "moved_live", 1, lambda _, run, elsewhere: run.rename(elsewhere))
+
+
+def _moved(
+    laboratory: Laboratory, name: str, status: int, attack: Callable[["subprocess.Popen[bytes]", Path, Path], object]
+) -> Iterator[Tally]:
+    """Attack a training after its first save and resume it in another folder, until it has reached its last step."""
+    tally, run, ended = Tally(), laboratory.folder / f"{name}_0", status
+    while ended != 0 and tally.attacked <= STEPS:
+        tally.attacked += 1
+        elsewhere = laboratory.folder / f"{name}_{tally.attacked}"
         process = laboratory.start(run)
-        while process.poll() is None and _step(last) == before:
+        before = _saved(run / "last.ckpt")
+        while process.poll() is None and _saved(run / "last.ckpt") == before:
             time.sleep(PAUSE)
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGUSR1)
-        status = process.wait(PATIENCE)
-        tally.attacked += 1
-        tally.check(status in (138, 0), f"{run.name}: ended with status {status}")
-        elsewhere = laboratory.folder / f"moved_{number + 1}"
-        run = run.rename(elsewhere)
+            attack(process, run, elsewhere)
+        ended = process.wait(PATIENCE)
+        tally.check(ended in (status, 0), f"{run.name}: ended with status {ended}, see {laboratory.log(run)}")
+        tally.check(not (run.exists() and elsewhere.exists()), f"{run.name}: it was written to after its move")
+        run = elsewhere if elsewhere.exists() else run.rename(elsewhere)
         yield tally
-        if status == 0:
-            break
     laboratory.finish(run, tally)
     yield tally
 
 
-def _step(checkpoint: Path) -> float:
+def _end(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
+    os.killpg(process.pid, number)
+
+
+def _saved(checkpoint: Path) -> float:
     return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
 
 
 def disks(laboratory: Laboratory, _: int) -> Iterator[Tally]:
-    """Five kinds of full disks: no room, room for one checkpoint, no inodes, filled by others, files too large."""
+    """Full disks: no room, little room, room for one checkpoint, no inodes, filled by others, files too large."""
     tally = Tally()
     size = laboratory.checkpoint_size
     mounts = {
-        "no_room": "size=64k",
+        "no_room": "size=4k",
+        "little_room": "size=64k",
         "room_for_one": f"size={int(1.6 * size)}",
         "no_inodes": "nr_inodes=4",
         "filled_by_others": f"size={4 * size}",
@@ -252,8 +142,10 @@ def _check_full(laboratory: Laboratory, run: Path, *, status: int, kept: Path, t
     """Check that a full disk ends a training with an error that names a file, and that it resumes with free space."""
     tally.attacked += 1
     laboratory.check_sentence(run, status=status, expected=1, words="deeplab: error: ", tally=tally)
-    tally.check(str(run) in laboratory.log(run).read_text(), f"{run.name}: no file is named, see {laboratory.log(run)}")
-    _check_disk(kept, tally)
+    errors = [line for line in laboratory.log(run).read_text().splitlines() if line.startswith("deeplab: error: ")]
+    named = len(errors) == 1 and errors[0].startswith(f"deeplab: error: {run}/")
+    tally.check(named, f"{run.name}: the error does not name a file, see {laboratory.log(run)}")
+    check_disk(kept, tally)
     laboratory.finish(kept, tally)
 
 
@@ -261,7 +153,9 @@ ATTACKS: dict[str, Callable[[Laboratory, int], Iterator[Tally]]] = {
     "kills": kills,
     "disks": disks,
     "together": together,
-    "moves": moves,
+    "killed_moves": killed_moves,
+    "signalled_moves": signalled_moves,
+    "live_moves": live_moves,
 }
 
 

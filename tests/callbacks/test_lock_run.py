@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from deeplab_lightning.callbacks.lock_run import LockRun, refuse_to_replace
+from deeplab_lightning.folder_lock import LostFolderError
 
 
 def trainer_in(folder: Path, world_size: int = 1, is_global_zero: bool = True) -> Any:
@@ -37,6 +38,27 @@ def test_one_training_at_a_time_in_a_folder(tmp_path: Path) -> None:
             pass
     with LockRun().held(trainer, None):
         pass
+
+
+def test_a_folder_that_goes_away_ends_its_training(tmp_path: Path) -> None:
+    folder, moved = tmp_path / "run", tmp_path / "moved"
+    trainer, callback = trainer_in(folder), LockRun()
+
+    def check() -> None:
+        callback.on_train_batch_start(trainer, None, {}, 0)  # type: ignore[arg-type]
+
+    with callback.held(trainer, None):
+        check()
+        (folder / ".fit.lock").unlink()
+        check()  # it takes the lock again
+        with pytest.raises(ValueError, match=str(os.getpid())), LockRun().held(trainer, None):
+            pass
+        folder.rename(moved)
+        with pytest.raises(LostFolderError, match=f"{folder} was moved or deleted"):
+            check()
+        assert not folder.exists()
+        with LockRun().held(trainer, None), pytest.raises(LostFolderError, match=f"{folder} is in use by"):
+            check()
 
 
 def test_a_training_replaces_no_checkpoint_of_another(tmp_path: Path) -> None:

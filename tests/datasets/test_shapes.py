@@ -64,6 +64,9 @@ def test_a_tree_with_other_settings_is_refused(tmp_path: Path) -> None:
     generate(tmp_path, {"val": 2}, (32, 32))
     with pytest.raises(ValueError, match=f"{tmp_path} holds .*data.root"):
         generate(tmp_path, {"val": 3}, (32, 32))
+    (tmp_path / "shapes.json").write_text("")
+    with pytest.raises(ValueError, match=f"^{tmp_path}/shapes.json: .*damaged"):
+        generate(tmp_path, {"val": 2}, (32, 32))
 
 
 @pytest.mark.parametrize("arguments", [({}, (64, 64)), ({"train": 0}, (64, 64)), ({"train": 1}, (8, 64))])

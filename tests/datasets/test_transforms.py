@@ -102,6 +102,7 @@ def test_evaluation_keeps_every_pixel_and_comes_back_exactly() -> None:
         ({"crop_size": (0, 5)}, "crop_size"),
         ({"scale_range": (2.0, 1.0)}, "scale_range"),
         ({"color_jitter": 1.0}, "color_jitter"),
+        ({"std": (0.2, 0.0, 0.2)}, r"std.*\(0.2, 0.0, 0.2\)"),
         ({"scale_step": 0.4}, r"scale_step must divide scale_range \(0.5, 2.0\) into equal steps, got 0.4"),
         ({"scale_step": 0.0}, "scale_step"),
         ({"scale_range": (1.0, 1.0), "scale_step": 0.25}, "scale_step"),

@@ -269,15 +269,17 @@ def test_crf_search_finds_a_setting_that_a_validation_can_use(
     assert len(list((written / "logits").glob("*.npz"))) == 4
     assert (written / "heat_map.png").is_file()
     saved = (written / "logits" / "val_00000.npz").stat().st_mtime_ns
+    run = run.rename(tmp_path / "moved")
+    search[1], written = run / "best.ckpt", run / "crf_search"
     deeplab(*search, "--workers", "1")
-    assert (written / "search.csv").read_text() == rows  # a second start computes nothing
+    assert (written / "search.csv").read_text() == rows  # a second start computes nothing, wherever the run is now
     assert (written / "logits" / "val_00000.npz").stat().st_mtime_ns == saved
     assert "on 4 validation images: mIoU" in " ".join(capsys.readouterr().out.split())
     crf, miou = list(Search([], written / "search.csv", 1).scores.items())[-1]
     (tmp_path / "crf.yaml").write_text(fragment(crf, "one of the tried settings"))
     fragments = ["-c", tmp_path / "crf.yaml", "-c", ROOT / "experiments" / "crf" / "trimap.yaml"]
-    config = tmp_path / "as_it_was.yaml"
-    deeplab("validate", "-c", config, *fragments, "--ckpt_path", run / "best.ckpt", "--trainer.limit_val_batches", 4)
+    fragments += ["--trainer.default_root_dir", run, "--trainer.limit_val_batches", 4]
+    deeplab("validate", "-c", tmp_path / "as_it_was.yaml", *fragments, "--ckpt_path", run / "best.ckpt")
     scores = records(run / "logs" / "validate_0")
     assert scores["val/miou_crf"]["value"] == pytest.approx(miou, abs=1e-3)  # the saved logits are float16
     assert scores["val/miou_gain_crf"]["value"] == pytest.approx(

@@ -83,6 +83,26 @@ def test_a_moved_run_is_recorded_in_its_new_place(run: Path, trained: Path) -> N
     assert sorted(trained.rglob("*")) == before
 
 
+def test_a_run_that_is_moved_while_it_trains_ends_and_resumes_in_its_new_place(
+    run: Path, failure: Failure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, moved = SegmentationModule.training_step, run.with_name("elsewhere")
+
+    def move(self: SegmentationModule, *arguments: Any) -> Any:
+        run.rename(moved)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(SegmentationModule, "training_step", move)
+    before = {path.name: path.read_bytes() for path in run.glob("*.ckpt")}
+    message = failure("fit", *config(run), "--ckpt_path", "last", "--trainer.max_steps", "4")
+    assert f"{run} was moved or deleted" in message
+    assert not run.exists()
+    assert {path.name: path.read_bytes() for path in moved.glob("*.ckpt")} == before
+    monkeypatch.setattr(SegmentationModule, "training_step", step)
+    assert main(["fit", *config(moved), "--ckpt_path", "last", "--trainer.max_steps", "4"]) == 0
+    assert not run.exists()
+
+
 def test_a_second_training_does_not_replace_the_first(run: Path, failure: Failure) -> None:
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*.ckpt")}
     message = failure("fit", *config(run))

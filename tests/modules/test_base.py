@@ -79,6 +79,29 @@ def test_invalid_settings_are_refused() -> None:
         DeepLabV3Module(4, backbone="resnet18", scales=[])
 
 
+OUT_OF_RANGE: list[dict[str, Any]] = [
+    {"lr": -1.0},
+    {"lr": 0.0},
+    {"momentum": 1.0},
+    {"weight_decay": -1.0},
+    {"bias_lr_multiplier": -1.0},
+    {"lr_multipliers": {"aspp": -1.0}},
+    {"poly_power": -1.0},
+    {"poly_power": None, "step_size": 0},
+    {"batch_norm_momentum": 3.0},
+    {"batch_norm_momentum": 0.0},
+    {"class_weights": [0.0] * 4},
+    {"class_weights": [-1.0, 1.0, 1.0, 1.0]},
+]
+
+
+@pytest.mark.parametrize("setting", OUT_OF_RANGE, ids=str)
+def test_numbers_out_of_range_are_refused_by_name(setting: dict[str, Any]) -> None:
+    """Torch accepts most of them, and the training fails later or not at all."""
+    with pytest.raises(ValueError, match=f"^{list(setting)[-1]}.*got "):
+        DeepLabV1Module(4, fc_channels=32, **setting)
+
+
 def test_evaluation_uses_scales_and_flip() -> None:
     images = torch.randn(1, 3, 33, 49)
     module = DeepLabV3Module(4, backbone="resnet18", scales=[0.5, 1.0], flip=True).eval()

@@ -60,6 +60,30 @@ def test_without_an_error_nothing_is_explained() -> None:
         pass
 
 
+NULLS: list[Given] = [
+    Given("a.yaml", "trainer", {"max_steps": None}),
+    Given("a.yaml", "trainer.max_steps", "null"),
+    Given("a.yaml", "model", {"class_path": "DeepLabV3Module", "init_args": {"lr": None}}),
+    Given("a.yaml", "trainer", {"callbacks+": [{"class_path": "CRFEvaluation", "init_args": {"iterations": None}}]}),
+]
+
+
+@pytest.mark.parametrize("given", NULLS, ids=range(len(NULLS)))
+def test_null_is_refused_where_the_library_takes_it(given: Given) -> None:
+    sentence = "a.yaml: (trainer.max_steps|model.lr|trainer.callbacks.iterations) takes a (whole )?number, got .?null"
+    with pytest.raises(UsageError, match=sentence), Known(TYPES, slots()).explain([given]):
+        pass
+    allowed = Given("", "model", {"class_path": "DeepLabV3Module", "init_args": {"start_from": None}})
+    with Known(TYPES, slots()).explain([allowed, Given("", "model.step_size", "null")]):
+        pass
+
+
+def test_private_names_are_not_suggested() -> None:
+    given = [Given("", "trainer.callbacks+", "_LRCallback")]
+    with pytest.raises(UsageError, match="^[^;]*_LRCallback[^_]*$"), Known(TYPES, slots()).explain(given):
+        raise ArgumentError(None, "as the library says it")
+
+
 def write(path: Path, **settings: Any) -> Path:
     path.write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
     return path

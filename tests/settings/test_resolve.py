@@ -18,6 +18,7 @@ CONFIG: dict[str, Any] = {
 FAULTS = {
     'data.init_args.batch_size: "a lot"': ["data.init_args.batch_size", "a whole number", "'a lot'"],
     "data.init_args.batch_size: 16.5": ["data.init_args.batch_size", "16.5"],
+    "data.init_args.batch_size: null": ["data.init_args.batch_size", "a whole number", "null"],
     "data.init_args.batch_size: true": ["data.init_args.batch_size", "True"],
     "data.init_args.batch_size: {a: 1}": ["data.init_args.batch_size", "{'a': 1}"],
     "data.init_args.crop_size: 513": ["data.init_args.crop_size", "2 whole numbers", "513"],

@@ -14,6 +14,8 @@ FITTING: list[tuple[Any, Any]] = [
     (float, 3),
     (bool, "true"),
     (str | None, None),
+    (str | None, "null"),
+    (Any, None),
     (tuple[int, int], [3, 4]),
     (tuple[int, int], "[3, 4]"),
     (Literal["sgd", "adamw"], "sgd"),
@@ -31,6 +33,8 @@ WRONG: list[tuple[Any, Any, str]] = [
     (Literal["auto"] | None, "Auto", "one of auto.*'Auto'.*mean auto"),
     (Mapping[str, float], "ten", "names with numbers.*'ten'"),
     (int, 10**5000, "too large"),
+    (int, None, "a whole number, got null"),
+    (tuple[int, int], "null", "2 whole numbers in brackets, got 'null'"),
 ]
 
 
