@@ -66,9 +66,9 @@ def crf_callback(name: str) -> dict[str, Any]:
     Args:
         name: Name of a file in `experiments/crf` that holds a released setting.
     """
-    from deeplab_lightning.crf import published  # here because it imports torch
+    from deeplab_lightning.crf.published import SETTINGS  # here because it imports torch
 
-    crf = getattr(published, name.replace("deeplab_v1", "deeplab").upper())
+    crf = SETTINGS[name.replace("deeplab_v1", "deeplab")]
     names = [each.name for each in fields(crf) if each.name.startswith(("bilateral", "gaussian", "normalization"))]
     return {"class_path": "CRFEvaluation", "init_args": {each: getattr(crf, each) for each in names}}
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deeplab_lightning.models.imagenet import asks_for_imagenet
 from deeplab_lightning.models.layers import SegmentationNetwork, gaussian, upsample
 from deeplab_lightning.models.vgg import VGG16, ConvolutionalFC, field_of_view, load_imagenet
 
@@ -74,7 +75,8 @@ class DeepLabV1(SegmentationNetwork):
             classifiers.
         pool_size: Side of pool1 to pool4: 3, or 2 as in the release's 4x4 model, which trains on sides of 8k + 2.
         pool5a: The trunk ends in an average pooling, as in the release's LargeFOV and MSc-LargeFOV.
-        pretrained: ImageNet weights are loaded into the trunk and, subsampled, into fc6 and fc7.
+        pretrained: ImageNet weights are loaded into the trunk and, subsampled, into fc6 and fc7. On the command line, a
+            name of `deeplab weights list` loads the backbone of these weights.
         align_corners: Grid of the upsampling: True is Caffe's, exact for sides of 8k + 1.
         in_channels: Number of channels of the images; on the command line it follows from the data. For another number
             than three, the kernels of pretrained weights' first convolution are repeated.
@@ -92,7 +94,7 @@ class DeepLabV1(SegmentationNetwork):
         multi_scale: bool = False,
         pool_size: int = 3,
         pool5a: bool = True,
-        pretrained: bool = False,
+        pretrained: bool | str = False,
         align_corners: bool = True,
         in_channels: int = 3,
     ) -> None:
@@ -108,7 +110,7 @@ class DeepLabV1(SegmentationNetwork):
         if multi_scale:
             nn.init.zeros_(self.classifier[1 + POOL3].weight)  # type: ignore[arg-type]  # no filler in the release
         self.field_of_view = field_of_view(kernel_size, rate)
-        if pretrained:
+        if asks_for_imagenet(pretrained):
             load_imagenet(self.backbone, [self.head])
 
     def forward_features(self, images: Tensor) -> Tensor:

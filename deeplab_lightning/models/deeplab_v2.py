@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from deeplab_lightning.models.imagenet import asks_for_imagenet
 from deeplab_lightning.models.layers import SegmentationNetwork, gaussian, upsample
 from deeplab_lightning.models.resnet import ResNet, StrideUnit
 from deeplab_lightning.models.vgg import VGG16, ConvolutionalFC, field_of_view, load_imagenet
@@ -41,7 +42,8 @@ class DeepLabV2(SegmentationNetwork):
             torchvision's (see `ResNet`).
         input_scales: Scales at which the shared network sees the image, in training too. Logits are fused by the
             maximum, and each scale has its own loss in addition to that of the fusion ("MSC", section 3.2).
-        pretrained: ImageNet weights are loaded into the backbone and, subsampled, into every fc6 and fc7.
+        pretrained: ImageNet weights are loaded into the backbone and, subsampled, into every fc6 and fc7. On the
+            command line, a name of `deeplab weights list` loads the backbone of these weights.
         align_corners: Grid of every bilinear resize: True is Caffe's.
         in_channels: Number of channels of the images; on the command line it follows from the data. For another number
             than three, the kernels of pretrained weights' first convolution are repeated.
@@ -58,7 +60,7 @@ class DeepLabV2(SegmentationNetwork):
         classifier_kernel_size: int = 3,
         stride_unit: StrideUnit = "first_1x1",
         input_scales: Sequence[float] = (1.0,),
-        pretrained: bool = False,
+        pretrained: bool | str = False,
         align_corners: bool = True,
         in_channels: int = 3,
     ) -> None:
@@ -68,6 +70,7 @@ class DeepLabV2(SegmentationNetwork):
         if not input_scales or input_scales[0] != 1 or not all(0 < scale <= 1 for scale in input_scales):
             raise ValueError(f"input_scales must start with 1 and hold scales in (0, 1], got {tuple(input_scales)}")
         self.input_scales = tuple(input_scales)
+        pretrained = asks_for_imagenet(pretrained)
         self.backbone: VGG16 | ResNet
         self.head: FCBranches | None
         if backbone == "vgg16":

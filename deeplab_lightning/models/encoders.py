@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from deeplab_lightning.models.imagenet import for_channels, offline_message
+from deeplab_lightning.models.imagenet import asks_for_imagenet, for_channels, offline_message
 from deeplab_lightning.models.mobilenet import MOBILENETS, MobileNet, Padding
 from deeplab_lightning.models.resnet import RESNETS, LowLevelFeatures, ResNet, Stem, StrideUnit
 from deeplab_lightning.models.xception import XCEPTIONS, Xception
@@ -90,7 +90,7 @@ def build_backbone(
     width_multiplier: float = 1.0,
     batch_norm_eps: float | None = None,
     strided_padding: Padding = "symmetric",
-    pretrained: bool = False,
+    pretrained: bool | str = False,
     in_channels: int = 3,
 ) -> Backbone:
     """Build a backbone by its name.
@@ -109,7 +109,7 @@ def build_backbone(
             TensorFlow release has 1e-3.
         strided_padding: Padding of a MobileNet's strided convolutions: "symmetric" as in torchvision, or "same" as in
             the TensorFlow release.
-        pretrained: ImageNet weights are loaded into the backbone.
+        pretrained: ImageNet weights are loaded; on the command line, also those of a name in `deeplab weights list`.
         in_channels: Number of channels of the images; on the command line it follows from the data. For another number
             than three, the kernels of pretrained weights' first convolution are repeated.
 
@@ -125,9 +125,8 @@ def build_backbone(
         "batch_norm_eps": batch_norm_eps,
         "strided_padding": strided_padding,
     }
-    return _build(
-        name, output_stride, stride_unit, _own(name, settings) | {"pretrained": pretrained, "in_channels": in_channels}
-    )
+    common = {"pretrained": asks_for_imagenet(pretrained), "in_channels": in_channels}
+    return _build(name, output_stride, stride_unit, _own(name, settings) | common)
 
 
 def _own(name: str, settings: dict[str, Any]) -> dict[str, Any]:

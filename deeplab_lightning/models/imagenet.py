@@ -53,6 +53,17 @@ def _for_channels(kernels: Tensor, shape: Sequence[int]) -> Tensor:
     return kernels[:, sources] / shares[:, None, None]
 
 
+def asks_for_imagenet(pretrained: bool | str) -> bool:
+    """Return whether a setting `pretrained` asks for ImageNet weights.
+
+    Raises:
+        ValueError: The setting is a name of published weights, which a module loads into its finished network.
+    """
+    if isinstance(pretrained, str):
+        raise ValueError(f"pretrained {pretrained!r}: only a module of deeplab_lightning.modules loads weights by name")
+    return pretrained
+
+
 def offline_message(name: str, error: Exception) -> str:
     """Return the error message for weights that cannot be downloaded.
 

@@ -23,6 +23,7 @@ from deeplab_lightning.modules.describing import describe_module
 from deeplab_lightning.modules.freezing import freeze, frozen_norms
 from deeplab_lightning.modules.optimization import Optimization
 from deeplab_lightning.modules.outputs import Outputs, Prediction
+from deeplab_lightning.modules.pretrained import load_pretrained
 from deeplab_lightning.modules.ranks import mean_over_ranks
 from deeplab_lightning.modules.reloading import ReloadableModule, network_defaults
 from deeplab_lightning.modules.start_from import UNTRAINED, check_fits, load_start, origin_of
@@ -120,7 +121,12 @@ class SegmentationModule(ReloadableModule):
         self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
         self.scores = SegmentationScores(self.class_names, trimap_width)
         self.image_loss, self.image_seconds = ImageMean(), ImageMean()
-        self._set_network(self.configure_network(num_classes, **network), batch_norm_momentum)
+        if isinstance(named := network.get("pretrained"), str):
+            network = network | {"pretrained": False}
+        built = self.configure_network(num_classes, **network)  # the command line reads the arguments off this call
+        if isinstance(named, str):
+            load_pretrained(built, named, self.hparams)
+        self._set_network(built, batch_norm_momentum)
 
     def configure_network(self, num_classes: int, **kwargs: Any) -> SegmentationNetwork:
         """Build the network from its own arguments, whose defaults and descriptions stand in the network's class."""

@@ -49,7 +49,7 @@ def load_start(network: nn.Module, path: str, hparams: Mapping[str, Any]) -> str
     checkpoint = read_checkpoint(file)
     if checkpoint.get(TRUNK):
         raise ValueError(f"start_from: {path} is a backbone alone; set model.pretrained to it instead")
-    if differing := _rewired(checkpoint.get("hyper_parameters"), hparams, ("stride_unit", "low_level_features")):
+    if differing := rewired(checkpoint.get("hyper_parameters"), hparams, ("stride_unit", "low_level_features")):
         raise ValueError(f"start_from: {path} holds another network: {differing}")
     tensors = {
         key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items() if key.startswith(PREFIX)
@@ -96,7 +96,7 @@ def check_fits(checkpoint: Mapping[str, Any], module: LightningModule) -> None:
         raise ValueError(
             f"{path} was trained on images of {in_channels[0]} channels, but the data's have {in_channels[1]}"
         )
-    if differing := _rewired(theirs, own, WIRING):
+    if differing := rewired(theirs, own, WIRING):
         raise ValueError(f"{path} holds another network: {differing}; set them as in its training")
     if shapes != own_shapes:
         wrong = [key for key in own_shapes | shapes if shapes.get(key) != own_shapes.get(key)]
@@ -118,7 +118,7 @@ def _path_of_checkpoint(module: LightningModule) -> str:
     return "the checkpoint"
 
 
-def _rewired(theirs: Mapping[str, Any] | None, own: Mapping[str, Any], names: Iterable[str]) -> str:
+def rewired(theirs: Mapping[str, Any] | None, own: Mapping[str, Any], names: Iterable[str]) -> str:
     """Describe those of the named settings that differ between a checkpoint's hyperparameters and the module's own."""
     if not theirs:
         return ""

@@ -90,7 +90,8 @@ def _frame(origin: str) -> dict[str, Any]:
 def _trunk(source: str, start: StartPoint, entry: Entry | None) -> Converted:
     """Return a checkpoint of a backbone, and of the layers behind it that come from ImageNet too."""
     tensors: dict[str, Tensor] = {f"{PREFIX}{name}": tensor for name, (_, tensor) in start.tensors.items()}
-    settings = dict(start.settings) | {"normalization": _normalization_name(source)}
+    stride_unit = "first_1x1" if source == "caffe" else "first"  # unless the source says "last"
+    settings = {"stride_unit": stride_unit, **start.settings, "normalization": _normalization_name(source)}
     origin = entry.name if entry else f"of a backbone of {source}"
     checkpoint = {TRUNK: True, "hyper_parameters": settings, "state_dict": tensors, **_frame(origin)}
     return Converted(checkpoint, source, tuple(name for name, _ in start.tensors.values()), start.dropped)

@@ -1,5 +1,6 @@
 """Files of published weights as networks of this package: archives are unpacked, and the source is recognised."""
 
+import json
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -7,8 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from safetensors.torch import load_file
+
 from deeplab_lightning.datasets.archives import unpack
-from deeplab_lightning.published.caffe import from_caffe
+from deeplab_lightning.published.caffe import from_caffe, start_from_caffe
 from deeplab_lightning.published.entries import Entry
 from deeplab_lightning.published.formats.caffe import read_caffemodel
 from deeplab_lightning.published.formats.files import FormatError
@@ -16,21 +19,28 @@ from deeplab_lightning.published.formats.tensorflow import read_checkpoint, read
 from deeplab_lightning.published.importing import Imported, StartPoint
 from deeplab_lightning.published.jfzhang95 import from_jfzhang95
 from deeplab_lightning.published.kazuto1011 import from_kazuto1011
+from deeplab_lightning.published.mmsegmentation import from_mmsegmentation
+from deeplab_lightning.published.smp import from_smp_config
 from deeplab_lightning.published.state_dicts import StateDict, find_state_dict, resnet_depth
 from deeplab_lightning.published.tensorflow import from_tensorflow, start_from_tensorflow
 from deeplab_lightning.published.torchvision import Name, from_torchvision
+from deeplab_lightning.published.transformers import from_transformers
 from deeplab_lightning.published.vainf import from_vainf
 
+MM = "mmsegmentation"
 LARGEST = 4_000_000_000
 """Bytes that an archive of weights may unpack to; the largest published one holds about 1.3e9."""
 ARCHIVES = (".tar", ".gz", ".tgz", ".zip")
-CHECKPOINTS = ("*.index", "*.caffemodel", "*.pb", "*.pth", "*.bin", "*.pt")
+CHECKPOINTS = ("*.index", "*.caffemodel", "*.pb", "*.safetensors", "*.pth", "*.bin", "*.pt")
 """Patterns of the checkpoint in an archive or a folder, the best one first."""
 SIGNS: Mapping[str, tuple[str, ...]] = {
     "torchvision": ("classifier.0.convs.0.0.weight",),
     "vainf": ("classifier.aspp.convs.0.0.weight", "classifier.classifier.0.convs.0.0.weight"),
     "jfzhang95": ("aspp.aspp1.atrous_conv.weight",),
     "kazuto1011": ("aspp.c0.weight", "base.aspp.c0.weight"),
+    MM: ("decode_head.conv_seg.weight",),
+    "transformers": ("segmentation_head.classifier.convolution.weight", "mobilevit.conv_stem.convolution.weight"),
+    "smp": ("segmentation_head.0.weight",),
 }
 """A tensor that the files of a PyTorch project have and those of the others do not."""
 
@@ -43,7 +53,7 @@ def torchvision_name(tensors: StateDict) -> Name:
 
 
 Importer = Callable[[StateDict, Mapping[str, Any]], Imported[Any]]
-"""A function from a state dictionary and the arguments that the catalogue gives for its network."""
+"""A function from a state dictionary, and what the catalogue, the file's name and a config.json beside it say."""
 IMPORTERS: Mapping[str, Importer] = {
     "torchvision": lambda tensors, _: from_torchvision(torchvision_name(tensors), tensors),
     "vainf": lambda tensors, given: from_vainf(tensors, given.get("output_stride", 16)),
@@ -51,6 +61,11 @@ IMPORTERS: Mapping[str, Importer] = {
     "kazuto1011": lambda tensors, _: from_kazuto1011(
         "deeplabv2_resnet101_msc" if "base.aspp.c0.weight" in tensors else "deeplabv2_resnet101", tensors
     ),
+    MM: lambda tensors, given: from_mmsegmentation(
+        tensors, given.get("output_stride", 8), given.get("align_corners", False)
+    ),
+    "transformers": lambda tensors, given: from_transformers(given, tensors),
+    "smp": lambda tensors, given: from_smp_config(given, tensors),
 }
 
 
@@ -78,24 +93,41 @@ def read_weights(path: Path, entry: Entry | None = None) -> tuple[str, Imported[
 
 
 def _read(file: Path, entry: Entry | None) -> tuple[str, Imported[Any] | StartPoint]:
-    arguments = {} if entry is None else entry.arguments
     is_trunk = entry is not None and entry.trunk is not None
     if file.suffix == ".pb" or _is_bundle(file):
         variables = read_graph(file).constants if file.suffix == ".pb" else read_checkpoint(file)
         if is_trunk:
             return "tensorflow", start_from_tensorflow(variables)
-        return "tensorflow", from_tensorflow(variables, arguments.get("output_stride"))
+        return "tensorflow", from_tensorflow(variables, None if entry is None else entry.arguments["output_stride"])
     if not zipfile.is_zipfile(file) and file.suffix == ".caffemodel":
         layers = read_caffemodel(file)
-        return "caffe", from_caffe(layers)
-    state_dict = find_state_dict(file)
+        return "caffe", start_from_caffe(layers) if is_trunk else from_caffe(layers)
+    state_dict = load_file(file) if file.suffix == ".safetensors" else find_state_dict(file)
     source = next((source for source, signs in SIGNS.items() if any(sign in state_dict for sign in signs)), None)
     if source is None:
         raise ValueError(
             f"its tensors are not those of a known source ({', '.join(['tensorflow', 'caffe', *SIGNS])}); "
             f"the first is {next(iter(state_dict))}"
         )
-    return source, IMPORTERS[source](state_dict, arguments)
+    return source, IMPORTERS[source](state_dict, _said(file, source, entry))
+
+
+def _said(file: Path, source: str, entry: Entry | None) -> Mapping[str, Any]:
+    """Return what is known about a file besides its tensors: by the catalogue, a config.json beside it, or its name."""
+    if source in ("transformers", "smp"):
+        config = file.with_name("config.json")
+        if config.is_file():
+            content = json.loads(config.read_text(encoding="utf-8"))
+            if not isinstance(content, dict):
+                raise ValueError(f"{config}: it holds no options")
+            return content
+        if entry is None or source == "smp":
+            raise ValueError(f"it needs its config.json beside it, at {config}")
+        return {"model_type": "mobilenet_v2", "output_stride": entry.arguments["output_stride"]}
+    if entry is not None:
+        return entry.arguments
+    is_16 = "-d16-" in file.name
+    return {"output_stride": 16 if is_16 else 8, "align_corners": "769x769" in file.name} if source == MM else {}
 
 
 def _is_bundle(file: Path) -> bool:
