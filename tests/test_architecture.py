@@ -39,7 +39,7 @@ LEVELS = {
         "run_reader",
     }
     | {"segmentation"},
-    2: {"__main__", "cli", "settings", "commands", "ablation", "reports", "crf_search"},
+    2: {"__main__", "cli", "settings", "commands", "ablation", "export", "reports", "crf_search"},
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
 SIDEWAYS: dict[str, set[str]] = {
