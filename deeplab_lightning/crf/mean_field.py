@@ -135,7 +135,8 @@ def refine_batch(
         for lattice, cost in zip((gaussian, bilateral), costs, strict=True)
         if lattice is not None
     ]
-    refined = softmax(mean_field(rows(unary), kernels, crf.iterations))
+    with torch.autocast(images.device.type, enabled=False):  # compatibilities multiply in float32
+        refined = softmax(mean_field(rows(unary), kernels, crf.iterations))
     result = torch.zeros_like(probabilities, dtype=torch.float32)
     return result.index_copy_(1, kept, maps(refined, (batch_size, height, width)))
 

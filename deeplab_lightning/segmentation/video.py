@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from deeplab_lightning.atomic import replacing
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.drawing import overlay
+from deeplab_lightning.extras import require
 from deeplab_lightning.segmentation.inputs import Item
 from deeplab_lightning.segmentation.pictures import Picture
 from deeplab_lightning.segmentation.segmenter import Method, Segmenter
@@ -37,9 +38,11 @@ def segment_video(segmenter: Segmenter, item: Item, folder: Path, how: Method) -
         OSError: A file cannot be written.
     """
     try:
-        import av
+        require("video", "a video")
     except ModuleNotFoundError as error:
-        raise DataError("videos need the package av: pip install 'deeplab_lightning[video]'", item.path) from error
+        raise DataError(str(error), item.path) from error
+    import av
+
     masks, overlays = folder / "masks" / f"{item.name}.mkv", folder / "overlays" / f"{item.name}.mp4"
     remove_drafts(masks)
     remove_drafts(overlays)

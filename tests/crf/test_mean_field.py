@@ -134,3 +134,11 @@ def test_a_volume_is_refined_like_by_pydensecrf() -> None:
     ]
     refined = mean_field(torch.from_numpy(probabilities.reshape(-1, 4)).log(), kernels, 5).softmax(1)
     np.testing.assert_allclose(refined.T.numpy(), np.array(field.inference(5)), rtol=0, atol=1e-5)
+
+
+def test_mixed_precision_around_it_changes_nothing() -> None:
+    image, probabilities = random_input(4, 20, 30)
+    costs = np.random.default_rng(0).uniform(0, 5, (4, 4))
+    expected = refine(image, probabilities, bilateral_compatibility=costs)
+    with torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_array_equal(refine(image, probabilities, bilateral_compatibility=costs), expected)

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +53,12 @@ def test_what_is_no_video_is_refused_by_name(segmenter: Segmenter, tmp_path: Pat
     with pytest.raises(DataError, match=r"broken.mp4: it cannot be read as a video"):
         segment_video(segmenter, Item(path, "broken"), tmp_path / "out", Method())
     assert not list((tmp_path / "out").rglob("*.mp4"))
+
+
+def test_a_missing_library_is_asked_for_by_its_extra(
+    segmenter: Segmenter, clip: Item, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(DataError, match=r"deeplab_lightning\[video\]") as caught:
+        segment_video(segmenter, clip, tmp_path / "out", Method())
+    assert str(clip.path) in str(caught.value)
