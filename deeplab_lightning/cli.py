@@ -53,8 +53,13 @@ NOISE = (
 COUNTS = ("check_val_every_n_epoch", "max_epochs", "max_steps", "val_check_interval")
 """Settings of the trainer that must not be 0, although Lightning accepts it."""
 
-LIMITS = {"fit": "limit_train_batches", "validate": "limit_val_batches", "test": "limit_test_batches"}
-"""The settings of the trainer that limit the batches of each command; 0 would leave it nothing to do."""
+LIMITS = {
+    "fit": "limit_train_batches",
+    "validate": "limit_val_batches",
+    "test": "limit_test_batches",
+    "predict": "limit_predict_batches",
+}
+"""The setting of the trainer that limits the batches of each command; 0 would leave it nothing to do."""
 
 SEEDS = 1 << 32
 """The number of seeds that NumPy accepts."""
@@ -157,7 +162,7 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
             FileNotFoundError: There is no such checkpoint.
         """
         config = self.config[self.command]
-        counts = (*COUNTS, LIMITS.get(self.command, "limit_predict_batches"))
+        counts = (*COUNTS, LIMITS[self.command])
         if zero := [name for name in counts if config.trainer[name] == 0]:
             raise UsageError(f"trainer.{zero[0]} must not be 0")
         if config.trainer.accumulate_grad_batches < 1:

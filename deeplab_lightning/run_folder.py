@@ -127,12 +127,12 @@ class RunFolder:
 
     def claim_log(self, command: str) -> LogFolder:
         """Create the log folder for the next run of a command, which no other process gets then."""
-        for number in count():
+        numbers = count()
+        while True:
+            log = LogFolder(self.log_root / f"{command}_{next(numbers)}")
             with suppress(FileExistsError):
-                log = LogFolder(self.log_root / f"{command}_{number}")
                 log.path.mkdir(parents=True)
                 return log
-        raise AssertionError("numbers do not end")
 
     def recorded_logs(self, command: str) -> list[LogFolder]:
         """The log folders of a command that contain the record of a run, the oldest record first."""

@@ -38,7 +38,9 @@ class LockRun(Callback):
         with self._locks:
             if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
                 try:
-                    self._lock = self._locks.enter_context(_alone_in(folder))
+                    lock = self._locks.enter_context(_alone_in(folder))
+                    # Some network file systems number a file anew each time: the place of a lock is not checked there.
+                    self._lock = lock if is_at(lock, RunFolder(folder).fit_lock) else None
                     refuse_to_replace(folder, ckpt_path)
                 except (OSError, ValueError) as error:
                     # Processes that are already running would wait for ever for rank zero to join them. So it joins,
