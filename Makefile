@@ -47,6 +47,8 @@ bench: .venv/stamp  ## print the measurements for the tables of experiments/benc
 	$(BIN)/python experiments/benchmarks/training.py
 	$(BIN)/python experiments/benchmarks/growth.py
 	$(BIN)/python experiments/benchmarks/evaluation.py
+	$(BIN)/python experiments/benchmarks/segment.py
+	$(BIN)/python experiments/benchmarks/segment.py --large
 
 lint: .venv/stamp  ## run ruff, ruff format --check and mypy --strict
 	$(BIN)/ruff check .

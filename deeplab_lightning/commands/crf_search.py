@@ -99,6 +99,7 @@ def run(command: str, options: list[str]) -> int:
         search.run(grid, arguments.iterations, arguments.rounds, on_progress)
     _print(console, search)
     console.print(write(search, folder), markup=False, highlight=False)
+    _keep_in_checkpoint(arguments.checkpoint, search, folder)
     return 0
 
 
@@ -118,6 +119,18 @@ def write(search: Search, folder: SearchFolder) -> str:
     write_atomically(folder.best, fragment(best, heading))
     others = f"{folder.heat_map.name} and {folder.scores.name} into {folder.path}"
     return f"{heading}\nwrote {folder.best.name} (for -c), {others}"
+
+
+def _keep_in_checkpoint(checkpoint: Path, search: Search, folder: SearchFolder) -> None:
+    """Write the best setting into the checkpoint, from which `deeplab segment --crf checkpoint` takes it."""
+    from deeplab_lightning.segmentation.model_file import keep_crf
+
+    best = search.best_crf
+    settings = {name: getattr(best, name) for name in (*AXES, "iterations", "normalization")}
+    if keep_crf(checkpoint, None if best == search.no_crf else settings):
+        origin = json.loads(folder.origin.read_text())
+        origin["checkpoint"][1] = checkpoint.stat().st_mtime  # the logits are still those of its weights
+        write_atomically(folder.origin, json.dumps(origin))
 
 
 def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:

@@ -17,14 +17,14 @@ SHOWN = 5  # names of tensors in a line
 
 
 def run(command: str, options: list[str]) -> int:
-    """Run `deeplab weights list`, `show`, `get`, `convert` or `score`."""
+    """Run `deeplab weights list`, `show`, `get`, `convert`, `score` or `slim`."""
     parser = Parser(
         prog=f"deeplab {command}",
         description="Published checkpoints by name. Every setting for a checkpoint takes such a name: --ckpt_path, "
         "--model.start_from, and --model.pretrained for the backbone alone.",
         epilog=f"Files are kept in the folder that {cache.VARIABLE} names; by default in the user's cache.",
     )
-    actions = parser.add_subparsers(dest="action", metavar="list|show|get|convert|score", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="list|show|get|convert|score|slim", required=True)
     add = actions.add_parser
     listing = add("list", help="list all published checkpoints", description="List all published checkpoints.")
     listing.add_argument("words", nargs="*", help="words that names, data or networks must contain")
@@ -40,6 +40,9 @@ def run(command: str, options: list[str]) -> int:
     score.add_argument(
         "--out", type=Path, default=Path("runs/weights"), help="folder of the records; default: runs/weights"
     )
+    slim = add("slim", help="drop from a checkpoint what only a resume needs, such as the optimizer's state")
+    slim.add_argument("file", type=Path, help="checkpoint of `deeplab fit`")
+    slim.add_argument("--out", type=Path, help="path of the slim checkpoint; default: FILE.slim.ckpt beside it")
     for action in ("show", "get", "score"):
         actions.choices[action].add_argument("name", help="name in the catalogue")
     score.epilog = "Further options are those of `deeplab validate`, such as --trainer.accelerator cpu."
@@ -143,10 +146,22 @@ def _score(arguments: Namespace) -> int:
     return score_published(own, arguments.root, arguments.split, arguments.out, options=arguments.settings)
 
 
+def _slim(arguments: Namespace) -> int:
+    from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
+    from deeplab_lightning.segmentation.model_file import slim
+
+    out = arguments.out or arguments.file.with_name(f"{arguments.file.stem}.slim.ckpt")
+    AtomicCheckpointIO().save_checkpoint(slim(arguments.file), out)
+    sizes = " to ".join(f"{path.stat().st_size / 2**20:.1f} MiB" for path in (arguments.file, out))
+    print(f"wrote {out}: {sizes}")
+    return 0
+
+
 ACTIONS: Mapping[str, Callable[[Namespace], int]] = {
     "list": _list,
     "show": _show,
     "get": _get,
     "convert": _convert,
     "score": _score,
+    "slim": _slim,
 }

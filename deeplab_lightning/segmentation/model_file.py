@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from deeplab_lightning.atomic import replacing
 from deeplab_lightning.checkpoint_file import read_checkpoint
 from deeplab_lightning.crf.crf_rnn import CRFRNN
 from deeplab_lightning.datasets.transforms import NORMALIZATIONS
@@ -117,6 +118,30 @@ def slim(path: Path) -> dict[str, Any]:
     checkpoint = read_checkpoint(path)
     kept = {name: value for name, value in checkpoint.items() if name in KEPT}
     return kept | {DESCRIPTION: describe(checkpoint).as_dict()}
+
+
+def keep_crf(path: Path, settings: Mapping[str, Any] | None) -> bool:
+    """Write a CRF setting into the description in a checkpoint, whose other parts stay as they are.
+
+    Args:
+        path: The checkpoint.
+        settings: The setting, by the names of `DenseCRF`; None if there is none.
+
+    Returns:
+        Whether the file was changed.
+
+    Raises:
+        OSError: The file cannot be read or written.
+        ValueError: The file is damaged, or neither describes its model nor holds its settings.
+    """
+    checkpoint = read_checkpoint(path)
+    description = describe(checkpoint)
+    if description.crf == settings:
+        return False
+    described = replace(description, crf=None if settings is None else dict(settings))
+    with replacing(path) as draft:
+        torch.save(checkpoint | {DESCRIPTION: described.as_dict()}, draft)
+    return True
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

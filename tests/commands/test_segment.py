@@ -1,13 +1,21 @@
+import contextlib
 import io
+import re
+import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands.segment import shard_of_job
 from tests.segmentation.models import describe_small, write_checkpoint
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +90,50 @@ def test_mistakes_are_named(model: str, options: list[str], named: str, capsys: 
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("deeplab: error: ")
     assert named in line
+
+
+@pytest.fixture
+def pictures(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files that the pages name, in the working directory."""
+    av = pytest.importorskip("av")
+    monkeypatch.chdir(tmp_path)
+    Path("runs/demo").mkdir(parents=True)
+    shutil.copy(model, "runs/demo/best.ckpt")
+    Path("pictures/sub").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name, size in {"street.jpg": (24, 30), "pictures/street.jpg": (24, 30), "pictures/sub/a.png": (20, 20)}.items():
+        Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).save(name)
+    Image.new("RGB", (520, 64)).save("pictures/large.png")
+    tifffile.imwrite("pictures/scan.tif", rng.integers(0, 4096, (16, 20, 3)).astype(np.uint16))
+    with av.open("pictures/clip.mp4", "w") as file:
+        stream = file.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(rng.integers(0, 256, (24, 32, 3), np.uint8), format="rgb24")
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("pictures")
+def test_the_commands_of_the_page_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "segment.md").read_text()
+    commands = re.findall(r"^(?:ls \S+ \| )?deeplab (.+)$", page, re.MULTILINE)
+    assert len(commands) == 11
+    for command in commands:
+        monkeypatch.setattr("sys.stdin", io.StringIO("pictures/street.jpg\n"))
+        words = [*shlex.split(command), *(["--device", "cpu"] if command.startswith("segment") else [])]
+        # Only a stated range makes the scan readable, which has 16 bits.
+        refused = "pictures" in words and "--value_range" not in words
+        assert main(words) == int(refused), command
+    for made in ("masks/sub/a.png", "masks/clip.mkv", "overlays/clip.mp4", "polygons/large.json", "areas.csv"):
+        assert Path("out", made).is_file(), made
+
+
+@pytest.mark.usefixtures("pictures")
+def test_the_lines_of_the_readme_run() -> None:
+    block = re.search(r"^```python\n(from deeplab_lightning import load\n.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert block is not None
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(block[1], "README.md", "exec"), {})
+    assert "(3, 24, 30)" in printed.getvalue()
+    assert Path("out/masks/street.png").is_file()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from deeplab_lightning import load
@@ -10,6 +11,7 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.published.cache import place
 from deeplab_lightning.published.entries import entries, entry
 from tests.published.releases import SMALLEST
+from tests.segmentation.models import describe_small, write_checkpoint
 
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,3 +65,12 @@ def test_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["show", "tensorflow/xception65"], ["get", SMALLEST, "--rot", "x"], ["convert", "nowhere.pth"], []):
         assert main(["weights", *words]) in (1, 2)
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_slim_checkpoint_has_only_what_evaluating_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_checkpoint(tmp_path / "best.ckpt", describe_small())
+    assert main(["weights", "slim", str(path)]) == 0
+    assert "best.slim.ckpt" in capsys.readouterr().out
+    content = torch.load(tmp_path / "best.slim.ckpt", weights_only=True)
+    assert {"state_dict", "description"} <= content.keys()
+    assert "optimizer_states" not in content

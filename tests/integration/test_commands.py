@@ -275,7 +275,11 @@ def test_crf_search_finds_a_setting_that_a_validation_can_use(
     assert (written / "search.csv").read_text() == rows  # a second start computes nothing, wherever the run is now
     assert (written / "logits" / "val_00000.npz").stat().st_mtime_ns == saved
     assert "on 4 validation images: mIoU" in " ".join(capsys.readouterr().out.split())
-    crf, miou = list(Search([], written / "search.csv", 1).scores.items())[-1]
+    search_result = Search([], written / "search.csv", 1)
+    kept = torch.load(run / "best.ckpt", weights_only=True)["description"]["crf"]
+    found = max(search_result.scores, key=lambda crf: search_result.scores[crf])
+    assert kept is None or kept["bilateral_xy"] == found.bilateral_xy
+    crf, miou = list(search_result.scores.items())[-1]
     (tmp_path / "crf.yaml").write_text(fragment(crf, "one of the tried settings"))
     fragments = ["-c", tmp_path / "crf.yaml", "-c", ROOT / "experiments" / "crf" / "trimap.yaml"]
     fragments += ["--trainer.default_root_dir", run, "--trainer.limit_val_batches", 4]

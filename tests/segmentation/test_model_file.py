@@ -9,7 +9,7 @@ import torch
 
 from deeplab_lightning import load
 from deeplab_lightning.modules import SegmentationModule
-from deeplab_lightning.segmentation.model_file import OF_THE_TRAINING, describe, read_model, slim
+from deeplab_lightning.segmentation.model_file import OF_THE_TRAINING, describe, keep_crf, read_model, slim
 
 BEFORE = Path(__file__).parents[1] / "runs_of_before" / "half" / "last.ckpt"
 
@@ -83,3 +83,15 @@ def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
     shutil.copytree(Path(__file__).parent, tmp_path / "folder")
     with pytest.raises(FileNotFoundError, match="folder"):
         load(tmp_path / "folder")
+
+
+def test_a_crf_setting_is_kept_beside_everything_else(checkpoint: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(checkpoint, tmp_path / "model.ckpt"))
+    assert keep_crf(path, {"bilateral_xy": 12.0})
+    assert not keep_crf(path, {"bilateral_xy": 12.0})
+    assert read_model(path).description.crf == {"bilateral_xy": 12.0}
+    before, after = (torch.load(each, weights_only=True) for each in (checkpoint, path))
+    assert before.keys() == after.keys()
+    assert torch.equal(before["optimizer_states"][0]["state"], after["optimizer_states"][0]["state"])
+    assert keep_crf(path, None)
+    assert read_model(path).digest == read_model(checkpoint).digest
