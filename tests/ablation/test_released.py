@@ -99,10 +99,11 @@ def test_the_table_runs_and_is_reported(
 ) -> None:
     monkeypatch.setenv("DEEPLAB_DATA", str(voc_root.parent))
     (voc_root.parent / "VOCdevkit").symlink_to(voc_root.parent)
-    options = ["--rows", f"{SMALLEST} stride16", "--root", str(tmp_path)]
-    assert main(["ablate", str(PATH), *options]) == 0
+    row_asked, runs = f"{SMALLEST} stride16", ["--runs", str(tmp_path / "runs")]
+    assert main(["ablate", str(PATH), "--rows", row_asked, *runs]) == 0
     capsys.readouterr()
-    assert main(["report", str(PATH), "--root", str(tmp_path), "--json"]) == 0
-    (row,) = [row for row in json.loads(capsys.readouterr().out)[0]["rows"] if row["name"] == options[1]]
+    assert main(["report", str(PATH), "--json", "--output", str(tmp_path / "report.html"), *runs]) == 0
+    (report,) = json.loads(capsys.readouterr().out)
+    (row,) = [row for row in report["rows"] if row["name"] == row_asked]
     assert row["paper"] == 70.19
     assert row["ours"] is not None
