@@ -81,6 +81,9 @@ def start_from_caffe(layers: Sequence[Layer]) -> StartPoint:
             if match and layer.blobs[0].ndim == 4:
                 branch = f".branches.{int(match[3]) - 1}" if match[3] else ""
                 places.append((name, f"head{branch}.{0 if match[1] == '6' else 3}"))
+        if ("fc6", "head.0") in places:
+            channels, _, kernel_size, _ = own["fc6"].blobs[0].shape
+            settings = {"kernel_size": kernel_size, "fc_channels": channels}
     elif "bn_conv1" in own:
         depth = 101 if "res4b1_branch2a" in own else 50
         settings = {"backbone": f"resnet{depth}", "stride_unit": "first_1x1"}

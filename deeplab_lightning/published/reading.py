@@ -1,6 +1,5 @@
 """Files of published weights as networks of this package: archives are unpacked, and the source is recognised."""
 
-import json
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,14 +7,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from safetensors.torch import load_file
-
 from deeplab_lightning.datasets.archives import unpack
 from deeplab_lightning.published.caffe import from_caffe, start_from_caffe
 from deeplab_lightning.published.entries import Entry
 from deeplab_lightning.published.formats.caffe import read_caffemodel
 from deeplab_lightning.published.formats.files import FormatError
 from deeplab_lightning.published.formats.tensorflow import read_checkpoint, read_graph
+from deeplab_lightning.published.hub_folder import read_config, read_safetensors
 from deeplab_lightning.published.importing import Imported, StartPoint
 from deeplab_lightning.published.jfzhang95 import from_jfzhang95
 from deeplab_lightning.published.kazuto1011 import from_kazuto1011
@@ -102,7 +100,7 @@ def _read(file: Path, entry: Entry | None) -> tuple[str, Imported[Any] | StartPo
     if not zipfile.is_zipfile(file) and file.suffix == ".caffemodel":
         layers = read_caffemodel(file)
         return "caffe", start_from_caffe(layers) if is_trunk else from_caffe(layers)
-    state_dict = load_file(file) if file.suffix == ".safetensors" else find_state_dict(file)
+    state_dict = read_safetensors(file) if file.suffix == ".safetensors" else find_state_dict(file)
     source = next((source for source, signs in SIGNS.items() if any(sign in state_dict for sign in signs)), None)
     if source is None:
         raise ValueError(
@@ -117,10 +115,7 @@ def _said(file: Path, source: str, entry: Entry | None) -> Mapping[str, Any]:
     if source in ("transformers", "smp"):
         config = file.with_name("config.json")
         if config.is_file():
-            content = json.loads(config.read_text(encoding="utf-8"))
-            if not isinstance(content, dict):
-                raise ValueError(f"{config}: it holds no options")
-            return content
+            return read_config(config)
         if entry is None or source == "smp":
             raise ValueError(f"it needs its config.json beside it, at {config}")
         return {"model_type": "mobilenet_v2", "output_stride": entry.arguments["output_stride"]}

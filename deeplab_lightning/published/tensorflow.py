@@ -85,7 +85,7 @@ def start_from_tensorflow(variables: Variables) -> StartPoint:
         ValueError: The variables have no backbone that is supported.
     """
     kept = _needed(variables)
-    settings, places = _trunk(kept, (1, 1, 1))
+    settings, places = _trunk(kept)
     tensors, unknown = _tensors(kept, places)
     return StartPoint(settings, tensors, (*unknown, *(name for name in variables if _is_ignored(name))))
 
@@ -136,7 +136,9 @@ def _network(
     variables: Variables, output_stride: int | None, multi_grid: Sequence[int]
 ) -> tuple[type[SegmentationNetwork], dict[str, Any], dict[str, Place]]:
     """Return the class and the arguments of the network that the names describe, and the places of its scopes."""
-    settings, places = _trunk(variables, multi_grid)
+    settings, places = _trunk(variables)
+    if settings["backbone"].startswith("resnet"):
+        settings |= {"multi_grid": tuple(multi_grid)}
     if "v3" in settings["backbone"]:
         score = _classifier(variables, "decoder/decoder_conv0/weights")
         settings |= {"num_classes": score.shape[-1], "output_stride": output_stride or 32}
@@ -177,7 +179,7 @@ def _scopes(variables: Variables) -> list[str]:
     return sorted({name.partition("/")[0] for name in variables})[:8]
 
 
-def _trunk(variables: Variables, multi_grid: Sequence[int]) -> Trunk:
+def _trunk(variables: Variables) -> Trunk:
     """Return the settings of the backbone that the names describe, and the places of its scopes."""
     root = next((name.partition("/")[0] for name in variables if name.startswith(ROOTS)), "")
     if match := re.fullmatch(r"xception_(\d+)", root):
@@ -186,8 +188,8 @@ def _trunk(variables: Variables, multi_grid: Sequence[int]) -> Trunk:
             raise ValueError(f"an Xception of depth {depth} is not supported; the depths are {sorted(FLOWS)}")
         return {"backbone": f"xception{depth}"}, dict(xception_places(depth))
     if (match := re.fullmatch(r"resnet_v1_(\d+)", root)) and f"{root}/conv1_1/weights" in variables:
-        settings: dict[str, Any] = {"backbone": f"resnet{match[1]}", "multi_grid": tuple(multi_grid)}
-        return settings | {"stem": "three_conv3x3", "stride_unit": "last"}, dict(resnet_places(int(match[1])))
+        settings: dict[str, Any] = {"backbone": f"resnet{match[1]}", "stem": "three_conv3x3", "stride_unit": "last"}
+        return settings, dict(resnet_places(int(match[1])))
     if root == "MobilenetV2" and f"{root}/Conv/weights" in variables:
         width = variables[f"{root}/Conv/weights"].shape[-1] / STEM_CHANNELS[2]
         settings = {"backbone": "mobilenet_v2", "width_multiplier": width, **MOBILENET}

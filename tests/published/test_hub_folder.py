@@ -8,7 +8,8 @@ import segmentation_models_pytorch as smp
 import torch
 from safetensors.torch import save_file
 
-from deeplab_lightning.published.hub_folder import read_hub_folder
+from deeplab_lightning.published.importing import Imported
+from deeplab_lightning.published.reading import read_weights
 from deeplab_lightning.published.smp import from_smp_config
 from tests.models.test_resnet import settled
 
@@ -27,8 +28,9 @@ def test_a_folder_gives_the_logits_of_smp(architecture: str, options: dict[str, 
     source = settled(getattr(smp, architecture)(**given))
     assert isinstance(source, smp.base.SegmentationModel)
     source.save_pretrained(tmp_path)
-    config, tensors = read_hub_folder(tmp_path)
-    imported = from_smp_config(config, tensors)
+    kind, imported = read_weights(tmp_path)
+    assert kind == "smp"
+    assert isinstance(imported, Imported)
     network = imported.network
     images = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
@@ -57,23 +59,19 @@ def test_options_without_a_counterpart_are_refused_by_name(changed: dict[str, An
         from_smp_config({"_model_class": "DeepLabV3Plus"} | changed, {})
 
 
-def test_damaged_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        read_hub_folder(tmp_path)
-    config = tmp_path / "config.json"
-    for content, words in (("{", "config.json"), ("[1]", "config.json"), ("{}", "neither model.safetensors")):
+def test_damaged_files_are_refused_by_name(tmp_path: Path) -> None:
+    smp.DeepLabV3("resnet18", encoder_weights=None, classes=5).save_pretrained(tmp_path)
+    config, path = tmp_path / "config.json", tmp_path / "model.safetensors"
+    for content, words in (("{", "JSON"), ("[1]", "no options")):
         config.write_text(content)
-        with pytest.raises(ValueError, match=words):
-            read_hub_folder(tmp_path)
-    path = tmp_path / "model.safetensors"
-    save_file({"weight": torch.ones(3)}, path)
-    assert torch.equal(read_hub_folder(tmp_path)[1]["weight"], torch.ones(3))
+        with pytest.raises(ValueError, match=rf"config.json.*{words}"):
+            read_weights(tmp_path)
+    config.unlink()
+    with pytest.raises(ValueError, match="config.json"):
+        read_weights(tmp_path)
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(ValueError, match="model.safetensors"):
-        read_hub_folder(tmp_path)
+        read_weights(tmp_path)
     save_file({}, path)
     with pytest.raises(ValueError, match="no tensors"):
-        read_hub_folder(tmp_path)
-    path.unlink()
-    torch.save({"weight": torch.ones(2)}, tmp_path / "pytorch_model.bin")
-    assert torch.equal(read_hub_folder(tmp_path)[1]["weight"], torch.ones(2))
+        read_weights(tmp_path)
