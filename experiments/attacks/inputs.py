@@ -2,12 +2,12 @@
 
     python experiments/attacks/inputs.py [--minutes 1] [--seed 0] [--kinds image mask ...] [--out attacked]
 
-Images, masks, MATLAB files, COCO annotations, id lists, class files, tables and checkpoints are damaged at random and
-read in a worker process with limits on memory and time. Real files are taken from the folder that DEEPLAB_DATA names,
-if it exists. A reader may accept an input, or refuse it in one line that names the file. Everything else is a fault:
-the worker dies or does not end, it takes more than a gibibyte, the error does not name the file, or there is a warning.
-The program prints a table and keeps the first inputs with a fault in --out; the exit status is then 1. An input depends
-only on the seed, its kind and its number, so --count repeats a run input by input.
+Images, masks, MATLAB files, COCO annotations, id lists, class files, tables, checkpoints and models are damaged at
+random and read in a worker process with limits on memory and time. Real files are taken from the folder that
+DEEPLAB_DATA names, if it exists. A reader may accept an input, or refuse it in one line that names the file.
+Everything else is a fault: the worker dies or does not end, it takes more than a gibibyte, the error does not name
+the file, or there is a warning. The program prints a table and keeps the first inputs with a fault in --out; the exit
+status is then 1. An input depends only on the seed, its kind and its number, so --count repeats a run input by input.
 """
 
 import argparse
@@ -27,9 +27,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from mutations import damaged, damaged_image, damaged_json, damaged_yaml
-from samples import Sample, checkpoint, class_files, coco, files, images, lists, masks, matlab_files
+from mutations import damaged, damaged_image, damaged_json, damaged_model, damaged_yaml
+from samples import Sample, checkpoint, class_files, coco, files, images, lists, masks, matlab_files, model
 
+from deeplab_lightning import load
 from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
@@ -82,6 +83,7 @@ def kinds(root: Path, real: Path) -> dict[str, Kind]:
         "class file": Kind(class_files(), damaged, read_classes),
         "table": Kind([(f"ablations/{path.name}", path.read_bytes()) for path in tables], damaged_yaml, read_and_plan),
         "checkpoint": Kind([checkpoint(root)], damaged, lambda path: AtomicCheckpointIO().load_checkpoint(path)),
+        "model": Kind([model()], damaged_model, load),
     }
 
 

@@ -1,11 +1,13 @@
 """Random damage to bytes, to trees of values, and to the files that hold either."""
 
+import io
 import json
 import random
 import zlib
 from copy import deepcopy
 from typing import Any
 
+import torch
 import yaml
 
 WRONG: list[Any] = [
@@ -77,6 +79,15 @@ def damaged_tree(rng: random.Random, tree: Any) -> Any:
         else:
             parent[key] = deepcopy(rng.choice(WRONG))
     return tree
+
+
+def damaged_model(rng: random.Random, content: bytes) -> bytes:
+    """A checkpoint whose description is damaged as a tree, in a file that is whole."""
+    checkpoint = torch.load(io.BytesIO(content), weights_only=True)
+    checkpoint["description"] = damaged_tree(rng, checkpoint["description"])
+    file = io.BytesIO()
+    torch.save(checkpoint, file)
+    return file.getvalue()
 
 
 def damaged_json(rng: random.Random, content: bytes) -> bytes:

@@ -12,6 +12,10 @@ from scipy.io import savemat
 from scipy.sparse import csc_array
 
 from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
+from deeplab_lightning.description import DESCRIPTION, ModelDescription, PixelNormalization
+from deeplab_lightning.models.build import build_network
+from deeplab_lightning.palette import Palette
+from deeplab_lightning.scores import Score, ScoreName
 
 Sample = tuple[str, bytes]
 """The name and the content of a file."""
@@ -109,3 +113,21 @@ def checkpoint(root: Path) -> Sample:
     }  # fmt: skip
     AtomicCheckpointIO().save_checkpoint(content, root / "last.ckpt")
     return "last.ckpt", (root / "last.ckpt").read_bytes()
+
+
+def model() -> Sample:
+    """A checkpoint of a small network with its description."""
+    arguments = {"num_classes": 3, "backbone": "mobilenet_v2", "aspp_channels": 8, "atrous_rates": [1]}
+    network = build_network("DeepLabV3", arguments)
+    description = ModelDescription(
+        network="DeepLabV3",
+        arguments=arguments,
+        palette=Palette.voc(("sky", "road", "tree")),
+        normalization=PixelNormalization((0.5, 0.4, 0.3), (0.2, 0.2, 0.2)),
+        crf={"bilateral_xy": 50.0, "iterations": 10},
+        score=Score(ScoreName("val", "miou"), 0.5, {"split": "val"}),
+    )
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    file = BytesIO()
+    torch.save({"state_dict": tensors, DESCRIPTION: description.as_dict()}, file)
+    return "model.ckpt", file.getvalue()
