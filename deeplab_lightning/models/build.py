@@ -15,9 +15,11 @@ from deeplab_lightning.models.deeplab_v3_cascade import DeepLabV3Cascade
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.models.lraspp import LRASPP
+from deeplab_lightning.models.smp_network import SMPNetwork
 
 NETWORKS: dict[str, type[SegmentationNetwork]] = {
-    kind.__name__: kind for kind in (DeepLabV1, DeepLabV2, DeepLabV3, DeepLabV3Cascade, DeepLabV3Plus, LRASPP)
+    kind.__name__: kind
+    for kind in (DeepLabV1, DeepLabV2, DeepLabV3, DeepLabV3Cascade, DeepLabV3Plus, LRASPP, SMPNetwork)
 }
 """The only classes that a description may name."""
 

@@ -28,6 +28,7 @@ from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
 from deeplab_lightning.modules.deeplab_v3_cascade import DeepLabV3CascadeModule
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 from deeplab_lightning.modules.lraspp import LRASPPModule
+from deeplab_lightning.modules.smp_network import SMPModule
 from deeplab_lightning.settings.known import Slot
 from deeplab_lightning.settings.parameters import FROM_DATA
 
@@ -50,6 +51,7 @@ MODULES = (
     DeepLabV3CascadeModule,
     DeepLabV3PlusModule,
     LRASPPModule,
+    SMPModule,
 )
 
 TRAINER_DEFAULTS = {"default_root_dir": "runs/default", "use_distributed_sampler": False, "sync_batchnorm": True}

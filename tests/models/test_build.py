@@ -11,6 +11,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "DeepLabV3": {"backbone": "mobilenet_v2", "aspp_channels": 8},
     "DeepLabV3Cascade": {"backbone": "resnet18", "num_blocks": 4},
     "DeepLabV3Plus": {"backbone": "mobilenet_v2", "aspp_channels": 8, "decoder_channels": 8},
+    "LRASPP": {"backbone": "mobilenet_v3_small_seg"},
+    "SMPNetwork": {"backbone": "resnet18"},
 }
 
 

@@ -15,6 +15,7 @@ from deeplab_lightning.models.encoders import CLASSIFIER_HEADS, Encoder
 from deeplab_lightning.models.imagenet import for_channels
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.models.lraspp import LRASPP
+from deeplab_lightning.models.smp_network import SMPNetwork
 from tests.thin import an_eighth_of_the_channels
 
 Builder = Callable[[], SegmentationNetwork]
@@ -61,11 +62,20 @@ NETWORKS: dict[str, Builder] = {
     ),
     "LR-ASPP large": lambda: LRASPP(5, strided_padding="same"),
     "LR-ASPP small": lambda: LRASPP(5, "mobilenet_v3_small_seg", 16, pooling_size=(2, 3), align_corners=False),
+    "smp's U-Net": lambda: SMPNetwork(5, "unet", "resnet18"),
+    "smp's FPN": lambda: SMPNetwork(5, "fpn", "resnet18"),
     "v3 smp's EfficientNet": lambda: DeepLabV3(5, "efficientnet-b0"),
     "v3+ timm's RegNet": lambda: DeepLabV3Plus(5, "tu-regnety_002", aspp_channels=64),
     "v3+ timm": lambda: DeepLabV3Plus(5, "tu-mobilenetv3_small_050", aspp_channels=64),
 }
-OF_FULL_WIDTH = {"v3 smp's EfficientNet", "v3+ timm's RegNet", "v3+ timm", "LR-ASPP large", "LR-ASPP small"}
+OF_FULL_WIDTH = {
+    "v3 smp's EfficientNet",
+    "v3+ timm's RegNet",
+    "v3+ timm",
+    "LR-ASPP large",
+    "LR-ASPP small",
+    "smp's FPN",
+}
 """Networks that count on their width: encoders of others, and squeezed channels so few that all could be dead."""
 
 
@@ -183,6 +193,8 @@ def test_weights_for_rgb_give_a_grey_image_the_same_logits_in_any_number_of_chan
         (lambda: DeepLabV3Plus(5, "resnet18", plain_aspp=True), "plain_aspp.*separable"),
         (lambda: LRASPP(5, pooling_size=(0, 25)), r"pooling_size.*\[0, 25\]"),
         (lambda: LRASPP(5, pretrained=True), "mobilenet_v3_large_seg"),
+        (lambda: SMPNetwork(5, "unett"), "'unett'"),
+        (lambda: SMPNetwork(5, "unet", "resnet51"), "'resnet51'"),
         (lambda: DeepLabV3Plus(5, "resnet51"), "backbone 'resnet51'"),
         (lambda: DeepLabV3Plus(5, "vgg16", 16), "backbone 'vgg16'"),
     ],
@@ -199,3 +211,13 @@ def test_an_encoder_of_others_takes_its_weights_for_rgb_to_other_channels() -> N
         (kernel,) = [value for value in Encoder("resnet18", in_channels=channels).parameters() if value.shape[-1] == 7]
         kernels.append(kernel)
     assert torch.equal(kernels[1], kernels[0][:, [0, 1, 2, 0]] / torch.tensor([2, 1, 1, 2])[:, None, None])
+
+
+def test_layers_of_smp_that_do_not_act_on_the_logits_do_not_train() -> None:
+    """PSPNet uses the first three of the encoder's five stages."""
+    network = SMPNetwork(5, "pspnet", "resnet18", architecture_settings={"decoder_use_norm": False})
+    network(torch.randn(1, 3, 64, 64)).square().mean().backward()
+    trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert trained == {name for name, parameter in network.named_parameters() if parameter.grad is not None}
+    assert not any(name.startswith("backbone.layer4") for name in trained)
+    assert "backbone.layer1.0.conv1.weight" in trained

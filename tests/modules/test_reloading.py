@@ -18,6 +18,7 @@ from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
 from deeplab_lightning.models.encoders import build_backbone
 from deeplab_lightning.models.lraspp import LRASPP
 from deeplab_lightning.models.resnet import ResNet
+from deeplab_lightning.models.smp_network import SMPNetwork
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.deeplab_v1 import DeepLabV1Module
 from deeplab_lightning.modules.deeplab_v2 import DeepLabV2Module
@@ -25,6 +26,7 @@ from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
 from deeplab_lightning.modules.deeplab_v3_cascade import DeepLabV3CascadeModule
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 from deeplab_lightning.modules.lraspp import LRASPPModule
+from deeplab_lightning.modules.smp_network import SMPModule
 
 # Every signature that the arguments of a module's network come from, the outermost last, and what the network fixes
 NETWORKS: dict[type[SegmentationModule], tuple[tuple[Any, ...], set[str]]] = {
@@ -33,6 +35,7 @@ NETWORKS: dict[type[SegmentationModule], tuple[tuple[Any, ...], set[str]]] = {
     DeepLabV3Module: ((build_backbone, DeepLabV3Encoder, DeepLabV3), {"low_level_features"}),
     DeepLabV3CascadeModule: ((ResNet, DeepLabV3Cascade), {"low_level_features"}),
     LRASPPModule: ((build_backbone, LRASPP), set()),
+    SMPModule: ((SMPNetwork,), set()),
     DeepLabV3PlusModule: ((build_backbone, DeepLabV3Encoder, DeepLabV3Plus), set()),
 }
 MODULES = list(NETWORKS)
