@@ -39,7 +39,8 @@ def build_network(name: str, arguments: Mapping[str, Any]) -> SegmentationNetwor
     try:
         return NETWORKS[name](**arguments)
     except (AttributeError, LookupError, TypeError) as error:
-        raise ValueError(f"{name} cannot be built with these arguments: {error}") from error
+        first_line = str(error).partition("\n")[0]  # torch adds its call stack
+        raise ValueError(f"{name} cannot be built with these arguments: {first_line}") from error
 
 
 def restore_network(name: str, arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SegmentationNetwork:
