@@ -10,16 +10,19 @@ from torch import Tensor, nn
 
 from deeplab_lightning.crf.crf_rnn import CRFRNN
 from deeplab_lightning.crf.refinement import Refiner
-from deeplab_lightning.crf.settings import NORMALIZATION_WORDS, Normalization
+from deeplab_lightning.crf.settings import Normalization
 from deeplab_lightning.identity import EvaluationIdentity
 from deeplab_lightning.inference import Inference
-from deeplab_lightning.losses import cross_entropy, decimate
+from deeplab_lightning.losses.cross_entropy import LossContext, cross_entropy
+from deeplab_lightning.losses.decimation import decimate
+from deeplab_lightning.losses.weighted_sum import WeightedSum
 from deeplab_lightning.metrics import ImageMean, SegmentationScores
 from deeplab_lightning.models.batch_norm import set_momentum
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.batch_norm_guard import warn_of_batch_norm
 from deeplab_lightning.modules.checks import check_class_weights, check_crf, check_lengths
 from deeplab_lightning.modules.describing import describe_module
+from deeplab_lightning.modules.evaluation_identity import identity_of
 from deeplab_lightning.modules.freezing import freeze, frozen_norms
 from deeplab_lightning.modules.optimization import Optimization
 from deeplab_lightning.modules.outputs import Outputs, Prediction
@@ -58,7 +61,10 @@ class SegmentationModule(ReloadableModule):
             the mean, divided by the standard deviation: torchvision, timm's ResNets), "caffe" (BGR in 0..255 minus the
             mean: the papers' v1 and v2) or "inception" (RGB in -1..1: Xception, MobileNet and "beta" ResNets of the
             TensorFlow release). On the command line the data take it over.
-        class_weights: Weight of each class's pixels in the loss; all are equal if not given.
+        loss: Weights of the losses to sum: of cross_entropy (alone if not given), hardest_share, below_threshold,
+            focal, dice, tversky and lovasz_softmax. A loss's settings stand beside its weight: {dice: 1, focal:
+            {weight: 0.5, gamma: 2}}.
+        class_weights: Weight of each class's pixels in the losses of pixels; all are equal if not given.
         scales: Scales of the images at evaluation, over which probabilities are averaged.
         flip: Evaluation runs every scale on the mirrored image as well.
         window: Size (H, W) of the windows that slide over each image at evaluation; the whole image if not given.
@@ -98,6 +104,7 @@ class SegmentationModule(ReloadableModule):
         crf_normalization: Normalization = "after",
         start_from: str | None = None,
         normalization: Literal["imagenet", "caffe", "inception"] = "imagenet",
+        loss: dict[str, float | dict[str, float]] | None = None,
         class_weights: list[float] | None = None,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
@@ -117,6 +124,7 @@ class SegmentationModule(ReloadableModule):
         self.optimization = Optimization.of(self.hparams)
         self.upsample_logits, self.start_from = upsample_logits, start_from
         self.frozen, self.freeze_batch_norm = frozen, freeze_batch_norm
+        self.loss = WeightedSum(loss, class_weights is not None)
         self.crf = CRFRNN(num_classes, normalization=crf_normalization) if crf_rnn else None
         self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
         self.scores = SegmentationScores(self.class_names, trimap_width)
@@ -162,12 +170,16 @@ class SegmentationModule(ReloadableModule):
         return logits
 
     def training_loss(self, images: Tensor, target: Tensor) -> Tensor:
-        """Return the cross entropy of crops (B, C, H, W) and masks (B, H, W), averaged over all processes' pixels."""
+        """Return the loss of crops (B, C, H, W) and masks (B, H, W), averaged over all processes' pixels."""
         if self.upsample_logits:
-            return cross_entropy(self(images), target, self.class_weights, mean_over_ranks)
+            return self.loss(self(images), target, self.loss_context())
         logits = self.network.forward_features(images)
         grid = decimate(target, logits.shape[2:], self.network.logits_stride, self.network.grid_offset)
-        return cross_entropy(logits, grid, self.class_weights, mean_over_ranks)
+        return self.loss(logits, grid, self.loss_context())
+
+    def loss_context(self) -> LossContext:
+        """Return the class weights, the processes and the step of the training."""
+        return LossContext(self.class_weights, mean_over_ranks, self.global_step)
 
     def refine(self, logits: Tensor, images: Tensor) -> Tensor:
         """Refine logits (B, K, H, W) by `crf_rnn`, which reads the colours of the normalised images (B, C, H, W)."""
@@ -184,7 +196,7 @@ class SegmentationModule(ReloadableModule):
         if self.crf is None:
             loss = self.training_loss(images, target)
         else:
-            loss = cross_entropy(self.refine(self(images), images), target, self.class_weights, mean_over_ranks)
+            loss = self.loss(self.refine(self(images), images), target, self.loss_context())
         self.log("train/loss", mean_over_ranks(loss.detach()))
         return loss
 
@@ -257,18 +269,7 @@ class SegmentationModule(ReloadableModule):
 
     def evaluation_identity(self, split: str) -> EvaluationIdentity:
         """Return how the scores last logged for "val" or "test" were measured."""
-        data: dict[str, str] = self.trainer.datamodule.identity(split)  # type: ignore[attr-defined]
-        return EvaluationIdentity(
-            **data | {"size_policy": self.inference.size_policy(data["size_policy"])},
-            num_images=self.scores.num_images,
-            output_stride=self.network.output_stride,
-            align_corners=self.network.align_corners,
-            scales=self.inference.scales,
-            flip=self.inference.flip,
-            precision=str(self.trainer.precision),
-            crf=None if self.crf is None else f"as layers, trained, {NORMALIZATION_WORDS[self.crf.normalization]}",
-            weights=f"of step {self.global_step}" if self.trainer.state.fn == "fit" else self.weights_origin,
-        )
+        return identity_of(self, split)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Group the parameters that train by part and kind; see `Optimization.parameter_groups`."""

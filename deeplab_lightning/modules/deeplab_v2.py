@@ -5,11 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deeplab_lightning.losses import cross_entropy, decimate
+from deeplab_lightning.losses.decimation import decimate
 from deeplab_lightning.models.deeplab_v2 import DeepLabV2
 from deeplab_lightning.models.layers import upsample
 from deeplab_lightning.modules.base import SegmentationModule
-from deeplab_lightning.modules.ranks import mean_over_ranks
 
 
 class DeepLabV2Module(SegmentationModule):
@@ -22,7 +21,7 @@ class DeepLabV2Module(SegmentationModule):
         return DeepLabV2(num_classes, **kwargs)
 
     def training_loss(self, images: Tensor, target: Tensor) -> Tensor:
-        """Sum the cross entropies of each input scale and, with several, of their fusion (section 3.2)."""
+        """Sum the losses of each input scale and, with several, of their fusion (section 3.2)."""
         logits = self.network.forward_scales(images)
         strides = [self.network.logits_stride / scale for scale in self.network.input_scales]
         if len(logits) > 1:
@@ -36,4 +35,4 @@ class DeepLabV2Module(SegmentationModule):
             logits = upsample(logits, target.shape[1:], self.network.align_corners)
         else:
             target = decimate(target, logits.shape[2:], stride)
-        return cross_entropy(logits, target, self.class_weights, mean_over_ranks)
+        return self.loss(logits, target, self.loss_context())

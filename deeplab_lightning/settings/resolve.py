@@ -29,6 +29,7 @@ IRRELEVANT = {
 ADDED: dict[str, Any] = {
     "data.init_args.in_channels": 3,
     "data.init_args.value_range": None,
+    "model.init_args.loss": None,
     "model.init_args.window": None,
     "model.init_args.window_stride": None,
     "model.init_args.dense_prediction_cell": False,

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 
 from deeplab_lightning.commands.describe import build
-from deeplab_lightning.losses import cross_entropy
+from deeplab_lightning.losses.cross_entropy import cross_entropy
 from deeplab_lightning.models.batch_norm import batch_norms
 
 EXPERIMENTS = Path(__file__).parents[1]

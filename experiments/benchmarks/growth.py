@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import torch
 from training import DATA, SETTINGS, fit
 
-from deeplab_lightning.losses import cross_entropy
+from deeplab_lightning.losses.cross_entropy import cross_entropy
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
 
 STEPS = 4

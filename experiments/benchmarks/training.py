@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from deeplab_lightning.cli import DeepLabCLI
 from deeplab_lightning.datamodules.shapes import ShapesDataModule
-from deeplab_lightning.losses import cross_entropy
+from deeplab_lightning.losses.cross_entropy import cross_entropy
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule

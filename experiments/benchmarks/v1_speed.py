@@ -9,7 +9,7 @@ import time
 
 import torch
 
-from deeplab_lightning.losses import cross_entropy
+from deeplab_lightning.losses.cross_entropy import cross_entropy
 from deeplab_lightning.models.deeplab_v1 import DeepLabV1
 
 CLASSIFIERS = {

@@ -11,7 +11,7 @@ from torch import Tensor
 from deeplab_lightning.crf.crf_rnn import CRFRNN
 from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.crf.settings import Normalization
-from deeplab_lightning.losses import cross_entropy
+from deeplab_lightning.losses.cross_entropy import cross_entropy
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 
 NORMALIZATIONS: list[Normalization] = ["after", "symmetric"]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deeplab_lightning.losses import decimate
+from deeplab_lightning.losses.decimation import decimate
 from deeplab_lightning.models.deeplab_v1 import DeepLabV1
 from deeplab_lightning.models.layers import upsample
 

@@ -1,4 +1,4 @@
-"""The base module, with its checks, what it freezes, its optimizer and the guards of batch norm."""
+"""The base module: its checks, loss, frozen parts, optimizer, evaluation identity, and the guards of batch norm."""
 
 import warnings
 from pathlib import Path
@@ -10,6 +10,9 @@ import torch
 from torch import nn
 
 from deeplab_lightning.datasets.transforms import EvaluationTransform
+from deeplab_lightning.losses.decimation import decimate
+from deeplab_lightning.losses.regions import Dice
+from deeplab_lightning.losses.weighted_sum import Focal
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.deeplab_v1 import DeepLabV1Module
@@ -257,3 +260,19 @@ def test_evaluation_in_sliding_windows() -> None:
                 count[inside] += 1
         torch.testing.assert_close(sliding.evaluation_logits(images), expected / count)
         assert not torch.allclose(whole.evaluation_logits(images), expected / count, atol=1e-4)
+
+
+def test_the_settings_choose_the_loss() -> None:
+    images, target = torch.randn(2, 3, 33, 33), torch.randint(0, 4, (2, 33, 33))
+    settings: dict[str, Any] = {"dice": 2, "focal": {"weight": 0.5, "gamma": 1}}
+    for kind, own in ((DeepLabV3Module, {"backbone": "resnet18"}), (DeepLabV1Module, {"fc_channels": 32})):
+        module = kind(4, loss=settings, upsample_logits=kind is DeepLabV3Module, **own).eval()
+        assert module.hparams["loss"] == settings
+        logits, labels = module(images), target
+        if kind is DeepLabV1Module:
+            logits = module.network.forward_features(images)
+            labels = decimate(target, logits.shape[2:], 8)
+        expected = 2 * Dice()(logits, labels) + 0.5 * Focal(1)(logits, labels)
+        torch.testing.assert_close(module.training_loss(images, target), expected)
+    with pytest.raises(ValueError, match="'dise'.*dice"):
+        DeepLabV3Module(4, backbone="resnet18", loss={"dise": 1})

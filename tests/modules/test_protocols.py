@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from deeplab_lightning.cli import NOISE
 from deeplab_lightning.datamodules.folder import FolderDataModule
-from deeplab_lightning.losses import cross_entropy, decimate
+from deeplab_lightning.losses.cross_entropy import cross_entropy
+from deeplab_lightning.losses.decimation import decimate
 from deeplab_lightning.models.deeplab_v2 import DeepLabV2
 from deeplab_lightning.models.layers import upsample
 from deeplab_lightning.modules.base import SegmentationModule

@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 
-from deeplab_lightning.losses import cross_entropy
+from deeplab_lightning.losses.cross_entropy import cross_entropy
 
 
 def test_void_does_not_count() -> None:
