@@ -35,7 +35,7 @@ from deeplab_lightning.run_folder import RunFolder
 from deeplab_lightning.settings.classes import TRAINER_DEFAULTS, slots
 from deeplab_lightning.settings.given import CONFIG, check_models, expand_homes, given_by
 from deeplab_lightning.settings.known import Known
-from deeplab_lightning.settings.parameters import FROM_DATA, instantiate, types_of
+from deeplab_lightning.settings.parameters import FROM_DATA, UNSET, instantiate, types_of
 from deeplab_lightning.usage import Ended, UsageError
 
 NOISE = (
@@ -218,7 +218,7 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
             self._refuse_untrained()
         for name in FROM_DATA:
             given, own = self.config[self.command].model.init_args.get(name), getattr(self.datamodule, name)
-            if given not in (None, own):
+            if given not in (UNSET[name], own):
                 raise ValueError(
                     f"{name} follows from the data: {self.datamodule.dataset_name} has {own}, "
                     f"but model.{name} is set to {given}; leave it out"

@@ -42,7 +42,9 @@ def run(command: str, options: list[str]) -> int:
     )
     check = actions.add_parser("check", help="list every fault of a data set; exit status 1 if there is one")
     check.add_argument(
-        "--json", action="store_true", help="print a JSON object: faults, counts, void_shares, class_frequencies"
+        "--json",
+        action="store_true",
+        help="print JSON: faults, counts, void_shares, class_frequencies, channels",
     )
     check.add_argument("--num-workers", type=int, default=os.cpu_count() or 1, help="processes; default: one per core")
     show = actions.add_parser("show", help="write samples before and after augmentation as a PNG")
@@ -143,6 +145,8 @@ def _print(findings: doctor.Findings) -> None:
         table.add_row(Text(f"{name}{hard}"), *numbers)
     if table.rows:
         console.print(table)
+    for name, values in findings.channels.items():
+        console.print(f"data.{name} of the training images: {values}", markup=False, soft_wrap=True)
     for fault in findings.faults:
         console.print(fault.fault, markup=False, soft_wrap=True)
     count = len(findings.faults)

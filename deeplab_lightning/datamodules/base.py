@@ -141,13 +141,16 @@ class SegmentationDataModule(LightningDataModule):
         self, name: NormalizationName, mean: Sequence[float] | None, std: Sequence[float] | None
     ) -> tuple[Sequence[float], Sequence[float], bool]:
         """Mean and standard deviation of each channel, and whether they are reversed: of RGB, or as given."""
+        own_mean: Sequence[float]
+        own_std: Sequence[float]
         own_mean, own_std, bgr = NORMALIZATIONS[name]
+        self.is_normalized = self.in_channels == 3 or (mean is not None and std is not None)
+        if not self.is_normalized:
+            own_mean, own_std = (0.5,) * self.in_channels, (0.5,) * self.in_channels
         found = mean or own_mean, std or own_std
         if {len(each) for each in found} != {self.in_channels}:
-            raise ValueError(
-                f"the images have {self.in_channels} channels, but mean {list(found[0])} and std {list(found[1])} do "
-                "not; set data.mean and data.std to one number for each channel, as `deeplab data check` prints them"
-            )
+            lengths = f"mean {list(found[0])} and std {list(found[1])}"
+            raise ValueError(f"the images have {self.in_channels} channels, but {lengths} do not")
         return *found, bgr and self.in_channels == 3
 
     @property
@@ -263,6 +266,11 @@ class SegmentationDataModule(LightningDataModule):
     def _loader(
         self, dataset: Dataset[Sample], batch_size: int, sampler: Iterable[int | tuple[int, int]], drop_last: bool
     ) -> DataLoader[Sample]:
+        if not self.is_normalized:
+            raise ValueError(
+                f"images of {self.in_channels} channels need data.mean and data.std, one number for each channel; "
+                "`deeplab data check` prints those of the training split"
+            )
         _, world_size = _rank_and_world_size()
         return DataLoader(
             dataset,

@@ -17,7 +17,7 @@ from deeplab_lightning.datasets.class_names import CLASS_FILE
 from deeplab_lightning.datasets.faults import Fault
 from deeplab_lightning.datasets.folder import FolderDataset
 from deeplab_lightning.datasets.images import DataError, load
-from deeplab_lightning.datasets.pixels import read_pixels, read_pixels_of_mask
+from deeplab_lightning.datasets.pixels import PixelFormat, Pixels, read_pixels, read_pixels_of_mask
 from deeplab_lightning.datasets.scan import cause_of_death, scan
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.datasets.voc import VOCDataset
@@ -45,12 +45,14 @@ class Findings:
         void_shares: Share of void pixels in each split, without the images that an earlier split holds too.
         class_frequencies: Three values for each class: its share of the labelled pixels of the training split, the
             number of images that hold it, and its weight by median frequency (0 for a class that does not occur).
+        channels: Mean and standard deviation of each channel of the training images, on the scale of the value range.
     """
 
     faults: list[Fault] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     void_shares: dict[str, float] = field(default_factory=dict)
     class_frequencies: dict[str, dict[str, float]] = field(default_factory=dict)
+    channels: dict[str, list[float]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The findings as plain values, ready for JSON."""
@@ -65,22 +67,27 @@ class Inspection:
         counts: Number of pixels of each mask value, (256,); zeros if the mask cannot be read.
         content: Hash of the image's pixels; empty if the image cannot be read.
         faults: Faults of either file.
+        moments: Number of pixels, and sums of the values and of their squares on the scale of the value range, (3, C);
+            None if the image cannot be read.
     """
 
     counts: NDArray[np.int64]
     content: str
     faults: tuple[Fault, ...]
+    moments: NDArray[np.float64] | None = None
 
 
 def inspect(dataset: SegmentationDataset, index: int) -> Inspection:
     """Read one image and its mask and note the faults of both."""
     image_path, mask_path = dataset.images[index], dataset.mask_files[index]
     faults: list[Fault] = []
-    counts, content = np.zeros(256, np.int64), ""
+    counts, content, moments = np.zeros(256, np.int64), "", None
     try:
         image = read_pixels(image_path, dataset.pixel_format)
         size = b"%dx%d" % image.shape[:2]
         content = hashlib.blake2b(image.tobytes(), digest_size=16, salt=size).hexdigest()
+        moments = _moments(image, dataset.pixel_format)
+        faults += [_fault(image_path, fault) for fault in _out_of_range(image, dataset.pixel_format)]
     except Exception as error:  # decoders raise many kinds of error, and one bad file must not end the check
         faults.append(_fault_of(image_path, error))
     try:
@@ -92,7 +99,20 @@ def inspect(dataset: SegmentationDataset, index: int) -> Inspection:
         faults.append(_fault_of(mask_path, error))
     if counts.any():
         faults += [_fault(mask_path, fault) for fault in _mask_faults(dataset, mask_path, counts)]
-    return Inspection(counts, content, tuple(faults))
+    return Inspection(counts, content, tuple(faults), moments)
+
+
+def _moments(image: Pixels, pixel_format: PixelFormat) -> NDArray[np.float64]:
+    low, high = pixel_format.limits
+    values = (image.reshape(-1, image.shape[2]) - np.float64(low)) / (high - low)
+    moments: NDArray[np.float64] = np.stack([np.ones_like(values), values, values**2]).sum(1)
+    return moments
+
+
+def _out_of_range(image: Pixels, pixel_format: PixelFormat) -> Iterable[str]:
+    (low, high), least, largest = pixel_format.limits, image.min(), image.max()
+    if least < low or largest > high:
+        yield f"its values from {least:g} to {largest:g} exceed the value_range [{low:g}, {high:g}]"
 
 
 def _fault(path: Path, fault: str) -> Fault:
@@ -163,9 +183,19 @@ def examine(
             findings.faults += _too_much_void(dataset, name, findings.void_shares[name])
         if name == train:
             findings.class_frequencies = frequencies(counts, class_names)
+            findings.channels = _mean_and_std([each.moments for each in inspections if each.moments is not None])
             findings.faults += _absent_classes(dataset, name, findings.class_frequencies, never_labelled)
     findings.faults += [*_duplicates(places.values()), *_leaks(splits, train)]
     return findings
+
+
+def _mean_and_std(moments: Sequence[NDArray[np.float64]]) -> dict[str, list[float]]:
+    if not moments:
+        return {}
+    pixels, sums, squares = np.sum(moments, 0)
+    mean = sums / pixels
+    std = np.sqrt((squares / pixels - mean**2).clip(min=0))
+    return {"mean": mean.round(4).tolist(), "std": std.round(4).tolist()}
 
 
 def _inspect_all(dataset: SegmentationDataset, title: str, num_workers: int) -> list[Inspection]:

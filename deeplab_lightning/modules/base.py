@@ -122,13 +122,11 @@ class SegmentationModule(ReloadableModule):
         check_crf(crf_rnn, crf_normalization, upsample_logits)
         self.inference = Inference(tuple(scales), flip, window, window_stride)
         self.optimization = Optimization.of(self.hparams)
-        self.upsample_logits, self.start_from = upsample_logits, start_from
-        self.frozen, self.freeze_batch_norm = frozen, freeze_batch_norm
-        self.loss = WeightedSum(loss, class_weights is not None)
+        self.frozen, self.freeze_batch_norm, self.loss = frozen, freeze_batch_norm, WeightedSum(loss, class_weights)
         self.crf = CRFRNN(num_classes, normalization=crf_normalization) if crf_rnn else None
         self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
-        self.scores = SegmentationScores(self.class_names, trimap_width)
-        self.image_loss, self.image_seconds = ImageMean(), ImageMean()
+        self.scores, self.upsample_logits = SegmentationScores(self.class_names, trimap_width), upsample_logits
+        self.image_loss, self.image_seconds, self.start_from = ImageMean(), ImageMean(), start_from
         if isinstance(named := network.get("pretrained"), str):
             network = network | {"pretrained": False}
         built = self.configure_network(num_classes, **network)  # the command line reads the arguments off this call

@@ -8,8 +8,9 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-FROM_DATA = ("num_classes", "class_names", "in_channels")
-"""The parameters of a model that are taken from the data."""
+UNSET = {"num_classes": None, "class_names": None, "in_channels": 3}
+"""The parameters of a model that are taken from the data, and their values in settings that do not name them."""
+FROM_DATA = tuple(UNSET)
 
 
 def types_of(parser: ArgumentParser) -> dict[str, Any]:

@@ -196,8 +196,8 @@ def test_invalid_settings_are_refused(settings: dict[str, Any], words: str) -> N
 
 def test_class_weights_need_a_loss_of_pixels() -> None:
     with pytest.raises(ValueError, match="class_weights have no effect on dice"):
-        WeightedSum({"dice": 1}, class_weights=True)
-    WeightedSum({"dice": 1, "focal": 1}, class_weights=True)
+        WeightedSum({"dice": 1}, [1.0, 2.0])
+    WeightedSum({"dice": 1, "focal": 1}, [1.0, 2.0])
 
 
 def test_the_release_divides_weighted_losses_by_their_number() -> None:
