@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from deeplab_lightning.atomic import write_atomically
-from deeplab_lightning.palette import Palette
+from deeplab_lightning.palette import Color, Palette
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,11 @@ class ClassRecord:
             raise ValueError(f"{len(self.palette.class_names)} classes, but a confusion matrix of {sorted(sides)}")
         if not all(isinstance(count, int) and count >= 0 for row in self.matrix for count in row):
             raise ValueError("the confusion matrix holds other than counts")
+
+    @property
+    def colors(self) -> dict[str, Color]:
+        """The colours of the classes by name."""
+        return dict(zip(self.palette.class_names, self.palette.colors, strict=True))
 
     def write(self, path: Path) -> None:
         """Write the record as JSON."""

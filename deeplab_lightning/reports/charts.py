@@ -5,9 +5,11 @@ from io import StringIO
 
 import matplotlib
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from deeplab_lightning.palette import Color
 from deeplab_lightning.run_reader import Curve
 
 LEGEND_ROWS = 5  # a longer legend stands beside the chart
@@ -56,8 +58,13 @@ def _colors(count: int) -> list[tuple[float, ...]]:
     return [palette(number % palette.N) for number in range(count)]
 
 
-def bars(values: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draw one bar chart for each name, side by side, of values in 0..1 such as the IoU of each class."""
+def bars(values: Mapping[str, Mapping[str, float]], swatches: Mapping[str, Color] | None = None) -> Figure:
+    """Draw one bar chart for each name, side by side, of values in 0..1 such as the IoU of each class.
+
+    Args:
+        values: The values by label, by name of the chart.
+        swatches: The colours of labels, drawn as squares beside them.
+    """
     labels = list(dict.fromkeys(label for each in values.values() for label in each))
     height = 0.4 + 0.17 * len(labels)
     figure = Figure(figsize=(1.3 + 1.45 * len(values), height), layout="constrained")
@@ -73,7 +80,19 @@ def bars(values: Mapping[str, Mapping[str, float]]) -> Figure:
         axes.tick_params(length=0, labelsize=8)
         axes.spines[:].set_visible(False)
     columns[0].invert_yaxis()
+    if swatches:
+        _draw_swatches(columns[0], [swatches.get(label) for label in labels])
     return figure
+
+
+def _draw_swatches(axes: Axes, colors: Sequence[Color | None]) -> None:
+    """Draw squares between a vertical axis and its labels."""
+    axes.tick_params(pad=14)
+    for row, color in enumerate(colors):
+        if color is not None:
+            face = [value / 255 for value in (color if any(color) else (1, 1, 1))]  # pages replace the text's black
+            (square,) = axes.plot(-0.07, row, "s", color=face, markeredgecolor="gray", clip_on=False)
+            square.set_transform(axes.get_yaxis_transform())
 
 
 def confusion(matrix: Tensor, class_names: Sequence[str]) -> Figure:

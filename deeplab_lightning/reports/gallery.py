@@ -1,8 +1,9 @@
-"""The data for the pictures in the report of a table: IoU by class, curves, trimap curves and panels."""
+"""The data for the pictures in the report of a table: scores by class, curves, trimap curves and panels."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from pathlib import Path
 from statistics import mean
 
@@ -10,12 +11,16 @@ from deeplab_lightning.ablation.job import rows_name
 from deeplab_lightning.ablation.older import chosen_evaluation, chosen_keys
 from deeplab_lightning.ablation.outcomes import Outcomes
 from deeplab_lightning.ablation.plan import Plan, Training
+from deeplab_lightning.palette import Color
+from deeplab_lightning.reports.grid import Grid
+from deeplab_lightning.reports.scores import CLASS, class_scores
 from deeplab_lightning.run_folder import TRIMAP_CURVE, JobFolder, JobKey
 from deeplab_lightning.run_reader import Curve, Run, read_logs
 from deeplab_lightning.scores import ScoreName
 
 CURVES = {"train/loss": "training loss", "val/miou": "validation mIoU"}
 """The titles of the curves in a report, by logged name."""
+IOU = "IoU"
 PANEL_IMAGES = 2
 
 Scores = dict[ScoreName, float]
@@ -27,6 +32,8 @@ class Gallery:
 
     Args:
         ious: The mean IoU over the seeds of each class in 0..1, by row.
+        more: The mean precision, recall and F1 likewise, by the name of the score and by row, from confusion matrices.
+        colors: The colours of the classes, from confusion matrices.
         curves: The curves, one for each seed, by logged name and by the rows that share the training.
         trimaps: The mean mIoU over the seeds as a curve over the band's width in pixels, by row, without and with CRF.
         panels: The pictures of the first seed that has any, as (row, path) pairs by image.
@@ -34,10 +41,25 @@ class Gallery:
     """
 
     ious: dict[str, dict[str, float]] = field(default_factory=dict)
+    more: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    colors: dict[str, Color] = field(default_factory=dict)
     curves: dict[str, dict[str, list[Curve]]] = field(default_factory=lambda: {name: {} for name in CURVES})
     trimaps: dict[str, Curve] = field(default_factory=dict)
     panels: dict[str, list[tuple[str, Path]]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+
+    def class_grids(self) -> dict[str, Grid]:
+        """A grid in percent for each kind of score, by its name, with a row for each class."""
+        kinds = {IOU: self.ious} | self.more if self.ious else self.more
+        names = list(dict.fromkeys(name for rows in kinds.values() for each in rows.values() for name in each))
+        colors = [self.colors[name] for name in names] if self.colors.keys() >= {*names} else []
+        grids = {}
+        for kind, rows in kinds.items():
+            cells = [
+                [name, *(f"{100 * each[name]:.2f}" if name in each else "" for each in rows.values())] for name in names
+            ]
+            grids[kind] = Grid([CLASS, *rows], cells, colors=colors)
+        return grids
 
 
 def gather(plan: Plan, outcomes: Outcomes, root: Path | None) -> Gallery:
@@ -61,13 +83,15 @@ def gather(plan: Plan, outcomes: Outcomes, root: Path | None) -> Gallery:
             continue
         evaluations = [chosen_evaluation(key, planned.evaluation, outcomes) for key in keys]
         scores = _mean_scores(evaluations, outcomes)
+        runs = _read(root, evaluations)
         if ious := _ious(scores, planned.row.metric):
             gallery.ious[planned.row.name] = ious
+        _add_classes(gallery, planned.row.name, planned.row.metric, runs)
         evaluation = JobKey(planned.training.name, planned.evaluation.digest)
         if evaluation not in shown:
             shown.add(evaluation)
             _add_trimaps(gallery, planned.row.name, planned.row.metric.split, scores)
-            _add_panels(gallery, planned.row.name, _read(root, evaluations))
+            _add_panels(gallery, planned.row.name, runs)
     return gallery
 
 
@@ -91,6 +115,25 @@ def _ious(scores: Scores, metric: ScoreName) -> dict[str, float]:
         for name, value in scores.items()
         if name.kind == "iou" and (name.split, name.refined) == (metric.split, metric.refined)
     }
+
+
+def _add_classes(gallery: Gallery, row: str, metric: ScoreName, runs: Sequence[Run]) -> None:
+    """Add the scores of confusion matrices other than the IoU, which has a record of its own, and the colours."""
+    records = [
+        record
+        for run in runs
+        for record in run.classes
+        if (record.identity["split"], bool(record.identity["crf"])) == (metric.split, metric.refined)
+    ]
+    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))  # by kind and class
+    for record in records:
+        gallery.colors |= record.colors
+        for kind, scores in class_scores(record).items():
+            for name, value in scores.items():
+                if kind != IOU and not isnan(value):
+                    values[kind][name].append(value)
+    for kind, by_name in values.items():
+        gallery.more.setdefault(kind, {})[row] = {name: mean(each) for name, each in by_name.items()}
 
 
 def _add_curves(gallery: Gallery, training: Training, runs: Sequence[Run]) -> None:

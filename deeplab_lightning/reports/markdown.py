@@ -1,6 +1,6 @@
 """The reports in markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from deeplab_lightning.ablation.plan import Plan
 from deeplab_lightning.reports.compare import ROW, Comparison
@@ -23,24 +23,19 @@ def comparison_section(comparison: Comparison) -> str:
 
 def gallery_numbers(gallery: Gallery) -> str:
     """The tables of the numbers in a gallery, which end the section; empty where there are none."""
-    bands = {
-        row: {f"{width:g}": value for width, value in curve if width in WIDTHS}
-        for row, curve in gallery.trimaps.items()
-    }
-    parts = {
-        "IoU by class, in percent": gallery.ious,
-        "mIoU near the boundaries, in percent, by the width of the band in pixels": bands,
-    }
-    return "".join(f"\n{title}:\n\n{_percentages(scores)}" for title, scores in parts.items() if scores)
+    grids = {f"{kind} by class, in percent": grid for kind, grid in gallery.class_grids().items()}
+    if gallery.trimaps:
+        grids["mIoU near the boundaries, in percent, by the width of the band in pixels"] = _bands(gallery)
+    return "".join(f"\n{title}:\n\n{grid.as_markdown()}" for title, grid in grids.items())
 
 
-def _percentages(scores: Mapping[str, Mapping[str, float]]) -> str:
-    """A table of scores in percent, from scores in 0..1 by row and by column."""
-    names = list(dict.fromkeys(name for each in scores.values() for name in each))
+def _bands(gallery: Gallery) -> Grid:
+    curves = [(row, dict(curve)) for row, curve in gallery.trimaps.items()]
+    widths = [width for width in WIDTHS if any(width in curve for _, curve in curves)]
     rows = [
-        [row, *(f"{100 * each[name]:.2f}" if name in each else "" for name in names)] for row, each in scores.items()
+        [row, *(f"{100 * curve[width]:.2f}" if width in curve else "" for width in widths)] for row, curve in curves
     ]
-    return Grid([ROW, *names], rows).as_markdown()
+    return Grid([ROW, *map(str, widths)], rows)
 
 
 def list_of_tables(plans: Sequence[Plan]) -> str:

@@ -8,7 +8,6 @@ import torch
 from deeplab_lightning.class_record import ClassRecord
 from deeplab_lightning.identity import Record, describe_identity
 from deeplab_lightning.metrics import scores_per_class
-from deeplab_lightning.palette import Color
 from deeplab_lightning.reports.grid import Grid, mark, numbered
 from deeplab_lightning.run_reader import Run
 from deeplab_lightning.scores import ScoreName
@@ -79,13 +78,20 @@ def class_grid(run: Run) -> Grid:
     for identity, label in identities_of(run).items():
         number = label.rpartition(" ")[2]
         if record := records.get(identity):
-            columns |= {heading.format(number): values for heading, values in _class_columns(record).items()}
+            columns["share of pixels"] = _shares(record)
+            columns |= {f"{kind} {number}": values for kind, values in class_scores(record).items()}
         elif ious := _ious(run, identity):
             columns[f"IoU {number}"] = ious
     names = list(dict.fromkeys(name for column in columns.values() for name in column))
     rows = [[name, *(_cell(column.get(name)) for column in columns.values())] for name in names]
-    known = {name: color for record in run.classes for name, color in _colors(record).items()}
+    known = {name: color for record in run.classes for name, color in record.colors.items()}
     return Grid([CLASS, *columns], rows, colors=[known[name] for name in names] if known.keys() >= {*names} else [])
+
+
+def class_scores(record: ClassRecord) -> dict[str, dict[str, float]]:
+    """IoU, precision, recall and F1 of a confusion matrix in 0..1 by class, each by its name; NaN without pixels."""
+    kinds = scores_per_class(torch.tensor(record.matrix))
+    return {kind: dict(zip(record.palette.class_names, each.tolist(), strict=True)) for kind, each in kinds.items()}
 
 
 def confusion_grid(record: ClassRecord) -> Grid:
@@ -106,22 +112,14 @@ def confusion_grid(record: ClassRecord) -> Grid:
     return Grid(["true class", "predicted as", "share of all pixels", "share of the class"], rows, colors=colors)
 
 
-def _class_columns(record: ClassRecord) -> dict[str, dict[str, float]]:
-    """The numbers of the classes by heading, which has a placeholder for the mark of the identity."""
-    matrix = torch.tensor(record.matrix)
-    share = matrix.sum(1).double() / matrix.sum()
-    columns = {"share of pixels": share} | {f"{kind} {{}}": each for kind, each in scores_per_class(matrix).items()}
-    names = record.palette.class_names
-    return {heading: dict(zip(names, values.tolist(), strict=True)) for heading, values in columns.items()}
+def _shares(record: ClassRecord) -> dict[str, float]:
+    total = max(1, sum(map(sum, record.matrix)))
+    return {name: sum(row) / total for name, row in zip(record.palette.class_names, record.matrix, strict=True)}
 
 
 def _ious(run: Run, identity: str) -> dict[str, float]:
     scores = [score for score in run.scores if describe_identity(score.identity) == identity]
     return {score.name.detail: score.value for score in scores if score.name.kind == "iou"}
-
-
-def _colors(record: ClassRecord) -> dict[str, Color]:
-    return dict(zip(record.palette.class_names, record.palette.colors, strict=True))
 
 
 def _percent(share: float) -> str:

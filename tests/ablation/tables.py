@@ -9,6 +9,9 @@ from PIL import Image
 
 from deeplab_lightning.ablation.plan import Training, plan_table
 from deeplab_lightning.ablation.table import read_table
+from deeplab_lightning.class_record import ClassRecord
+from deeplab_lightning.palette import Palette
+from deeplab_lightning.run_folder import LogFolder
 from tests.test_identity import IDENTITY
 
 CLASSES = ("road & rail", "car", "<bicycle>")
@@ -90,7 +93,12 @@ def write_evaluation(folder: Path, training: Training, score: float, num_bands: 
         values |= {f"trimap_miou{suffix}/{width}": score + gain + width / 100 for width in range(1, num_bands + 1)}
     identity = IDENTITY.as_dict()
     records = [{"metric": f"val/{name}", "value": value, "identity": identity} for name, value in values.items()]
-    panels = write_log(folder, "validate_0") / "panels" / "val"
+    log = LogFolder(write_log(folder, "validate_0"))
+    for refined in (False, True):
+        matrix = [[60, 20, 0], [20, 80 + 20 * training.seed, 0], [0, 0, 0]]
+        own = identity | {"split": "val", "crf": "xy 67" if refined else None}
+        ClassRecord(Palette.generated(CLASSES), matrix, own).write(log.classes("val", refined))
+    panels = log.panels / "val"
     panels.mkdir(parents=True)
     for name in ("a", "b", "c", "trimap"):
         noise = np.random.default_rng(0).integers(0, 256, (60, 2000, 3), np.uint8)

@@ -29,6 +29,14 @@ def test_a_class_that_one_row_lacks_keeps_its_place() -> None:
     assert [text.get_text() for text in columns[1].texts] == ["none", "75.0"]
 
 
+def test_bars_of_classes_have_swatches_that_stay_black_in_the_dark() -> None:
+    figure = bars({"a": {"background": 0.5, "other": 0.4, "car": 0.25}}, {"background": (0, 0, 0), "car": (0, 0, 142)})
+    assert [np.asarray(line.get_ydata()).item() for line in figure.axes[0].lines] == [0, 2]
+    picture = svg(figure)
+    assert "fill: #010101" in picture
+    assert "fill: #00008e" in picture
+
+
 def test_confusion_is_normalised_by_the_targets_pixels() -> None:
     matrix = torch.tensor([[60, 20, 0], [0, 0, 0], [1, 999, 0]])
     (axes,) = confusion(matrix, ["road", "car", "bicycle"]).axes

@@ -33,6 +33,19 @@ def test_iou_by_class_is_the_mean_over_seeds_of_the_rows_own_metric(path: Path, 
     assert [ious[row][CLASSES[0]] for row in ious] == pytest.approx([0.205, 0.305, 0.255])
 
 
+def test_precision_recall_and_f1_are_the_means_over_seeds_and_have_colours(path: Path, tmp_path: Path) -> None:
+    """Seed 0 has 60 of 80 right and 80 of 100, seed 1 has 60 of 80 and 100 of 120. The third class has no pixel."""
+    gallery = gathered(path, tmp_path / "runs" / "paper", "paper")
+    assert list(gallery.more) == ["precision", "recall", "F1"]
+    for rows in gallery.more.values():
+        assert list(rows) == ["plain", "flip", "crf"]
+        assert rows["crf"] == pytest.approx({CLASSES[0]: 0.75, CLASSES[1]: (80 / 100 + 100 / 120) / 2})
+    assert list(gallery.colors) == list(CLASSES)
+    grid = gallery.class_grids()["recall"]
+    assert grid.rows == [[CLASSES[0], *["75.00"] * 3], [CLASSES[1], *["81.67"] * 3], [CLASSES[2], "", "", ""]]
+    assert grid.colors == list(gallery.colors.values())
+
+
 def test_a_curve_for_each_seed_of_a_training(path: Path, tmp_path: Path) -> None:
     curves = gathered(path, tmp_path / "runs" / "paper", "paper").curves
     assert list(curves) == ["train/loss", "val/miou"]

@@ -42,7 +42,10 @@ def path(tmp_path: Path) -> Path:
 def test_the_page_of_a_table(path: Path, tmp_path: Path) -> None:
     page = tables_page(path, tmp_path / "runs")
     headings = re.findall(r"<h2>(.*?)</h2>", page)
-    assert headings == ["IoU by class, in percent", "Curves", "Predictions"]
+    kinds = [f"{kind} by class, in percent" for kind in ("IoU", "Precision", "Recall", "F1")]
+    assert headings == [*kinds, "Curves", "Predictions"]
+    assert page.count('class="swatch"') == 3 * 3  # of three classes in three grids
+    assert "fill: #e69f00" in page  # the first generated colour, in the bars
     assert page.count("<svg") == 4  # bars, loss, mIoU, trimap
     for name in ("road &amp; rail", "car", "&lt;bicycle&gt;"):
         assert len(re.findall(rf">{re.escape(name)}</text>", page)) == 1, name
