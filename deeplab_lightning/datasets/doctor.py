@@ -104,8 +104,13 @@ def inspect(dataset: SegmentationDataset, index: int) -> Inspection:
 
 def _moments(image: Pixels, pixel_format: PixelFormat) -> NDArray[np.float64]:
     low, high = pixel_format.limits
-    values = (image.reshape(-1, image.shape[2]) - np.float64(low)) / (high - low)
-    moments: NDArray[np.float64] = np.stack([np.ones_like(values), values, values**2]).sum(1)
+    values: NDArray[Any] = image.reshape(-1, image.shape[2])
+    counts = np.ones_like(values, np.float64)
+    if image.dtype == np.uint8:  # 256 values are faster than all pixels
+        counts = np.stack([np.bincount(channel, minlength=256) for channel in values.T], 1).astype(np.float64)
+        values = np.arange(256)[:, None]
+    scaled = (values - np.float64(low)) / (high - low)
+    moments: NDArray[np.float64] = np.stack([counts, counts * scaled, counts * scaled**2]).sum(1)
     return moments
 
 

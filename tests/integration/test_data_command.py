@@ -54,6 +54,9 @@ def test_sound_data(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frequencies = found["class_frequencies"]
     assert sum(row["pixel_share"] for row in frequencies.values()) == pytest.approx(1)
     assert frequencies["background"]["images"] == 12
+    images = np.stack([np.asarray(Image.open(path)) for path in sorted((tree / "JPEGImages").glob("train_*"))]) / 255
+    np.testing.assert_allclose(found["channels"]["mean"], images.mean((0, 1, 2)), atol=1e-4)
+    np.testing.assert_allclose(found["channels"]["std"], images.std((0, 1, 2)), atol=1e-4)
     assert main(["data", "check", "-c", FOLDER, "--root", str(tree)]) == 0
     assert "no faults" in capsys.readouterr().out
 
