@@ -37,8 +37,7 @@ LEVELS = {
         "loggers",
         "lightning_internals",
         "run_reader",
-    }
-    | {"segmentation"},
+    },
     2: {"__main__", "cli", "settings", "commands", "ablation", "export", "reports", "crf_search"},
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
