@@ -11,6 +11,7 @@ from rich.console import Console
 from deeplab_lightning.ablation.job import jobs_of
 from deeplab_lightning.ablation.outcomes import Outcome, State
 from deeplab_lightning.ablation.plan import Plan, Training
+from deeplab_lightning.ablation.start import describe_start
 from deeplab_lightning.reports.grid import Grid
 from deeplab_lightning.reports.terminal import print_line
 from deeplab_lightning.run_folder import JobFolder, JobKey
@@ -27,6 +28,7 @@ def as_dict(plan: Plan, root: Path, older: Mapping[JobKey, str] = NO_OLDER) -> d
             "run": planned.training and planned.training.name,
             "seed": planned.training and planned.seed,
             "evaluate": planned.evaluation and planned.evaluation.settings,
+            "starts_from": planned.training and describe_start(planned.training),
         }
         for planned in plan.rows
     ]
@@ -83,7 +85,8 @@ def _plan_grid(plan: Plan, root: Path, older: Mapping[JobKey, str]) -> Grid:
     rows = []
     for training in plan.trainings:
         state = State.DONE if _is_done(training, root) else State.OLDER if training.key in older else State.NOT_RUN
-        source = "" if training.source is None else training.source.name
         passes = "\n".join(f"{each.passes:.3g}" for each in training.evaluations.values())
-        rows.append([training.name, ", ".join(training.rows), source, training.cost, passes, state.value])
+        rows.append(
+            [training.name, ", ".join(training.rows), describe_start(training), training.cost, passes, state.value]
+        )
     return Grid(["run", "rows", "starts from", "cost", "passes", "state"], rows)

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
+from deeplab_lightning.models.imagenet import asks_for_imagenet
 from deeplab_lightning.models.layers import SegmentationNetwork, classifier
 from deeplab_lightning.models.resnet import RESNETS, ResNet
 
@@ -17,6 +18,8 @@ class DeepLabV3Cascade(SegmentationNetwork):
         num_blocks: Number of blocks, 4 to 7; block5 to block7 are copies of block4.
         output_stride: Output stride: 8, 16, ... up to 2 ** (num_blocks + 1), where no block is atrous.
         align_corners: Grid of every bilinear resize: False as in torchvision, True as in the TensorFlow release.
+        pretrained: ImageNet weights are loaded up to block4; on the command line, also those of a name in
+            `deeplab weights list`.
         resnet_settings: Further arguments of `ResNet`.
 
     Raises:
@@ -31,13 +34,19 @@ class DeepLabV3Cascade(SegmentationNetwork):
         output_stride: int = 16,
         *,
         align_corners: bool = False,
+        pretrained: bool | str = False,
         **resnet_settings: Any,
     ) -> None:
         super().__init__(num_classes, output_stride, align_corners)
         if backbone not in RESNETS:
             raise ValueError(f"backbone must be one of {[*RESNETS]}, got {backbone!r}")
         self.backbone = ResNet(
-            RESNETS[backbone], output_stride, num_blocks=num_blocks, low_level_features="block", **resnet_settings
+            RESNETS[backbone],
+            output_stride,
+            num_blocks=num_blocks,
+            low_level_features="block",
+            pretrained=asks_for_imagenet(pretrained),
+            **resnet_settings,
         )
         self.classifier = classifier(self.backbone.out_channels, num_classes)
 

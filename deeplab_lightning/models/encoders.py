@@ -21,6 +21,23 @@ CLASSIFIER_HEADS = (("_conv_head", "_bn1"), ("conv_head", "bn2"))
 """Parts of the ImageNet classifiers that smp leaves in its EfficientNets, although the features do not use them."""
 
 
+def imagenet_publisher(backbone: str, stem: str = "conv7x7") -> tuple[str, str | None]:
+    """Return who publishes the weights that `pretrained: true` loads, and the normalisation of images they take.
+
+    Args:
+        backbone: Name of the backbone; "vgg16" is torchvision's.
+        stem: Stem of a ResNet.
+
+    Returns:
+        "torchvision", "timm" or "smp", and a value of `normalization`; None where each encoder has its own.
+    """
+    if backbone in XCEPTIONS:
+        return "timm", "inception"
+    if backbone in (*RESNETS, *MOBILENETS, "vgg16"):
+        return ("torchvision" if stem == "conv7x7" else "timm"), "imagenet"
+    return ("timm" if backbone.startswith("tu-") else "smp"), None
+
+
 class Encoder(nn.Module):
     """An encoder of segmentation-models-pytorch as a backbone that returns low-level and last features.
 

@@ -26,7 +26,7 @@ from deeplab_lightning.modules.evaluation_identity import identity_of
 from deeplab_lightning.modules.freezing import freeze, frozen_norms
 from deeplab_lightning.modules.optimization import Optimization
 from deeplab_lightning.modules.outputs import Outputs, Prediction
-from deeplab_lightning.modules.pretrained import load_pretrained
+from deeplab_lightning.modules.pretrained import load_pretrained, published_name
 from deeplab_lightning.modules.ranks import mean_over_ranks
 from deeplab_lightning.modules.reloading import ReloadableModule, network_defaults
 from deeplab_lightning.modules.start_from import UNTRAINED, check_fits, load_start, origin_of
@@ -127,10 +127,10 @@ class SegmentationModule(ReloadableModule):
         self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
         self.scores, self.upsample_logits = SegmentationScores(self.class_names, trimap_width), upsample_logits
         self.image_loss, self.image_seconds, self.start_from = ImageMean(), ImageMean(), start_from
-        if isinstance(named := network.get("pretrained"), str):
+        if (named := published_name(self.hparams)) is not None:
             network = network | {"pretrained": False}
         built = self.configure_network(num_classes, **network)  # the command line reads the arguments off this call
-        if isinstance(named, str):
+        if named is not None and start_from is None:  # a checkpoint has the whole backbone
             load_pretrained(built, named, self.hparams)
         self._set_network(built, batch_norm_momentum)
 

@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.published import cache
 from deeplab_lightning.published.entries import Entry, entry, is_name
 from deeplab_lightning.usage import UsageError
@@ -34,8 +35,12 @@ def converted_place(own: Entry) -> Path:
     return cache.folder() / f"{own.name}.{digest}.ckpt"
 
 
-def checkpoint(name: str) -> Path:
+def checkpoint(name: str, substitute: str = "") -> Path:
     """The path of published weights as a checkpoint of this package; they are downloaded and converted when needed.
+
+    Args:
+        name: Name of the weights.
+        substitute: What could be used instead, which ends the message if the file cannot be downloaded.
 
     Raises:
         UsageError: There is no such name, or its file cannot be read here.
@@ -48,7 +53,10 @@ def checkpoint(name: str) -> Path:
     path = converted_place(own)
     if path.is_file():
         return path
-    source = cache.fetch(own)
+    try:
+        source = cache.fetch(own)
+    except DataError as error:
+        raise DataError(f"{error}; {substitute}" if substitute else str(error)) from error
     from deeplab_lightning.published.converting import convert  # here because it imports torch
 
     with cache.locked(path):

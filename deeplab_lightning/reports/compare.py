@@ -8,13 +8,14 @@ from typing import Any
 from deeplab_lightning.ablation.older import chosen_evaluation, chosen_keys, describe_older
 from deeplab_lightning.ablation.outcomes import Outcome, Outcomes, State
 from deeplab_lightning.ablation.plan import Plan, PlannedRow, Training
+from deeplab_lightning.ablation.start import describe_start
 from deeplab_lightning.ablation.table import Row, Table
 from deeplab_lightning.identity import Record, describe_identity
 from deeplab_lightning.reports.grid import Grid, mark, numbered
 from deeplab_lightning.run_folder import JobKey
 
-ROW, STATE, REMARKS = "row", "state", "remarks"
-HEADINGS = (ROW, "paper", "ours", "difference", "seeds", "seconds", "measured as", STATE, REMARKS)
+ROW, START, STATE, REMARKS = "row", "starts from", "state", "remarks"
+HEADINGS = (ROW, "paper", "ours", "difference", "seeds", "seconds", "measured as", START, STATE, REMARKS)
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Line:
         times: The seconds that training and evaluation took together, for each seed.
         states: The remarks on the runs, such as the reason why there is no score.
         submits: Whether the states name label maps to submit to a server.
+        start: The weights that our training starts from; empty without one.
     """
 
     row: Row
@@ -38,6 +40,7 @@ class Line:
     times: list[float] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     submits: bool = False
+    start: str = ""
 
     @property
     def ours(self) -> float | None:
@@ -80,6 +83,7 @@ class Line:
             "comparable": self.comparable,
             "seconds": self.seconds,
             "status": self.status,
+            "starts_from": self.start,
             "remarks": self.row.all_remarks,
             "identities": self.identities,
         }
@@ -134,6 +138,7 @@ def _cells(line: Line, identities: list[str]) -> list[str]:
         str(len(line.scores)) if line.scores else "",
         "" if line.seconds is None else f"{line.seconds:.0f}",
         " ".join(map(mark, numbers)),
+        line.start,
         line.status,
         line.row.all_remarks,
     ]
@@ -148,6 +153,7 @@ def _line(planned: PlannedRow, plan: Plan, outcomes: Outcomes) -> Line:
     line = Line(planned.row, plan.is_published)
     if planned.training is None:
         return line
+    line.start = describe_start(planned.training)
     keys = chosen_keys(planned.training, outcomes).values()
     for key in keys:
         line.states += _add_seed(line, planned, key, outcomes)

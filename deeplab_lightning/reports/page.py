@@ -13,7 +13,7 @@ from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.class_record import ClassRecord
 from deeplab_lightning.datasets.pixels import read_pixels
 from deeplab_lightning.reports.charts import bars, lines, svg
-from deeplab_lightning.reports.compare import REMARKS, STATE, Comparison
+from deeplab_lightning.reports.compare import REMARKS, START, STATE, Comparison
 from deeplab_lightning.reports.gallery import CURVES, IOU, Gallery
 from deeplab_lightning.reports.scores import class_grid, confusion_grid, label_of, score_grid
 from deeplab_lightning.run_reader import Curve, Run
@@ -90,7 +90,7 @@ def _table_section(comparison: Comparison, gallery: Gallery) -> dict[str, Any]:
         "title": comparison.table.title,
         "warning": comparison.warning,
         "grid": comparison.grid(),
-        "texts": (STATE, REMARKS),
+        "texts": (START, STATE, REMARKS),
         "bars": svg(bars(gallery.ious, gallery.colors)) if gallery.ious else "",
         "classes": {kind: grid for kind, grid in gallery.class_grids().items() if kind != IOU},
         "charts": [svg(figure) for figure in drawn],

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from deeplab_lightning.reports.compare import REMARKS, STATE, Comparison
+from deeplab_lightning.reports.compare import REMARKS, START, STATE, Comparison
 from deeplab_lightning.reports.scores import class_grid, confusion_grid, label_of, score_grid
 from deeplab_lightning.run_reader import Run
 
@@ -12,7 +12,7 @@ WIDTH = 130  # characters in the widest table
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print a comparison with a paper's table, and its remarks below."""
     grid = comparison.grid().without(REMARKS)
-    whole = [heading for heading in grid.headings if heading != STATE]
+    whole = [heading for heading in grid.headings if heading not in (START, STATE)]
     table = grid.for_terminal(comparison.table.title, no_wrap=whole)
     Console(width=max(console.width, WIDTH)).print(table)
     notes = [comparison.warning, *grid.identities]

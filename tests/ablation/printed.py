@@ -59,7 +59,7 @@ COLUMNS = {
     "mobilenet_v2_table7": "11.15M 14.25B 11.15M 941.9B 4.52M 5.8B 4.52M 387B 2.11M 2.75B 2.11M 152.6B "
     "58.16M 81.0B 58.16M 4870.6B - 0.88B -",
 }
-# the rows of which something is uncertain, apart from their ResNet
+# the rows of which something is uncertain
 UNCERTAIN = {
     "deeplab_v1_table1a": {"deeplab_7x7", "deeplab_crf_7x7"},
     "deeplab_v1_table1b": {
@@ -70,17 +70,9 @@ UNCERTAIN = {
         "DeepLab-MSc-CRF-LargeFOV",
     },
     "deeplab_v1_table2": {"7x7_rate4", "7x7_rate4_crf", "4x4_rate8", "4x4_rate8_crf"},
-    "deeplab_v2_figure10": {"vgg16_crf", "resnet101", "resnet101_crf"},
+    "deeplab_v2_figure10": {"vgg16_crf"},
     "deeplab_v2_table2": {"step_30_6k"},
     "deeplab_v2_table3": {"largefov_crf", "aspp_s_crf", "aspp_l_crf"},
-    "deeplab_v2_table4": {
-        "msc_coco",
-        "msc_coco_aug",
-        "msc_coco_aug_largefov",
-        "msc_coco_aug_aspp",
-        "msc_coco_aug_aspp_crf",
-    },
-    "deeplab_v2_table5": {"DeepLab-CRF (ResNet-101)"},
     "deeplab_v2_table6": {
         "vgg16_largefov",
         "vgg16_largefov_crf",
@@ -147,8 +139,20 @@ UNCERTAIN = {
         "resnet101_stride8_ms_flip",
     },
 }
-DECODER = "the release's decoder takes its low-level features before a shortcut, here after it; "
-RESNET = (
-    "torchvision's ResNet: one 7x7 in the stem, strides in a block's first unit, half the rate in an atrous block's "
-    "first 3x3; the release's (\"beta\"), which v3+'s counts fit, has three 3x3, and strides in the last"
-)
+# the rows whose weights are not published by the authors: fc6 of 7x7, and ResNet-101 without COCO
+OTHER_STARTS = {
+    "deeplab_v1_table1a": {"deeplab_7x7", "deeplab_crf_7x7"},
+    "deeplab_v1_table1b": {"DeepLab-CRF-7x7"},
+    "deeplab_v1_table2": {"7x7_rate4", "7x7_rate4_crf"},
+    "deeplab_v2_table4": {"resnet101", "msc"},
+    "deeplab_v2_table6": {"resnet101", "msc"},
+    "deeplab_v2_table7": {"resnet101", "msc"},
+    "deeplab_v2_table8": {"DeepLab-CRF (ResNet-101)"},
+    "deeplab_v2_table9": {
+        "resnet101",
+        "resnet101_largefov",
+        "resnet101_aspp",
+        "resnet101_aspp_aug",
+        "resnet101_aspp_aug_crf",
+    },
+}

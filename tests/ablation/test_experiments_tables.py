@@ -12,19 +12,23 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser
 from lightning import Trainer
 
-from deeplab_lightning.ablation.plan import Training, plan_table
+from deeplab_lightning.ablation.plan import plan_table
 from deeplab_lightning.ablation.scales import SCALES
-from deeplab_lightning.ablation.table import Row, read_table
+from deeplab_lightning.ablation.start import describe_start
+from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.datamodules.base import SegmentationDataModule
+from deeplab_lightning.models.encoders import imagenet_publisher
 from deeplab_lightning.modules.base import SegmentationModule
+from deeplab_lightning.published.entries import entry
 from deeplab_lightning.reports.markdown import list_of_tables
 from deeplab_lightning.settings.classes import CALLBACKS, DATAMODULES, MODULES
 from deeplab_lightning.settings.compose import compose, merge
-from tests.ablation.printed import COLUMNS, DECODER, NUMBERS, RESNET, UNCERTAIN
+from tests.ablation.printed import COLUMNS, NUMBERS, OTHER_STARTS, UNCERTAIN
 from tests.integration.conftest import ROOT
 
 OTHERS = {"released_weights"}
 """Tables that are not a paper's; they have tests of their own."""
+PLAIN = {"stem": "conv7x7", "stride_unit": "first"}
 TABLES = [path for path in sorted((ROOT / "experiments" / "ablations").glob("*.yaml")) if path.stem not in OTHERS]
 
 
@@ -67,14 +71,6 @@ def build(config: dict[str, Any]) -> dict[str, torch.Size]:
     return shapes(json.dumps(model, sort_keys=True))
 
 
-def has_other_resnet(row: Row, training: Training | None) -> bool:
-    """Whether a row is of v3 or v3+ on a ResNet. It uses torchvision's variant, because weights exist for that one."""
-    if training is None or row.stage:
-        return False
-    network, backbone = training.config["model"]["class_path"], training.config["model"]["init_args"].get("backbone")
-    return str(network).startswith("DeepLabV3") and str(backbone).startswith("resnet")
-
-
 def test_all_tables_are_known() -> None:
     assert {path.stem for path in TABLES} == set(NUMBERS)
     assert {*COLUMNS, *UNCERTAIN} <= set(NUMBERS)
@@ -94,19 +90,36 @@ def test_rows_are_the_papers(path: Path) -> None:
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_uncertain_and_irreproducible_rows_are_marked(path: Path) -> None:
     table = read_table(path)
-    marks = {row.name: row.remarks.uncertain for row in table.rows if row.remarks.uncertain and not row.stage}
-    uncertain = {name: text.removesuffix(RESNET).removesuffix(DECODER) for name, text in marks.items()}
-    assert {name for name, text in uncertain.items() if text} == UNCERTAIN.get(path.stem, set())
+    marks = {row.name for row in table.rows if row.remarks.uncertain and not row.stage}
+    assert marks == UNCERTAIN.get(path.stem, set())
     for planned in plan_table(table, "paper").rows:
         row = planned.row
         assert bool(row.remarks.not_reproducible) == ("jft" in row.name.lower())
         is_test = bool(re.search("(VOC 2012|Cityscapes) test", f"{table.title} {row.remarks.note}"))
         assert (row.metric.split == "server") == is_test or row.stage
-        if not row.stage:
-            other = has_other_resnet(row, planned.training)
-            assert (row.remarks.uncertain or "").endswith(RESNET) == other, row.name
-            if other and planned.training is not None and "Plus" in planned.training.config["model"]["class_path"]:
-                assert (row.remarks.uncertain or "").endswith(DECODER + RESNET), row.name
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_rows_start_from_the_weights_of_the_releases(path: Path) -> None:
+    """Every training says what it stands on, with the strides and the normalisation of those weights."""
+    source = "caffe/" if path.stem.startswith(("deeplab_v1", "deeplab_v2")) else "tensorflow/"
+    others = set()
+    for training in plan_table(read_table(path), "paper").trainings:
+        model = training.origin.config["model"]["init_args"]
+        start, words = model["pretrained"], describe_start(training)
+        normalization = model.get("normalization", "imagenet")
+        if isinstance(start, str):
+            own = entry(start)
+            assert words == start if training.source is None else words.endswith(f", from {start}")
+            assert (start.startswith(source), own.normalization) == (True, normalization)
+            wiring = {name: model.get(name, value) for name, value in PLAIN.items()}
+            assert wiring == {name: own.arguments.get(name, value) for name, value in PLAIN.items()}, training.rows
+        else:
+            others |= set(training.rows)
+            publisher, expected = imagenet_publisher(model.get("backbone", "vgg16"))
+            assert (publisher in words) == start
+            assert not start or normalization == (expected or normalization), training.rows
+    assert others == OTHER_STARTS.get(path.stem, others if path.stem.startswith("mobilenet") else set())
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
@@ -125,12 +138,12 @@ def test_networks_have_as_many_parameters_as_the_papers_print() -> None:
     for path in TABLES:
         for planned in plan_table(read_table(path), "paper").rows:
             printed = planned.row.columns.get("parameters")
-            if printed and planned.training and not has_other_resnet(planned.row, planned.training):
+            if printed and planned.training:
                 count = sum(shape.numel() for name, shape in build(planned.training.config).items() if is_trained(name))
                 decimals = len(printed.removesuffix("M").partition(".")[2])
                 assert f"{count / 1e6:.{decimals}f}M" == printed, planned.row.name
                 checked += 1
-    assert checked == 14
+    assert checked == 16
 
 
 def is_trained(name: str) -> bool:
@@ -143,7 +156,7 @@ def test_the_classifier_of_v2_rows_above_large_fov() -> None:
         build(training.config)["classifier.0.weight"]
         for name in ("deeplab_v2_table4", "deeplab_v2_table5", "deeplab_v2_figure10")
         for training in plan_table(read_table(TABLES[0].with_name(f"{name}.yaml")), "paper").trainings
-        if {"coco", "resnet101", "msc", "msc_coco", "msc_coco_aug"} & set(training.rows)
+        if {"resnet101", "msc", "msc_coco", "msc_coco_aug"} & set(training.rows)
         and training.config["model"]["init_args"]["atrous_rates"] == [1]
     }
     assert shape == (21, 2048, 1, 1)

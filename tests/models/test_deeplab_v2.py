@@ -38,24 +38,30 @@ def test_branches_are_summed() -> None:
         torch.testing.assert_close(network.forward_features(images), expected)
 
 
-@pytest.mark.parametrize("file", ["deeplab_v2_resnet101.yaml", "deeplab_v2_resnet101_largefov.yaml"])
-def test_imagenet_weights_stride_where_torchvision_has_them(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Features of the papers' files equal those of torchvision's own ResNet, made atrous by torchvision."""
-    settings = yaml.safe_load((EXPERIMENTS / "model" / file).read_text())["model"]["init_args"]
+@pytest.mark.parametrize("name", ["resnet101", "msc"])
+def test_imagenet_weights_stride_where_torchvision_has_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features of the rows without COCO equal those of torchvision's own ResNet, made atrous by torchvision."""
+    settings = yaml.safe_load((EXPERIMENTS / "model" / "deeplab_v2_resnet101.yaml").read_text())["model"]["init_args"]
+    rows = yaml.safe_load((EXPERIMENTS / "ablations" / "deeplab_v2_table4.yaml").read_text())["rows"]
+    (own,) = (row["train"] for row in rows if row["name"] == name)
+    settings |= {key.rpartition(".")[2]: value for key, value in own.items() if key.startswith("model.")}
     reference = torchvision.models.resnet50(weights=None, replace_stride_with_dilation=(False, True, True)).eval()
     monkeypatch.setattr("deeplab_lightning.models.imagenet.torchvision_state_dict", lambda name: reference.state_dict())
-    names = ("atrous_rates", "stride_unit", "input_scales", "pretrained", "align_corners")
-    network = DeepLabV2(21, "resnet50", **{name: settings[name] for name in names}).eval()
+    names = (
+        *("atrous_rates", "classifier_kernel_size", "stride_unit"),
+        *("input_scales", "pretrained", "align_corners"),
+    )
+    network = DeepLabV2(21, "resnet50", **{key: settings[key] for key in names}).eval()
     images = torch.randn(1, 3, 65, 97)
     layers = dict(reference.named_children())
     with torch.no_grad():
         features = images
-        for name in list(layers)[:-2]:  # without the average pooling and the linear layer
-            features = layers[name](features)
+        for layer in list(layers)[:-2]:  # without the average pooling and the linear layer
+            features = layers[layer](features)
         torch.testing.assert_close(network.backbone(images)[1], features)
     # Caffe's place for the same weights gives other features, which frozen batch norms would never mend
     caffe = DeepLabV2(21, "resnet50", stride_unit="first_1x1").eval()
-    caffe.load_state_dict(network.state_dict(), strict=False)
+    caffe.backbone.load_state_dict(network.backbone.state_dict())
     with torch.no_grad():
         assert (caffe.backbone(images)[1] - features).std() > 0.05 * features.std()
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.models.deeplab_v3 import DeepLabV3
 from deeplab_lightning.modules import pretrained
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 from deeplab_lightning.published.cache import place
 from deeplab_lightning.published.converting import convert
-from deeplab_lightning.published.entries import entry
+from deeplab_lightning.published.entries import Entry, entry
 from deeplab_lightning.usage import UsageError
 from tests.published.releases import SMALLEST, random_network
 
@@ -75,7 +76,51 @@ def test_a_backbone_alone(weights_cache: Path, tmp_path: Path, monkeypatch: pyte
     assert "logits/semantic/weights" in converted.ignored
     with pytest.raises(ValueError, match=r"model\.pretrained"):
         build(pretrained=False, start_from=str(path))
-    monkeypatch.setattr(pretrained, "checkpoint", {"tensorflow/backbone": path}.__getitem__)
+    monkeypatch.setattr(pretrained, "checkpoint", lambda name, substitute: path)
     weights, published = build(pretrained="tensorflow/backbone").network.state_dict(), random_network().state_dict()
     statistics = [key for key in published if key.startswith("backbone.") and not key.endswith("tracked")]
     assert all(torch.equal(weights[key], published[key]) for key in statistics)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"backbone": "resnet18", "normalization": "caffe"}, "'imagenet'"),
+        ({"backbone": "xception65", "normalization": "imagenet"}, "'inception'"),
+    ],
+)
+def test_imagenet_weights_of_another_normalization_are_refused(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=f"normalization {words}"):
+        DeepLabV3PlusModule(3, pretrained=True, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "options"),
+    [
+        ("caffe/vgg16_20M", {"normalization": "caffe"}, "--model.pretrained true --model.normalization imagenet"),
+        (
+            "tensorflow/resnet50_beta_imagenet",
+            {"backbone": "resnet50", "stem": "three_conv3x3", "stride_unit": "last", "normalization": "inception"},
+            "--model.pretrained true --model.normalization imagenet --model.stride_unit first --model.stem conv7x7",
+        ),
+        ("tensorflow/xception65_imagenet", {"backbone": "xception65", "normalization": "inception"}, "true"),
+    ],
+)
+def test_without_the_file_other_weights_are_offered(
+    name: str, settings: dict[str, object], options: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(entry: Entry) -> Path:
+        raise DataError(f"{entry.name}: no network")
+
+    monkeypatch.setenv("DEEPLAB_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr("deeplab_lightning.published.cache.fetch", absent)
+    with pytest.raises(DataError, match="no network; or start from (torchvision|timm)'s") as refused:
+        pretrained.load_pretrained(torch.nn.Identity(), name, settings)
+    assert str(refused.value).endswith(options)
+
+
+def test_a_start_point_that_a_checkpoint_replaces_is_not_loaded() -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"a\.ckpt"
+    ):  # which comes after the start point, of which there is none
+        DeepLabV3PlusModule(3, pretrained="tensorflow/none", backbone="resnet18", start_from="a.ckpt")

@@ -20,9 +20,12 @@ def planned(path: Path) -> Plan:
 def test_markdown_holds_the_papers_columns_and_the_identity(tmp_path: Path) -> None:
     plan = planned(write_scored_tree(tmp_path))
     text = comparison_section(compare(plan, read_folder(tmp_path / "runs" / "paper")))
-    assert "| row | size | paper | ours | difference | seeds | seconds | measured as | state | remarks |" in text
+    assert (
+        "| row | size | paper | ours | difference | seeds | seconds | measured as | starts from | state | remarks |"
+        in text
+    )
     assert "| others |  | 30.5 |  |  |  |  |  |  |  |" in text
-    assert "| plain | 11M | 20 | 23.00 ± 1.41 | +3.00 | 2 | 12 | [1] |  |  |" in text
+    assert "| plain | 11M | 20 | 23.00 ± 1.41 | +3.00 | 2 | 12 | [1] | random weights |  |  |" in text
     assert f"- [1] {IDENTITY}" in text
 
 
