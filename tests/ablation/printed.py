@@ -139,8 +139,9 @@ UNCERTAIN = {
         "resnet101_stride8_ms_flip",
     },
 }
-# the rows whose weights are not published by the authors: fc6 of 7x7, and ResNet-101 without COCO
+# the rows that do not start from the authors' weights: no fc6 of 7x7, ResNet-101 without COCO or ResNet-34 is published
 OTHER_STARTS = {
+    "family_against_others": {"unet", "fpn", "pspnet", "deeplab_v3_cascade", "deeplab_v3", "deeplab_v3plus"},
     "deeplab_v1_table1a": {"deeplab_7x7", "deeplab_crf_7x7"},
     "deeplab_v1_table1b": {"DeepLab-CRF-7x7"},
     "deeplab_v1_table2": {"7x7_rate4", "7x7_rate4_crf"},
