@@ -31,4 +31,6 @@ def test_the_config_of_a_run_implies_its_run_folder(
     options = (f"--config={config}", "--trainer.default_root_dir", "other", "--data.root", "~/x")
     settings = printed(capsys, *options)
     assert settings["trainer"]["default_root_dir"] == "other"
-    assert settings["model"] == yaml.safe_load(LEFT.read_text())["model"]
+    left, model = yaml.safe_load(LEFT.read_text())["model"], settings["model"]
+    assert model["class_path"].split(".")[-1] == left["class_path"].split(".")[-1]
+    assert model["init_args"] | left["init_args"] == model["init_args"]  # later settings have their defaults

@@ -1,6 +1,7 @@
 """The settings that come with a checkpoint. They are read as data only, because their author may not be trusted."""
 
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +63,18 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _own_names() -> dict[str, list[str]]:
-    """The long and short names of the classes that the model and the data may have."""
+    """The names of the classes that the model and the data may have: short, and from each package that exports them."""
     from deeplab_lightning.settings.classes import DATAMODULES, MODULES
 
     parts: dict[str, tuple[type, ...]] = {"model": MODULES, "data": DATAMODULES}
     return {
-        part: [name for each in classes for name in (each.__name__, f"{each.__module__}.{each.__name__}")]
-        for part, classes in parts.items()
+        part: [name for each in classes for name in (each.__name__, *_paths(each))] for part, classes in parts.items()
     }
+
+
+def _paths(own: type) -> Iterator[str]:
+    """The dotted names of a class in its module and in all packages around it."""
+    return (f"{package}.{own.__name__}" for package in accumulate(own.__module__.split("."), "{}.{}".format))
 
 
 def _names(path: Path, settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -125,11 +125,11 @@ def _keep_in_checkpoint(checkpoint: Path, search: Search, folder: SearchFolder) 
     """Write the best setting into the checkpoint, from which `deeplab segment --crf checkpoint` takes it."""
     from deeplab_lightning.segmentation.model_file import keep_crf
 
-    best = search.best_crf
+    best = search.best
     settings = {name: getattr(best, name) for name in (*AXES, "iterations", "normalization")}
     if keep_crf(checkpoint, None if best == search.no_crf else settings):
         origin = json.loads(folder.origin.read_text())
-        origin["checkpoint"][1] = checkpoint.stat().st_mtime  # the logits are still those of its weights
+        origin["checkpoint"] = _digest(checkpoint)  # the logits are still those of its weights
         write_atomically(folder.origin, json.dumps(origin))
 
 
@@ -176,8 +176,7 @@ def _save_logits(arguments: Namespace, rest: list[str], folder: SearchFolder) ->
     """Compute the logits, unless the folder already has them for the same checkpoint and options."""
     if not arguments.checkpoint.is_file():
         raise FileNotFoundError(f"{arguments.checkpoint}: no such checkpoint")
-    with arguments.checkpoint.open("rb") as file:  # by its content, because the run folder may be moved or copied
-        content = hashlib.file_digest(file, "blake2b").hexdigest()
+    content = _digest(arguments.checkpoint)  # not its path, because the run folder may be moved or copied
     origin = json.dumps({"checkpoint": content, "images": arguments.images, "options": rest}).encode()
     if folder.origin.is_file() and folder.origin.read_bytes() == origin:
         return
@@ -191,6 +190,12 @@ def _save_logits(arguments: Namespace, rest: list[str], folder: SearchFolder) ->
     options += ["--trainer.devices", "1", "--trainer.callbacks+", "SaveLogits"]
     run_lightning("validate", [*options, "--trainer.callbacks.folder", str(folder.logits)])
     write_atomically(folder.origin, origin)
+
+
+def _digest(checkpoint: Path) -> str:
+    """The hash of a checkpoint's content."""
+    with checkpoint.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _own_settings(checkpoint: Path, rest: list[str], copy: Path) -> list[str]:

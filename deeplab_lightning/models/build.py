@@ -5,7 +5,6 @@ from functools import cache
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from deeplab_lightning.models.deeplab_v1 import DeepLabV1
@@ -83,7 +82,8 @@ def complete_arguments(name: str, arguments: Mapping[str, Any]) -> dict[str, Any
 
 @cache
 def _defaults(name: str) -> dict[str, Any]:
-    # jsonargparse follows **kwargs through the signatures, as the command line does.
+    from jsonargparse import ArgumentParser  # it follows **kwargs through the signatures, as the command line does
+
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(NETWORKS[name], None, skip={"num_classes"}, fail_untyped=False)
     defaults: dict[str, Any] = parser.get_defaults().as_dict()

@@ -10,10 +10,10 @@ from tests.ablation.tables import TABLE, write_tree
 
 FAULTS = {
     "data.init_args.batch_size: -4": ["data.init_args.batch_size", "-4"],
-    "data.init_args.batch_size: null": ["data.init_args.batch_size", "None"],
+    "data.init_args.batch_size: null": ["data.init_args.batch_size", "null"],
     "data.init_args.batch_size: 10000000000": ["data.init_args.batch_size", "1e+09", "10000000000"],
     "data.init_args.crop_size: [0, 513]": ["data.init_args.crop_size[0]", "0"],
-    "data.init_args.crop_size: null": ["data.init_args.crop_size", "None"],
+    "data.init_args.crop_size: null": ["data.init_args.crop_size", "null"],
     "model.init_args.lr: .inf": ["model.init_args.lr", "inf"],
     "model.init_args.lr: fast": ["model.init_args.lr", "'fast'"],  # the others like it: tests/settings/test_resolve.py
     "model.init_args: 5": ["model.init_args must be a mapping", "5"],

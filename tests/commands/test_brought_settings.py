@@ -33,21 +33,21 @@ PLAIN: dict[str, Any] = {
     "ckpt_path": "/some/where/last.ckpt",
 }
 POPEN = {"class_path": "subprocess.Popen", "init_args": {"args": ["touch", "SENTINEL"]}}
-ON_IMPORT = {"class_path": "runs_on_import.Callback"}
+ON_IMPORT = {"class_path": "runs_on_import.Foreign"}
 ATTACKS: list[tuple[str, Any, str]] = [
     ("trainer.callbacks", [POPEN], "trainer.callbacks.0.class_path is 'subprocess.Popen'"),
     ("trainer.callbacks", POPEN, "trainer.callbacks.class_path is 'subprocess.Popen'"),
-    ("trainer.callbacks", "runs_on_import.Callback", "trainer.callbacks is 'runs_on_import.Callback'"),
-    ("trainer.callbacks", ["runs_on_import.Callback"], "trainer.callbacks.0 is 'runs_on_import.Callback'"),
+    ("trainer.callbacks", "runs_on_import.Foreign", "trainer.callbacks is 'runs_on_import.Foreign'"),
+    ("trainer.callbacks", ["runs_on_import.Foreign"], "trainer.callbacks.0 is 'runs_on_import.Foreign'"),
     ("trainer.callbacks", "FOLDER/other.yaml", "trainer.callbacks is 'FOLDER/other.yaml'"),
-    ("trainer.plugins", [ON_IMPORT], "trainer.plugins.0.class_path is 'runs_on_import.Callback'"),
+    ("trainer.plugins", [ON_IMPORT], "trainer.plugins.0.class_path is 'runs_on_import.Foreign'"),
     ("trainer.strategy", POPEN, "trainer.strategy.class_path is 'subprocess.Popen'"),
     ("trainer.logger", {"class_path": "os.system"}, "trainer.logger.class_path is 'os.system'"),
-    ("trainer.profiler", "runs_on_import.Callback", "trainer.profiler is 'runs_on_import.Callback'"),
-    ("trainer.accelerator", ON_IMPORT, "trainer.accelerator.class_path is 'runs_on_import.Callback'"),
+    ("trainer.profiler", "runs_on_import.Foreign", "trainer.profiler is 'runs_on_import.Foreign'"),
+    ("trainer.accelerator", ON_IMPORT, "trainer.accelerator.class_path is 'runs_on_import.Foreign'"),
     ("trainer", "FOLDER/other.yaml", "trainer is 'FOLDER/other.yaml'"),
     ("model", POPEN, "model.class_path is 'subprocess.Popen'"),
-    ("model", "runs_on_import.Callback", "model is 'runs_on_import.Callback'"),
+    ("model", "runs_on_import.Foreign", "model is 'runs_on_import.Foreign'"),
     ("model", "FOLDER/other.yaml", "model is 'FOLDER/other.yaml'"),
     ("model.init_args", "FOLDER/other.yaml", "model is .*other.yaml"),
     ("model.class_path", ["subprocess.Popen"], r"model.class_path is \['subprocess.Popen'\]"),
@@ -55,15 +55,15 @@ ATTACKS: list[tuple[str, Any, str]] = [
     ("model.class_path", "deeplab_lightning.cli.DeepLabCLI", "model.class_path is 'deeplab_lightning.cli.DeepLabCLI'"),
     ("model.init_args.backbone", POPEN, "model.init_args.backbone.class_path is 'subprocess.Popen'"),
     ("data", POPEN, "data.class_path is 'subprocess.Popen'"),
-    ("data.init_args.root", [[ON_IMPORT]], "data.init_args.root.0.0.class_path is 'runs_on_import.Callback'"),
-    ("data.init_args", ["runs_on_import.Callback"], "data is .*class_path.* init_args"),
+    ("data.init_args.root", [[ON_IMPORT]], "data.init_args.root.0.0.class_path is 'runs_on_import.Foreign'"),
+    ("data.init_args", ["runs_on_import.Foreign"], "data is .*class_path.* init_args"),
     ("optimizer", POPEN, "optimizer.class_path is 'subprocess.Popen'"),
     ("lr_scheduler.class_path", {"class_path": "os.system"}, "lr_scheduler.class_path is {'class_path': 'os.system'}"),
-    ("checkpoint.monitor", ON_IMPORT, "checkpoint.monitor.class_path is 'runs_on_import.Callback'"),
+    ("checkpoint.monitor", ON_IMPORT, "checkpoint.monitor.class_path is 'runs_on_import.Foreign'"),
 ]
 NO_PLAIN_YAML = [
     "model: !!python/object/apply:subprocess.Popen [[touch, SENTINEL]]",
-    "model: !!python/name:runs_on_import.Callback",
+    "model: !!python/name:runs_on_import.Foreign",
     "{model: !!python/module:runs_on_import x, data: y}",
     "model: {class_path: [",
     "[" * 1000,
@@ -75,9 +75,9 @@ def sentinel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that exists only if foreign code ran, in a subprocess or by the import of a module on the path."""
     path = tmp_path / "something_ran"
     (tmp_path / "runs_on_import.py").write_text(
-        f"import lightning, pathlib\npathlib.Path({str(path)!r}).touch()\nclass Callback(lightning.Callback): ...\n"
+        f"import lightning, pathlib\npathlib.Path({str(path)!r}).touch()\nclass Foreign(lightning.Callback): ...\n"
     )
-    (tmp_path / "other.yaml").write_text("{callbacks: runs_on_import.Callback, class_path: runs_on_import.Callback}")
+    (tmp_path / "other.yaml").write_text("{callbacks: runs_on_import.Foreign, class_path: runs_on_import.Foreign}")
     monkeypatch.syspath_prepend(tmp_path)
     return path
 
@@ -144,7 +144,7 @@ def test_a_file_that_unfolds_endlessly_is_refused(tmp_path: Path) -> None:
 def test_a_plain_setting_that_looks_like_code_stays_a_text(
     tmp_path: Path, sentinel: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for value in (json.dumps(POPEN), "${oc.env:HOME}", "runs_on_import.Callback"):
+    for value in (json.dumps(POPEN), "${oc.env:HOME}", "runs_on_import.Foreign"):
         for place in ("model.init_args.backbone", "model.init_args.class_names", "data.init_args.root"):
             brought(tmp_path, with_attack(place, value, sentinel))
             assert main(["crf-search", str(tmp_path / "best.ckpt")]) in (1, 2)

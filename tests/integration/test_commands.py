@@ -222,7 +222,7 @@ def test_print_config_resolves_the_experiment(
     with pytest.raises(SystemExit):
         deeplab("fit", *experiment, "--print_config")
     printed = capsys.readouterr().out
-    assert "class_path: deeplab_lightning.modules.deeplab_v3plus.DeepLabV3PlusModule" in printed
+    assert "class_path: deeplab_lightning.DeepLabV3PlusModule" in printed
     assert "lr: 0.01" in printed
     assert "num_classes" not in printed  # it follows from the data
 
@@ -277,8 +277,8 @@ def test_crf_search_finds_a_setting_that_a_validation_can_use(
     assert "on 4 validation images: mIoU" in " ".join(capsys.readouterr().out.split())
     search_result = Search([], written / "search.csv", 1)
     kept = torch.load(run / "best.ckpt", weights_only=True)["description"]["crf"]
-    found = max(search_result.scores, key=lambda crf: search_result.scores[crf])
-    assert kept is None or kept["bilateral_xy"] == found.bilateral_xy
+    best = search_result.best
+    assert kept == (None if best == search_result.no_crf else {name: getattr(best, name) for name in kept})
     crf, miou = list(search_result.scores.items())[-1]
     (tmp_path / "crf.yaml").write_text(fragment(crf, "one of the tried settings"))
     fragments = ["-c", tmp_path / "crf.yaml", "-c", ROOT / "experiments" / "crf" / "trimap.yaml"]

@@ -92,7 +92,9 @@ def test_quickstart(execute: Execute, tmp_path: Path, monkeypatch: pytest.Monkey
     assert weights == ["of step 4"]  # neither the weights of an earlier validation nor random ones
     assert np.shape(prediction) == (48, 48)
     assert (tmp_path / "run" / "last.ckpt").is_file()
-    identities = [json.loads(path.read_text())[0]["identity"] for path in (tmp_path / "run").glob("logs/v*/*.json")]
+    identities = [
+        json.loads(path.read_text())[0]["identity"] for path in (tmp_path / "run").glob("logs/v*/evaluation.json")
+    ]
     assert sorted((each["scales"], each["flip"]) for each in identities) == [([0.75, 1.0, 1.25], True), ([1.0], False)]
 
 
