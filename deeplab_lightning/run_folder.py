@@ -231,6 +231,10 @@ class JobFolder(RunFolder):
         """The lock file that the runner and the job's process hold."""
         return self.path / "lock"
 
+    def evaluations(self) -> list[Self]:
+        """The existing folders of a training's evaluations, sorted by name."""
+        return [type(self)(path) for path in sorted(self.path.glob(f"{EVALUATIONS}/*"))]
+
     @classmethod
     def of(cls, root: Path, key: JobKey) -> Self:
         """The folder of a job, given the root folder of all jobs."""

@@ -21,10 +21,20 @@ class Part:
     Args:
         rows: The names of the rows in the form that `--rows` takes.
         seed: The seed of the trainings.
+        trainings: The names of the trainings' folders.
     """
 
     rows: tuple[str, ...]
     seed: int
+    trainings: frozenset[str]
+
+    def options(self, common: Sequence[str]) -> list[str]:
+        """The command line that runs this part, without the leading `deeplab`.
+
+        Args:
+            common: The words that are the same for all parts, as `common_options` gives them.
+        """
+        return [*common, "--rows", ",".join(self.rows), "--seeds", str(self.seed)]
 
 
 def parts_of(plans: Sequence[Plan]) -> list[Part]:
@@ -33,16 +43,19 @@ def parts_of(plans: Sequence[Plan]) -> list[Part]:
     Raises:
         TableError: No row is trained.
     """
-    found: dict[str, list[tuple[str, int]]] = {}
+    found: dict[str, list[tuple[str, int, str]]] = {}
     for plan in plans:
         for planned in plan.rows:
-            if planned.training is not None:
+            if (training := planned.training) is not None:
                 name = planned.row.name if len(plans) == 1 else f"{plan.table.path.stem}/{planned.row.name}"
-                found.setdefault(planned.training.origin.name, []).append((name, planned.seed))
+                found.setdefault(training.origin.name, []).append((name, planned.seed, training.name))
     if not found:
         names = ", ".join(planned.row.name for plan in plans for planned in plan.rows)
         raise TableError(f"there is nothing to run: {names} are references")
-    return [Part(tuple(name for name, _ in rows), rows[0][1]) for rows in found.values()]
+    return [
+        Part(tuple(name for name, _, _ in rows), rows[0][1], frozenset(training for _, _, training in rows))
+        for rows in found.values()
+    ]
 
 
 def common_options(plans: Sequence[Plan], runs: Path, more: Sequence[str] = ()) -> list[str]:
@@ -51,12 +64,6 @@ def common_options(plans: Sequence[Plan], runs: Path, more: Sequence[str] = ()) 
     settings = ",".join(f"{key}={value}" for key, value in plans[0].wandb.items())
     wandb = ["--wandb", settings] if settings else []
     return ["ablate", *tables, "--scale", plans[0].scale, "--runs", str(runs), *wandb, *more]
-
-
-def commands_of(plans: Sequence[Plan], runs: Path, more: Sequence[str] = ()) -> list[list[str]]:
-    """The command line of each part, without the leading `deeplab` and with `more` options for all."""
-    common = common_options(plans, runs, more)
-    return [[*common, "--rows", ",".join(part.rows), "--seeds", str(part.seed)] for part in parts_of(plans)]
 
 
 def write_sweep(plans: Sequence[Plan], runs: Path, more: Sequence[str] = ()) -> Path:

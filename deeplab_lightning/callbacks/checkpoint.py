@@ -101,7 +101,7 @@ class Checkpoint(ModelCheckpoint):
         # Saving waits for all ranks, but a signal may reach only one of them, and their clocks differ. So the ranks
         # first agree on one number: 0 for nothing, 1 to save, and from 2 on the signal that ends the training.
         asked = self._max_over_ranks(trainer, max(self._signal, int(self._is_due(trainer))))
-        if asked:
+        if asked and trainer.global_step != self._saved_step:  # a signal may come before the first new step
             self._save(trainer, pl_module)
         if asked > 1:
             self._exit(trainer, asked)
@@ -127,7 +127,8 @@ class Checkpoint(ModelCheckpoint):
 
     def _exit(self, trainer: Trainer, number: int) -> None:
         name = signal.Signals(number).name
-        rank_zero_info(f"{name} at step {trainer.global_step}; saved {self._run.last}; --ckpt_path last resumes")
+        saved = f"saved {self._run.last}; " if self._run.last.is_file() else ""
+        rank_zero_info(f"{name} at step {trainer.global_step}; {saved}--ckpt_path last resumes")
         raise SystemExit(128 + number)
 
     def _check_finite(self, trainer: Trainer, pl_module: LightningModule) -> None:

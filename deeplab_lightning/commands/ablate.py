@@ -16,7 +16,7 @@ from deeplab_lightning.ablation.plan import Plan, plan_table
 from deeplab_lightning.ablation.resources import WHOLE_MACHINE, Resources, split_devices
 from deeplab_lightning.ablation.runner import RUNS, run_jobs
 from deeplab_lightning.ablation.scales import PAPER_SCALE, SCALES, check_scale
-from deeplab_lightning.ablation.sweep import commands_of, write_sweep
+from deeplab_lightning.ablation.sweep import common_options, parts_of, write_sweep
 from deeplab_lightning.ablation.table import Table, TableError, read_table, table_files
 from deeplab_lightning.commands.dry_run import as_dict, print_plan
 from deeplab_lightning.packaged import find_experiment
@@ -189,8 +189,9 @@ def _names(table: Table, tables: list[Table], names: list[str] | None) -> list[s
 def _submit(plans: list[Plan], arguments: Namespace) -> int:
     from deeplab_lightning.ablation.slurm import submit
 
-    folder = arguments.runs / arguments.scale / "slurm"
-    ids = submit(commands_of(plans, arguments.runs, _older(arguments)), folder, arguments.slurm)
+    root = arguments.runs / arguments.scale
+    folder, common = root / "slurm", common_options(plans, arguments.runs, _older(arguments))
+    ids = submit(parts_of(plans), common, root, folder=folder, settings=arguments.slurm)
     print("\n".join(ids))
     print(f"{len(ids)} tasks; their output goes to {folder}, and `deeplab report` prints the results")
     return 0

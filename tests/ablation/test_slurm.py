@@ -10,6 +10,7 @@ from submitit.core.utils import DelayedSubmission
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.ablation.slurm import Task
+from deeplab_lightning.run_folder import JobFolder
 from tests.ablation.tables import TABLE, write_tree
 from tests.patience import wait_until
 
@@ -64,6 +65,9 @@ def test_an_array_job_with_a_task_for_each_chain(cluster: Path, capsys: pytest.C
         [*common, "--rows", "plain,flip", "--seeds", "2"],
         [*common, "--rows", "slow,next", "--seeds", "2"],
     ]
+    for task, length in zip(tasks, (1, 2), strict=True):  # the rows `slow` and `next` are two trainings
+        assert len(task.folders) == length
+        assert {folder.path.parent for folder in task.folders} == {cluster / "runs" / "smoke"}
     assert not (cluster / "runs" / "smoke" / "sweep.yaml").exists()
 
 
@@ -113,3 +117,19 @@ def test_a_task_at_its_time_limit_saves_and_is_requeued(package: Path) -> None:
     again = later[0].function
     assert isinstance(again, Task)
     assert again.options == task.options
+
+
+@pytest.mark.parametrize("done", ["last", "done", "evaluation"])
+def test_a_task_without_progress_since_its_last_start_fails(package: Path, done: str) -> None:
+    folder = JobFolder(package / "abc_seed0")
+    evaluation = JobFolder(folder.path / "evaluations" / "def")
+    evaluation.path.mkdir(parents=True)
+    first = Task(["ablate", "a.yaml"], [folder])
+    first()
+    with pytest.raises(RuntimeError, match=r"a\.yaml.* time"):
+        first.checkpoint().function()
+    again = first.checkpoint().function
+    {"last": folder.last, "done": folder.done, "evaluation": evaluation.done}[done].touch()
+    again()
+    with pytest.raises(RuntimeError, match="time"):
+        again.checkpoint().function()

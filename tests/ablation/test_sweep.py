@@ -7,7 +7,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.ablation.plan import plan_table
-from deeplab_lightning.ablation.sweep import Part, commands_of, parts_of
+from deeplab_lightning.ablation.sweep import common_options, parts_of
 from deeplab_lightning.ablation.table import read_table
 from tests.ablation.tables import TABLE, write_tree
 from tests.integration.conftest import ROOT
@@ -29,10 +29,12 @@ def planned(capsys: pytest.CaptureFixture[str], command: list[str]) -> tuple[lis
 
 def test_rows_with_connected_trainings_form_a_part(tmp_path: Path) -> None:
     plan = plan_table(read_table(write_tree(tmp_path, tmp_path, TABLE + OTHERS)), "paper", (0, 7))
-    assert parts_of([plan]) == [
-        *(Part(("plain", "flip"), seed) for seed in (0, 7)),
-        *(Part(("slow", "next"), seed) for seed in (0, 7)),
+    parts = parts_of([plan])
+    assert [(part.rows, part.seed) for part in parts] == [
+        *((("plain", "flip"), seed) for seed in (0, 7)),
+        *((("slow", "next"), seed) for seed in (0, 7)),
     ]
+    assert [len(part.trainings) for part in parts] == [1, 1, 2, 2]
 
 
 def test_the_parts_of_tables_that_share_trainings_run_every_row_once(
@@ -44,8 +46,9 @@ def test_the_parts_of_tables_that_share_trainings_run_every_row_once(
     assert sum(len(plan.trainings) for plan in plans) > len(trainings)
     found: list[tuple[str, str, int]] = []
     seen: set[str] = set()
-    for command in commands_of(plans, tmp_path):
-        rows, own = planned(capsys, command)
+    for part in parts_of(plans):
+        rows, own = planned(capsys, part.options(common_options(plans, tmp_path)))
+        assert own == part.trainings
         assert not own & seen  # no training belongs to two parts
         found, seen = found + rows, seen | own
     assert sorted(found) == sorted(every)

@@ -1,6 +1,7 @@
 """Training with two processes gives the same weights and losses as training with one."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 from tests.integration.conftest import Run
-from tests.integration.test_resume import TWO, curve
+from tests.integration.test_resume import TWO, curve, start
 from tests.patience import PATIENCE
 
 OPTIONS = ["--trainer.max_steps", "20", "--trainer.limit_val_batches", "0", "--model.freeze_batch_norm", "true"]
@@ -63,3 +64,22 @@ def test_two_processes_train_as_one(
     assert alone["train/loss", 19] < alone["train/loss", 0]
     for key in losses:
         assert shared[key] == pytest.approx(alone[key], abs=1e-5), key
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [(1, 2), (2, 1)])
+def test_a_training_continues_on_another_number_of_processes(
+    deeplab: Run, experiment: list[str], uneven: Path, tmp_path: Path, processes: tuple[int, int]
+) -> None:
+    options = ["fit", *experiment, *OPTIONS, "--data.root", str(uneven), "--data.batch_size", "4"]
+    options += ["--checkpoint.every_n_steps", "7", "--ckpt_path", "last"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert deeplab(*options, "--trainer.default_root_dir", whole) == 0
+    options += ["--trainer.default_root_dir", str(cut)]
+    first, second = ([*options, *(TWO if each > 1 else [])] for each in processes)
+    assert start(["tests.integration.killed", "training_step", "9"], first) == -signal.SIGKILL
+    assert torch.load(cut / "last.ckpt", weights_only=True)["global_step"] == 7
+    assert start(["deeplab_lightning"], second) == 0
+    states = [torch.load(root / "last.ckpt", weights_only=True)["state_dict"] for root in (whole, cut)]
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(states[1][name], tensor, rtol=0, atol=1e-12, msg=name)

@@ -13,9 +13,9 @@ import torch
 from tests.patience import PATIENCE, wait_until
 
 
-def agent(rank: int, port: int, options: list[str], log: Path) -> subprocess.Popen[str]:
-    """Start one of the two agents."""
-    address = ["--master_addr", "127.0.0.1", "--master_port", str(port)]
+def agent(rank: int, port: int, options: list[str], log: Path, restarts: int = 0) -> subprocess.Popen[str]:
+    """Start one of the two agents, which starts its worker again as often as `restarts` says."""
+    address = ["--master_addr", "127.0.0.1", "--master_port", str(port), "--max-restarts", str(restarts)]
     launch = ["torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1", "--node_rank", str(rank), *address]
     with log.open("w") as file:
         command = [sys.executable, "-m", *launch, "-m", "deeplab_lightning", *options]
@@ -28,10 +28,14 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def workers(process: subprocess.Popen[str]) -> list[int]:
+    """The process IDs of an agent's workers."""
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
 def kill_with_workers(process: subprocess.Popen[str]) -> None:
     """Kill an agent and its workers, like a machine that fails."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    for pid in (process.pid, *map(int, children)):
+    for pid in (process.pid, *workers(process)):
         os.kill(pid, signal.SIGKILL)
 
 
@@ -54,3 +58,20 @@ def test_one_of_two_hosts_dies_and_a_restart_continues(experiment: list[str], tm
     assert [each.wait(PATIENCE) for each in agents] == [0, 0], logs[0].read_text()
     assert f"last: {last} (step {step + 3})" in logs[0].read_text()
     assert "5 images" in logs[0].read_text()
+
+
+@pytest.mark.slow
+def test_torchrun_restarts_the_workers_from_the_last_checkpoint(experiment: list[str], tmp_path: Path) -> None:
+    two = ["--trainer.devices", "1", "--trainer.num_nodes", "2", "--trainer.strategy", "ddp", "--data.batch_size", "4"]
+    steps = ["--trainer.max_steps", "60", "--trainer.val_check_interval", "100000", "--checkpoint.every_n_steps", "1"]
+    run = ["fit", *experiment, *two, *steps, "--ckpt_path", "last"]
+    logs, last = [tmp_path / f"agent_{rank}" for rank in range(2)], tmp_path / "run" / "last.ckpt"
+    port = free_port()
+    agents = [agent(rank, port, run, logs[rank], restarts=1) for rank in range(2)]
+    wait_until(lambda: last.exists() or any(each.poll() is not None for each in agents), logs[0].read_text)
+    for pid in workers(agents[1]):
+        os.kill(pid, signal.SIGKILL)
+    assert [each.wait(PATIENCE) for each in agents] == [0, 0], logs[0].read_text() + logs[1].read_text()
+    assert torch.load(last, weights_only=True)["global_step"] == 60
+    starts = sorted((tmp_path / "run" / "logs").glob("fit_*/config.yaml"))
+    assert len(starts) == 2  # the second start went on: the first had written a checkpoint
