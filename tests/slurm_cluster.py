@@ -125,7 +125,7 @@ PartitionName=debug Nodes={",".join(NODES)} Default=YES MaxTime=INFINITE State=U
     def job(self, number: str) -> dict[str, str]:
         """The properties of a job or a task of an array job, by SLURM's names."""
         words = self.run("scontrol", "show", "job", number, check=True).split()
-        return dict(word.partition("=")[::2] for word in words)  # type: ignore[misc]
+        return {name: value for name, _, value in (word.partition("=") for word in words)}
 
     def logs(self) -> str:
         """The queue, the nodes and the ends of the daemons' logs."""

@@ -22,7 +22,7 @@ FOR_ALL = {"all", "dev"}
 USES: dict[str, Callable[[Path], object]] = {
     "coco": lambda folder: draw([[1.0, 1.0, 5.0, 1.0, 5.0, 5.0]], 8, 8),
     "crf": lambda folder: DenseCRF(engine="pydensecrf")(np.zeros((2, 3, 3), np.uint8), np.ones((1, 2, 3))),
-    "slurm": lambda folder: submit([["fit"]], folder, {}),
+    "slurm": lambda folder: submit([], ["ablate"], folder, folder=folder, settings={}),
     "wandb": lambda folder: (read_wandb("project"), wandb_mode(WandbSettings(log_model=True))),
 }
 

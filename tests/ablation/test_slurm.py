@@ -59,9 +59,10 @@ def test_an_array_job_with_a_task_for_each_chain(cluster: Path, capsys: pytest.C
     for line in ("partition=gpu", "time=720", "gpus-per-node=4", "cpus-per-task=32", "array=0-1"):
         assert re.search(rf"^#SBATCH --{line}\b", script, re.MULTILINE), line
     assert f"{sys.executable} -u -m submitit.core._submit {folder}" in script
-    tasks = [DelayedSubmission.load(folder / f"123_{number}_submitted.pkl").function for number in range(2)]
+    submitted = [DelayedSubmission.load(folder / f"123_{number}_submitted.pkl").function for number in range(2)]
+    tasks = [task for task in submitted if isinstance(task, Task)]
     common = ["ablate", str(path), "--scale", "smoke", "--runs", str(cluster / "runs"), "--wandb", "project=mine"]
-    assert [task.options for task in tasks if isinstance(task, Task)] == [
+    assert [task.options for task in tasks] == [
         [*common, "--rows", "plain,flip", "--seeds", "2"],
         [*common, "--rows", "slow,next", "--seeds", "2"],
     ]
