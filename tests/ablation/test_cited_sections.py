@@ -13,7 +13,8 @@ SECTIONS = {
     "deeplab_lightning/inference.py": {"4.2"},  # scales and mirrored inputs (v3)
     "deeplab_lightning/metrics.py": {"5"},  # trimaps (v1)
     "deeplab_lightning/schedules.py": {"5", "4.1.2", "4.1"},  # step (v1), poly (v2, v3)
-    "deeplab_lightning/losses.py": {"3.1", "4.1"},  # labels subsampled (v1), logits upsampled (v3)
+    "deeplab_lightning/losses/cross_entropy.py": {"4.1"},  # logits upsampled (v3)
+    "deeplab_lightning/losses/decimation.py": {"3.1"},  # labels subsampled (v1)
     "experiments/ablations/deeplab_v1_table1a.yaml": {"4.3"},  # MSc
     "experiments/ablations/deeplab_v2_test.yaml": {"4.1.2"},
     "experiments/ablations/deeplab_v3_table6.yaml": {"4.3"},  # COCO

@@ -25,6 +25,7 @@ from deeplab_lightning.run_folder import JobKey
 from deeplab_lightning.scores import Score, group_scores, ungroup_scores
 from tests.ablation.tables import TABLE, write_tree
 from tests.integration.conftest import ROOT
+from tests.patience import wait_until
 from tests.wandb_file import OfflineRun, read_offline_runs
 
 CRF_PAPERS = {"crf": ("val/miou", 22.0), "crf_refined": ("val/miou_crf", 23.5)}
@@ -84,7 +85,14 @@ def place(tmp_path_factory: pytest.TempPathFactory, shapes_root: Path) -> Place:
             "project=mine,log_model=true",
         ]
         assert main(["ablate", str(path), *options]) == 0
-    return Place(path, root / "runs" / "paper", read_offline_runs(root / "runs"))
+    runs: list[OfflineRun] = []
+
+    def all_written() -> bool:  # W&B's own process may still write a file when `finish` returns
+        runs[:] = read_offline_runs(root / "runs")
+        return all(run.state != "running" for run in runs)
+
+    wait_until(all_written)
+    return Place(path, root / "runs" / "paper", runs)
 
 
 def named(place: Place, name: str) -> OfflineRun:
