@@ -37,6 +37,7 @@ def write(variables: Path, folder: Path, small: bool) -> None:
         tf.reset_default_graph()
         made = {name: tf.get_variable(name, array.shape, tf.float32) for name, array in arrays.items()}
         step = tf.get_variable("global_step", (), tf.int64)
+        (folder / network).mkdir(parents=True, exist_ok=True)
         with tf.Session() as session:
             feeds = {made[name].initializer.inputs[1]: array for name, array in arrays.items()}
             session.run([*(each.initializer for each in made.values()), step.initializer], feeds)
