@@ -41,11 +41,6 @@ class PixelFormat:
         """The values that stand for 0 and 1."""
         return self.value_range or (0.0, 255.0)
 
-    @property
-    def is_rgb(self) -> bool:
-        """Whether the images are RGB of 8 bits."""
-        return self == RGB
-
 
 RGB = PixelFormat()
 

@@ -26,24 +26,6 @@ KEYS = ("state_dict", "model_state", "model")
 """The names under which projects store the state dictionary beside other things."""
 
 
-def read_state_dict(path: Path, key: str | None = None) -> dict[str, Tensor]:
-    """The state dictionary in a file of `torch.save`.
-
-    Args:
-        path: The file.
-        key: The name under which the dictionary lies beside others; None where it is the whole content.
-
-    Raises:
-        OSError: The file cannot be opened.
-        ValueError: The file is damaged, holds what would have to be executed, or has no state dictionary.
-    """
-    content = read_content(path)
-    state_dict = content.get(key) if key is not None and isinstance(content, dict) else content
-    if not is_state_dict(state_dict):
-        raise ValueError(f"{path}: it has no state dictionary{f' {key!r}' if key else ''}")
-    return cast("dict[str, Tensor]", state_dict)
-
-
 def find_state_dict(path: Path) -> dict[str, Tensor]:
     """The state dictionary in a file of `torch.save`, alone or under one of the names that are in use.
 

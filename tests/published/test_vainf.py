@@ -11,7 +11,7 @@ from torchvision.models import resnet50
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from deeplab_lightning.published.state_dicts import read_state_dict
+from deeplab_lightning.published.state_dicts import find_state_dict
 from deeplab_lightning.published.vainf import from_vainf
 
 CLASSES = 5
@@ -97,12 +97,13 @@ def test_other_networks_are_refused() -> None:
 def test_a_file_with_a_numpy_score_is_read_and_nothing_is_executed(tmp_path: Path) -> None:
     path = tmp_path / "best.pth"
     torch.save({"model_state": {"weight": torch.ones(2)}, "best_score": np.float64(0.77)}, path)
-    assert torch.equal(read_state_dict(path, "model_state")["weight"], torch.ones(2))
-    with pytest.raises(ValueError, match="'state_dict'"):
-        read_state_dict(path, "state_dict")
+    assert torch.equal(find_state_dict(path)["weight"], torch.ones(2))
+    torch.save({"weights": {"weight": torch.ones(2)}}, path)
+    with pytest.raises(ValueError, match="state_dict"):
+        find_state_dict(path)
     torch.save({"model_state": {"weight": torch.ones(2)}, "path": Path("anything")}, path)
     with pytest.raises(ValueError, match="execute"):
-        read_state_dict(path, "model_state")
+        find_state_dict(path)
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(ValueError, match="best.pth"):
-        read_state_dict(path)
+        find_state_dict(path)
