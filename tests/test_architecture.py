@@ -80,7 +80,7 @@ MAY_USE = {
 }
 STANDS_ON_LEVEL_0 = {"published", "segmentation"}  # they do not import Lightning either, so they start quickly
 FORBIDDEN_IN_LEVEL_0 = {"lightning", "pytorch_lightning", "wandb"}
-LAZY = {"wandb", "pydensecrf", "matplotlib", "segmentation_models_pytorch", "timm", "torchvision", "onnx", "gradio"}
+LAZY = {"wandb", "pydensecrf", "matplotlib", "segmentation_models_pytorch", "timm", "torchvision", "onnx", "onnxscript"}
 LAZY |= {"scipy", *EXTRAS.values()}
 FILES_OF_RUNS = {
     *("best.ckpt", "last.ckpt", "previous.ckpt", ".fit.lock", "config.yaml", "metrics.csv", "run.json"),
