@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from deeplab_lightning.datamodules.sampler import EpochSampler
 from deeplab_lightning.datamodules.workers import collate, fork_server, new_notes, start_worker
+from deeplab_lightning.datasets.class_counts import class_counts
+from deeplab_lightning.datasets.doctor import frequencies
 from deeplab_lightning.datasets.folder import ImageFiles
 from deeplab_lightning.datasets.images import DataError, Sample
 from deeplab_lightning.datasets.pixels import RGB, PixelFormat
@@ -23,6 +25,7 @@ from deeplab_lightning.datasets.transforms import (
     NormalizationName,
     TrainTransform,
     Transform,
+    normalization_of,
 )
 from deeplab_lightning.palette import Color, Palette
 
@@ -118,7 +121,8 @@ class SegmentationDataModule(LightningDataModule):
                 f"normalization must be one of {', '.join(NORMALIZATIONS)} and evaluation_size one of "
                 f"{', '.join(SIZE_POLICIES)}, got {normalization!r} and {evaluation_size!r}"
             )
-        own_mean, own_std, bgr = self._normalization(normalization, mean, std)
+        self.is_normalized = self.in_channels == 3 or (mean is not None and std is not None)
+        own_mean, own_std, bgr = normalization_of(normalization, self.in_channels, mean, std)
         resizing: dict[str, Any] = {"scale_step": scale_step, "align_corners": align_corners}
         colours: dict[str, Any] = {"color_jitter": color_jitter, "mean": own_mean, "std": own_std, "bgr": bgr}
         colours["value_range"] = self.pixel_format.limits
@@ -136,22 +140,6 @@ class SegmentationDataModule(LightningDataModule):
     def in_channels(self) -> int:
         """The number of channels of the images."""
         return self.pixel_format.num_channels
-
-    def _normalization(
-        self, name: NormalizationName, mean: Sequence[float] | None, std: Sequence[float] | None
-    ) -> tuple[Sequence[float], Sequence[float], bool]:
-        """Mean and standard deviation of each channel, and whether they are reversed: of RGB, or as given."""
-        own_mean: Sequence[float]
-        own_std: Sequence[float]
-        own_mean, own_std, bgr = NORMALIZATIONS[name]
-        self.is_normalized = self.in_channels == 3 or (mean is not None and std is not None)
-        if not self.is_normalized:
-            own_mean, own_std = (0.5,) * self.in_channels, (0.5,) * self.in_channels
-        found = mean or own_mean, std or own_std
-        if {len(each) for each in found} != {self.in_channels}:
-            lengths = f"mean {list(found[0])} and std {list(found[1])}"
-            raise ValueError(f"the images have {self.in_channels} channels, but {lengths} do not")
-        return *found, bgr and self.in_channels == 3
 
     @property
     def labels(self) -> str:
@@ -178,6 +166,15 @@ class SegmentationDataModule(LightningDataModule):
     def train_set(self) -> SegmentationDataset:
         """The data set to train on, before any image is repeated."""
         return self.dataset(self.splits["train"], self.train_transform)
+
+    def class_weights(self, num_workers: int) -> list[float]:
+        """The weight of each class by median frequency over the training split, whose counts are cached.
+
+        Args:
+            num_workers: Number of processes that count.
+        """
+        counts = class_counts(self.train_set(), num_workers)
+        return [row["weight"] for row in frequencies(counts, self.class_names).values()]
 
     def identity(self, stage: str) -> dict[str, str]:
         """The data's part of the evaluation identity for stage "val" or "test"."""

@@ -27,9 +27,32 @@ NORMALIZATIONS: dict[NormalizationName, tuple[tuple[float, float, float], tuple[
 }
 """Mean and standard deviation of RGB in 0..1, and whether the network takes BGR."""
 
-
 HALVES_UP = 1e-6
 """Added to a coordinate: otherwise a rounding error would take a point half way between two pixels to the lower one."""
+
+
+def normalization_of(
+    name: NormalizationName, num_channels: int, mean: Sequence[float] | None, std: Sequence[float] | None
+) -> tuple[Sequence[float], Sequence[float], bool]:
+    """Mean and standard deviation of each channel, and whether the channels are reversed.
+
+    Args:
+        name: Normalisation of RGB images.
+        num_channels: Number of channels C.
+        mean: Mean of each channel that replaces the normalisation's; other images than RGB have 0.5 without it.
+        std: Standard deviation of each channel, likewise.
+
+    Raises:
+        ValueError: There is not one number for each channel.
+    """
+    own_mean, own_std, bgr = NORMALIZATIONS[name]
+    if num_channels != 3 and (mean is None or std is None):
+        mean, std = mean or (0.5,) * num_channels, std or (0.5,) * num_channels
+    found = mean or own_mean, std or own_std
+    if {len(each) for each in found} != {num_channels}:
+        lengths = f"mean {list(found[0])} and std {list(found[1])}"
+        raise ValueError(f"the images have {num_channels} channels, but {lengths} do not")
+    return *found, bgr and num_channels == 3
 
 
 class Transform(Protocol):

@@ -86,14 +86,16 @@ class WeightedSum:
     Args:
         settings: Weight of each loss by its name in `LOSSES`, or its weight and its own settings; the cross entropy
             alone if not given.
-        class_weights: Weights of the classes, if they are not equal.
+        class_weights: Weights of the classes, or the name of a rule for them, if they are not equal.
 
     Raises:
         ValueError: A loss or a setting of it does not exist or is out of range, a weight is not positive, or class
             weights have no effect.
     """
 
-    def __init__(self, settings: LossSettings | None = None, class_weights: Sequence[float] | None = None) -> None:
+    def __init__(
+        self, settings: LossSettings | None = None, class_weights: Sequence[float] | str | None = None
+    ) -> None:
         self.losses: list[tuple[float, Loss]] = []
         for name, given in (settings or {"cross_entropy": 1.0}).items():
             if name not in LOSSES:

@@ -20,7 +20,8 @@ from deeplab_lightning.metrics import ImageMean, SegmentationScores
 from deeplab_lightning.models.batch_norm import set_momentum
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.batch_norm_guard import warn_of_batch_norm
-from deeplab_lightning.modules.checks import check_class_weights, check_crf, check_lengths
+from deeplab_lightning.modules.checks import check_crf, check_lengths
+from deeplab_lightning.modules.class_weights import AUTO, as_tensor, resolve_class_weights
 from deeplab_lightning.modules.describing import describe_module
 from deeplab_lightning.modules.evaluation_identity import identity_of
 from deeplab_lightning.modules.freezing import freeze, frozen_norms
@@ -29,7 +30,7 @@ from deeplab_lightning.modules.outputs import Outputs, Prediction
 from deeplab_lightning.modules.pretrained import load_pretrained, published_name
 from deeplab_lightning.modules.ranks import mean_over_ranks
 from deeplab_lightning.modules.reloading import ReloadableModule, network_defaults
-from deeplab_lightning.modules.start_from import UNTRAINED, check_fits, load_start, origin_of
+from deeplab_lightning.modules.start_from import UNTRAINED, check_fits, keep_settings, load_start, origin_of
 from deeplab_lightning.scores import ScoreName
 
 
@@ -64,7 +65,8 @@ class SegmentationModule(ReloadableModule):
         loss: Weights of the losses to sum: of cross_entropy (alone if not given), hardest_share, below_threshold,
             focal, dice, tversky and lovasz_softmax. A loss's settings stand beside its weight: {dice: 1, focal:
             {weight: 0.5, gamma: 2}}.
-        class_weights: Weight of each class's pixels in the losses of pixels; all are equal if not given.
+        class_weights: Weight of each class's pixels in the losses of pixels; all are equal if not given. "auto" takes
+            median frequencies of the training split, as `deeplab data check` prints them; checkpoints keep the numbers.
         scales: Scales of the images at evaluation, over which probabilities are averaged.
         flip: Evaluation runs every scale on the mirrored image as well.
         window: Size (H, W) of the windows that slide over each image at evaluation; the whole image if not given.
@@ -105,7 +107,7 @@ class SegmentationModule(ReloadableModule):
         start_from: str | None = None,
         normalization: Literal["imagenet", "caffe", "inception"] = "imagenet",
         loss: dict[str, float | dict[str, float]] | None = None,
-        class_weights: list[float] | None = None,
+        class_weights: list[float] | Literal["auto"] | None = None,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
         window: tuple[int, int] | None = None,
@@ -117,14 +119,14 @@ class SegmentationModule(ReloadableModule):
         self.network_arguments = network = network_defaults(type(self)) | network  # type: ignore[arg-type]  # a class can be hashed
         self.save_hyperparameters()
         self.class_names = class_names or [str(index) for index in range(num_classes)]
-        check_lengths(num_classes, class_names=self.class_names, class_weights=class_weights)
-        check_class_weights(class_weights)
+        check_lengths(num_classes, class_names=self.class_names)
         check_crf(crf_rnn, crf_normalization, upsample_logits)
         self.inference = Inference(tuple(scales), flip, window, window_stride)
         self.optimization = Optimization.of(self.hparams)
         self.frozen, self.freeze_batch_norm, self.loss = frozen, freeze_batch_norm, WeightedSum(loss, class_weights)
         self.crf = CRFRNN(num_classes, normalization=crf_normalization) if crf_rnn else None
-        self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
+        self.register_buffer("class_weights", as_tensor(class_weights, num_classes), persistent=False)
+        self.weighs_by_frequency = class_weights == AUTO
         self.scores, self.upsample_logits = SegmentationScores(self.class_names, trimap_width), upsample_logits
         self.image_loss, self.image_seconds, self.start_from = ImageMean(), ImageMean(), start_from
         if (named := published_name(self.hparams)) is not None:
@@ -155,7 +157,8 @@ class SegmentationModule(ReloadableModule):
         return self
 
     def setup(self, stage: str) -> None:
-        """Store the weights channels last, with which convolutions in bfloat16 and float16 are fastest."""
+        """Resolve the class weights, and store the network's weights channels last, fastest in bfloat16 and float16."""
+        resolve_class_weights(self, stage)
         self.network.to(memory_format=torch.channels_last)
 
     def on_train_start(self) -> None:
@@ -293,6 +296,4 @@ class SegmentationModule(ReloadableModule):
         """
         check_fits(checkpoint, self)
         self.weights_origin = origin_of(checkpoint)
-        if self.crf is not None:  # checkpoints that lack the setting were trained with the symmetric normalisation
-            trained_with = checkpoint["hyper_parameters"].get("crf_normalization", "symmetric")
-            self.crf.normalization = self.hparams["crf_normalization"] = trained_with
+        keep_settings(checkpoint, self)

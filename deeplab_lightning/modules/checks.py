@@ -48,19 +48,6 @@ def check_not_negative(**settings: float) -> None:
             raise ValueError(f"{name} must be at least 0, got {value}")
 
 
-def check_class_weights(weights: Sequence[float] | None) -> None:
-    """Refuse weights of classes that are negative, or all 0.
-
-    Args:
-        weights: Weight of each class's pixels in the loss; None if all are equal.
-
-    Raises:
-        ValueError: A weight is negative, or none is above 0.
-    """
-    if weights and (min(weights) < 0 or not max(weights) > 0):
-        raise ValueError(f"class_weights must be at least 0, and one of them above 0, got {list(weights)}")
-
-
 def check_crf(crf_rnn: bool, crf_normalization: Normalization, upsample_logits: bool) -> None:
     """Refuse a CRF-RNN that cannot run, and a setting of the CRF-RNN without one.
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_info
@@ -11,7 +11,11 @@ from torch import nn
 
 from deeplab_lightning.checkpoint_file import ORIGIN, TRUNK, read_checkpoint
 from deeplab_lightning.models.imagenet import for_channels
+from deeplab_lightning.modules.class_weights import set_class_weights
 from deeplab_lightning.published.catalogue import resolve
+
+if TYPE_CHECKING:
+    from deeplab_lightning.modules.base import SegmentationModule
 
 PREFIX = "network."
 UNTRAINED = "random, not trained"
@@ -109,6 +113,16 @@ def check_fits(checkpoint: Mapping[str, Any], module: LightningModule) -> None:
             f"{path} holds another network: {len(wrong)} tensors differ, the first is {wrong[0]}; "
             f"settings that differ: {'; '.join(settings) or 'none'}"
         )
+
+
+def keep_settings(checkpoint: Mapping[str, Any], module: "SegmentationModule") -> None:
+    """Set what a checkpoint's training has fixed: the normalisation of its CRF, and class weights that it computed."""
+    theirs = checkpoint.get("hyper_parameters", {})
+    if module.crf is not None:  # checkpoints that lack the setting were trained with the symmetric normalisation
+        module.crf.normalization = theirs.get("crf_normalization", "symmetric")
+        module.hparams["crf_normalization"] = module.crf.normalization
+    if module.weighs_by_frequency and isinstance(theirs.get("class_weights"), list):
+        set_class_weights(module, theirs["class_weights"])
 
 
 def _path_of_checkpoint(module: LightningModule) -> str:

@@ -77,8 +77,9 @@ def _takes(hint: Any, plural: bool = False) -> str:
     origin, parts = get_origin(hint), get_args(hint)
     if hint in WORDS:
         return WORDS[hint][plural]
-    if choices := list(_choices(hint)):
-        return f"one of {', '.join(dict.fromkeys(map(str, choices)))}"
+    each_of = parts if origin in (Union, UnionType) else (hint,)
+    if all(get_origin(each) is Literal or each is NoneType for each in each_of):
+        return f"one of {', '.join(dict.fromkeys(map(str, _choices(hint))))}"
     if origin in (Union, UnionType):
         return " or ".join(dict.fromkeys(_takes(part) for part in sorted(parts, key=lambda part: part is NoneType)))
     if origin is tuple:

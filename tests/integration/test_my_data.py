@@ -60,10 +60,15 @@ def test_satellite_tiles_from_check_to_prediction(
     for config in (ROOT / "experiments/base.yaml", data, tmp_path / "tiny.yaml"):
         options += ["-c", config]
     options += ["--trainer.default_root_dir", tmp_path / "run"]
-    assert deeplab("fit", *options, "--model.loss", "{cross_entropy: 1, dice: 0.5}") == 0
+    assert (
+        deeplab("fit", *options, "--model.loss", "{cross_entropy: 1, dice: 0.5}", "--model.class_weights", "auto") == 0
+    )
     checkpoint = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     assert checkpoint["hyper_parameters"]["in_channels"] == 4
     assert checkpoint["hyper_parameters"]["loss"] == {"cross_entropy": 1, "dice": 0.5}
+    weights = [row["weight"] for row in found["class_frequencies"].values()]
+    assert checkpoint["hyper_parameters"]["class_weights"] == weights
+    assert yaml.safe_load((tmp_path / "run/logs/fit_0/hparams.yaml").read_text())["class_weights"] == weights
     assert checkpoint["state_dict"]["network.backbone.features.0.0.weight"].shape[1] == 4
     assert tuple(checkpoint["description"]["normalization"]["value_range"]) == (0, 4095)
     last = ("--ckpt_path", tmp_path / "run" / "last.ckpt")
@@ -78,4 +83,6 @@ def test_satellite_tiles_from_check_to_prediction(
 def test_every_setting_that_is_shown_exists(block: dict[str, Any]) -> None:
     base = yaml.safe_load(TINY) | {"data": BLOCKS[0]["data"]}
     resolved = resolve(compose([base, block]))
-    assert resolved["model.init_args.loss"] == block["model"]["init_args"]["loss"]
+    for part, content in block.items():
+        for name, value in content["init_args"].items():
+            assert resolved[f"{part}.init_args.{name}"] == value
