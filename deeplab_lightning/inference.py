@@ -20,6 +20,8 @@ class Inference:
         flip: Every scale also runs on the mirrored image.
         window: Size (H, W) of the windows that slide over the image; None for the whole image at once.
         window_stride: Distances (vertical, horizontal) of the windows, at most their sides.
+        fit_to: Longer and shorter side of the frame that images are scaled into before any other scaling; None for
+            images at their own size.
 
     Raises:
         ValueError: A setting is invalid or has no effect.
@@ -29,6 +31,7 @@ class Inference:
     flip: bool = False
     window: tuple[int, int] | None = None
     window_stride: tuple[int, int] | None = None
+    fit_to: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
@@ -38,6 +41,8 @@ class Inference:
                 "window and window_stride are set together or not at all, got "
                 f"window {self.window} and window_stride {self.window_stride}"
             )
+        if self.fit_to is not None and not self.fit_to[0] >= self.fit_to[1] >= 1:
+            raise ValueError(f"fit_to must be a longer and a shorter side in pixels, got {self.fit_to}")
         for side, step in zip(self.window or (), self.window_stride or (), strict=True):
             if not 1 <= step <= side:
                 raise ValueError(
@@ -48,14 +53,27 @@ class Inference:
         """Return the logits (B, K, H, W) of images (B, 3, H, W); see `multi_scale_logits` and `SlidingWindow`."""
         if self.window and self.window_stride:
             network = SlidingWindow(network, self.window, self.window_stride, align_corners)
-        return multi_scale_logits(network, images, self.scales, flip=self.flip, align_corners=align_corners)
+        size = (images.shape[-2], images.shape[-1])
+        if (fitted := self._fitted(size)) != size:
+            images = F.interpolate(images, fitted, mode="bilinear")
+        logits = multi_scale_logits(network, images, self.scales, flip=self.flip, align_corners=align_corners)
+        return F.interpolate(logits, size, mode="bilinear", align_corners=align_corners) if fitted != size else logits
+
+    def _fitted(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the size (H, W) at which the network sees an image, rounded like mmcv's `rescale_size`."""
+        if self.fit_to is None:
+            return size
+        scale = min(self.fit_to[0] / max(size), self.fit_to[1] / min(size))
+        return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
 
     def size_policy(self, policy: str) -> str:
-        """Return the size policy of the data in the evaluation identity, with the windows that the network saw."""
+        """Return the size policy of the data in the evaluation identity, with what the network saw of the images."""
+        if self.fit_to is not None:
+            policy = f"scaled to fit {self.fit_to[0]}x{self.fit_to[1]}, {policy}"
         if self.window is None or self.window_stride is None:
             return policy
         (height, width), (down, right) = self.window, self.window_stride
-        return f"sliding windows of {width}x{height} every {right}x{down}, {policy.removeprefix('whole image, ')}"
+        return f"sliding windows of {width}x{height} every {right}x{down}, {policy.replace('whole image, ', '')}"
 
 
 class SlidingWindow:

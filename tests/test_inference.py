@@ -110,10 +110,36 @@ def test_invalid_windows(window: tuple[int, int] | None, stride: tuple[int, int]
         Inference(window=window, window_stride=stride)
 
 
+@pytest.mark.parametrize(
+    ("size", "fitted"),  # mmcv's rescale_size with (2048, 512), the shorter side first
+    [((375, 500), (512, 683)), ((500, 375), (683, 512)), ((100, 500), (410, 2048)), ((512, 512), (512, 512))],
+)
+def test_images_are_scaled_into_a_frame_and_logits_back(size: tuple[int, int], fitted: tuple[int, int]) -> None:
+    network = Counter()
+    logits = Inference(fit_to=(2048, 512)).logits(network, torch.zeros(1, 3, *size), align_corners=False)
+    assert network.sizes == [fitted]
+    assert logits.shape[-2:] == size
+
+
+def test_windows_and_scales_come_after_the_frame() -> None:
+    network = Counter()
+    inference = Inference((0.5, 1.0), window=(8, 8), window_stride=(8, 8), fit_to=(16, 16))
+    inference.logits(network, torch.zeros(1, 3, 32, 32), align_corners=False)
+    assert network.sizes == [(8, 8)] * 5
+
+
+@pytest.mark.parametrize("fit_to", [(512, 2048), (512, 0)])
+def test_invalid_frames(fit_to: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=str(fit_to[1])):
+        Inference(fit_to=fit_to)
+
+
 def test_the_size_policy_names_the_windows() -> None:
     whole, sliding = Inference(), Inference(window=(512, 1024), window_stride=(256, 768))
     policy = "whole image, scored at its original size"
     assert whole.size_policy(policy) == policy
     assert sliding.size_policy(policy) == "sliding windows of 1024x512 every 768x256, scored at its original size"
+    both = Inference(window=(480, 480), window_stride=(320, 320), fit_to=(520, 520)).size_policy(policy)
+    assert both == "sliding windows of 480x480 every 320x320, scaled to fit 520x520, scored at its original size"
     padded = sliding.size_policy("padded with the mean to 513x513, scored at its original size")
     assert padded.endswith("256, padded with the mean to 513x513, scored at its original size")

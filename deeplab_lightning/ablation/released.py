@@ -8,15 +8,33 @@ from deeplab_lightning.published.entries import Entry, PublishedScore
 DATA = {
     "VOC 2012": "VOCDataModule",
     "Cityscapes": "CityscapesDataModule",
+    "ADE20K": "ADE20KDataModule",
+    "COCO 2017 with VOC's classes": "COCODataModule",
     "COCO-Stuff 164k": "COCOStuffDataModule",
 }
 """The datamodules of the data sets whose published scores can be measured here."""
-SIZES = ("whole_image", "pad_to_513", "pad_to_1025x2049")
-"""The published sizes that are values of `data.evaluation_size`."""
-WINDOWS = {"windows_769_stride_513": (769, 513)}
-"""Sides and strides of sliding windows over whole images, by the published protocols that have them."""
-NUM_CLASSES = {"VOC 2012": 21, "Cityscapes": 19, "COCO-Stuff 164k": 182}
-OWN_SIZE = "own size"
+EVALUATION_SIZE = "data.init_args.evaluation_size"
+SIZES: dict[tuple[str, str], dict[str, Any]] = {
+    ("whole_image", "own size"): {EVALUATION_SIZE: "whole_image"},
+    ("pad_to_513", "own size"): {EVALUATION_SIZE: "pad_to_513"},
+    ("pad_to_1025x2049", "own size"): {EVALUATION_SIZE: "pad_to_1025x2049"},
+    ("short_side_520", "resized alike"): {EVALUATION_SIZE: "short_side_520"},
+    ("short_side_513_centre_crop_513", "resized and cropped alike"): {EVALUATION_SIZE: "centre_crop_513"},
+    ("short_side_512", "own size"): {EVALUATION_SIZE: "whole_image", "model.init_args.fit_to": [2048, 512]},
+    ("windows_769_stride_513", "own size"): {
+        EVALUATION_SIZE: "whole_image",
+        "model.init_args.window": [769, 769],
+        "model.init_args.window_stride": [513, 513],
+    },
+}
+"""The settings for the published sizes of images and labels that can be measured here."""
+NUM_CLASSES = {
+    "VOC 2012": 21,
+    "Cityscapes": 19,
+    "ADE20K": 150,
+    "COCO 2017 with VOC's classes": 21,
+    "COCO-Stuff 164k": 182,
+}
 
 
 def reason_against(entry: Entry, score: PublishedScore) -> str:
@@ -25,10 +43,12 @@ def reason_against(entry: Entry, score: PublishedScore) -> str:
         return f"the checkpoint cannot be read: {entry.unsupported}"
     if score.data not in DATA:
         return f"{score.data} is not among the data sets, or its classes have another order there"
-    if score.size not in (*SIZES, *WINDOWS) or score.labels != OWN_SIZE:
-        return f"evaluation at {score.size}, labels {score.labels}, is not among the sizes of data.evaluation_size here"
     theirs, here = entry.arguments["num_classes"], NUM_CLASSES[score.data]
-    return "" if theirs == here else f"the network has {theirs} classes, and {score.data} has {here} here"
+    if theirs != here:
+        return f"the network has {theirs} classes, and {score.data} has {here} here"
+    if (score.size, score.labels) not in SIZES:
+        return f"evaluation at {score.size}, labels {score.labels}, is not among the sizes here"
+    return ""
 
 
 def model_settings(entry: Entry) -> dict[str, Any]:
@@ -53,11 +73,7 @@ def protocol_settings(entry: Entry, score: PublishedScore) -> dict[str, Any]:
         settings["model.init_args.scales"] = list(score.scales)
     if score.flip:
         settings["model.init_args.flip"] = True
-    if score.size in WINDOWS:
-        side, stride = WINDOWS[score.size]
-        settings |= {"model.init_args.window": [side, side], "model.init_args.window_stride": [stride, stride]}
-    settings["data.init_args.evaluation_size"] = "whole_image" if score.size in WINDOWS else score.size
-    return settings
+    return settings | SIZES[score.size, score.labels]
 
 
 def crf_callback(name: str) -> dict[str, Any]:

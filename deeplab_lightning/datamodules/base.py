@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed
@@ -14,6 +14,7 @@ from deeplab_lightning.datamodules.sampler import EpochSampler
 from deeplab_lightning.datamodules.workers import collate, fork_server, new_notes, start_worker
 from deeplab_lightning.datasets.class_counts import class_counts
 from deeplab_lightning.datasets.doctor import frequencies
+from deeplab_lightning.datasets.evaluation_sizes import EVALUATION_SIZES, EvaluationSizeName
 from deeplab_lightning.datasets.folder import ImageFiles
 from deeplab_lightning.datasets.images import DataError, Sample
 from deeplab_lightning.datasets.pixels import RGB, PixelFormat
@@ -28,13 +29,6 @@ from deeplab_lightning.datasets.transforms import (
     normalization_of,
 )
 from deeplab_lightning.palette import Color, Palette
-
-SIZE_POLICIES = {
-    "whole_image": (None, "whole image, scored at its original size"),
-    "pad_to_513": ((513, 513), "padded with the mean to 513x513, scored at its original size"),
-    "pad_to_1025x2049": ((1025, 2049), "padded with the mean to 1025x2049, scored at its original size"),
-}
-"""Size that an image is padded to at evaluation, and the wording of it in the evaluation identity."""
 
 
 class SegmentationDataModule(LightningDataModule):
@@ -61,7 +55,8 @@ class SegmentationDataModule(LightningDataModule):
         mean: Mean of each channel in 0..1, which replaces that of the normalization; crops are padded with it.
         std: Standard deviation of each channel in 0..1, which replaces that of the normalization.
         evaluation_size: Size of the images at evaluation: "whole_image", or "pad_to_513" (VOC) and "pad_to_1025x2049"
-            (Cityscapes), which pad with the mean at the right and the bottom.
+            (Cityscapes), which pad with the mean at the right and the bottom. The labels are resized
+            too by "short_side_520" (torchvision) and "centre_crop_513" (VainF, jfzhang95).
         train_split: Id list to train on.
         val_split: Id list that `validate` scores.
         test_split: Id list that `test` scores.
@@ -97,7 +92,7 @@ class SegmentationDataModule(LightningDataModule):
         normalization: NormalizationName = "imagenet",
         mean: list[float] | None = None,
         std: list[float] | None = None,
-        evaluation_size: Literal["whole_image", "pad_to_513", "pad_to_1025x2049"] = "whole_image",
+        evaluation_size: EvaluationSizeName = "whole_image",
         train_split: str = "train",
         val_split: str = "val",
         test_split: str = "test",
@@ -116,10 +111,10 @@ class SegmentationDataModule(LightningDataModule):
             raise ValueError(f"split {self.without_masks!r} has no public masks; it is for data.test_split alone")
         self.splits = {"train": train_split, "val": val_split, "test": test_split}
         self.predict_images = predict_images
-        if normalization not in NORMALIZATIONS or evaluation_size not in SIZE_POLICIES:
+        if normalization not in NORMALIZATIONS or evaluation_size not in EVALUATION_SIZES:
             raise ValueError(
                 f"normalization must be one of {', '.join(NORMALIZATIONS)} and evaluation_size one of "
-                f"{', '.join(SIZE_POLICIES)}, got {normalization!r} and {evaluation_size!r}"
+                f"{', '.join(EVALUATION_SIZES)}, got {normalization!r} and {evaluation_size!r}"
             )
         self.is_normalized = self.in_channels == 3 or (mean is not None and std is not None)
         own_mean, own_std, bgr = normalization_of(normalization, self.in_channels, mean, std)
@@ -127,8 +122,9 @@ class SegmentationDataModule(LightningDataModule):
         colours: dict[str, Any] = {"color_jitter": color_jitter, "mean": own_mean, "std": own_std, "bgr": bgr}
         colours["value_range"] = self.pixel_format.limits
         self.train_transform = TrainTransform(crop_size, scale_range, flip=flip, **resizing, **colours)
-        pad_to, self.size_policy = SIZE_POLICIES[evaluation_size]
-        self.eval_transform = EvaluationTransform(own_mean, own_std, bgr, pad_to, value_range=self.pixel_format.limits)
+        self.evaluation_size = size = EVALUATION_SIZES[evaluation_size]
+        colours.pop("color_jitter")
+        self.eval_transform = EvaluationTransform(pad_to=size.pad_to, resizing=size.resizing, **colours)
         self.wrap_train_set: Callable[[SegmentationDataset], Dataset[Sample]] | None = None
 
     @property
@@ -182,7 +178,7 @@ class SegmentationDataModule(LightningDataModule):
             "dataset": self.dataset_name,
             "split": self.splits[stage],
             "labels": self.labels,
-            "size_policy": self.size_policy,
+            "size_policy": self.evaluation_size.words,
         }
 
     def train_dataloader(self) -> DataLoader[Sample]:
@@ -242,7 +238,13 @@ class SegmentationDataModule(LightningDataModule):
         return self.evaluation_loader(self.dataset(self.splits["test"], self.eval_transform))
 
     def predict_dataloader(self) -> DataLoader[Sample]:
-        """The loader of the whole images of `predict_images`, or of the test split."""
+        """The loader of the whole images of `predict_images`, or of the test split.
+
+        Raises:
+            DataError: Images would be resized, and so would be their label maps.
+        """
+        if self.evaluation_size.resizing is not None:
+            raise DataError("label maps must have the images' size; predict with data.evaluation_size whole_image")
         if self.predict_images is None:
             return self.evaluation_loader(self.dataset(self.splits["test"], self.eval_transform))
         return self.evaluation_loader(ImageFiles(Path(self.predict_images), self.eval_transform, self.pixel_format))

@@ -16,6 +16,7 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from deeplab_lightning import IGNORE_INDEX
+from deeplab_lightning.datasets.evaluation_sizes import Resizing
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.pixels import RGB, Pixels
 
@@ -63,7 +64,7 @@ class Transform(Protocol):
 
 
 class EvaluationTransform:
-    """The whole image at its own size, normalised; the mask is unchanged.
+    """The whole image at its own size, padded or resized, and normalised.
 
     Args:
         mean: Mean of each channel, in 0..1.
@@ -71,6 +72,7 @@ class EvaluationTransform:
         bgr: Whether the channels of RGB images come out as BGR.
         pad_to: Size (H, W) that the image is padded to at the right and the bottom with the mean, which is 0 after
             normalisation. The mask keeps its size. None for no padding.
+        resizing: Resizing of image and mask; None for none.
         value_range: Values of the images that stand for 0 and 1.
 
     Raises:
@@ -84,6 +86,7 @@ class EvaluationTransform:
         std: Sequence[float],
         bgr: bool = False,
         pad_to: tuple[int, int] | None = None,
+        resizing: Resizing | None = None,
         value_range: tuple[float, float] = RGB.limits,
     ) -> None:
         if len(mean) != len(std) or (bgr and len(mean) != 3):
@@ -91,6 +94,7 @@ class EvaluationTransform:
         if min(std) <= 0:
             raise ValueError(f"std must be above 0 in every channel, got {tuple(std)}")
         self.mean, self.std, self.bgr, self.pad_to = torch.tensor(mean), torch.tensor(std), bgr, pad_to
+        self.resizing = resizing
         self.value_range = low, high = value_range
         self._factor = 1 / ((high - low) * self.std)
         self._offset = -self.mean / self.std - low * self._factor
@@ -140,6 +144,8 @@ class EvaluationTransform:
         Raises:
             DataError: The image does not fit into `pad_to`.
         """
+        if self.resizing is not None:
+            image, mask = self.resizing(image, mask)
         target = torch.from_numpy(np.array(mask)).long()
         if self.pad_to is None:
             return self.normalize(image), target

@@ -58,10 +58,9 @@ class SegmentationModule(ReloadableModule):
             the normalisation with which it was trained.
         start_from: Checkpoint, or name in `deeplab weights list`, from whose weights training starts; a classifier of
             other classes is initialised anew.
-        normalization: Normalisation of the images that the pretrained backbone expects: "imagenet" (RGB in 0..1, minus
-            the mean, divided by the standard deviation: torchvision, timm's ResNets), "caffe" (BGR in 0..255 minus the
-            mean: the papers' v1 and v2) or "inception" (RGB in -1..1: Xception, MobileNet and "beta" ResNets of the
-            TensorFlow release). On the command line the data take it over.
+        normalization: Normalisation of the images that the pretrained backbone expects: "imagenet" (torchvision's mean
+            and standard deviation of RGB), "caffe" (BGR in 0..255 minus the mean: the papers' v1 and v2) or "inception"
+            (RGB in -1..1: the TensorFlow release). On the command line the data take it over.
         loss: Weights of the losses to sum: of cross_entropy (alone if not given), hardest_share, below_threshold,
             focal, dice, tversky and lovasz_softmax. A loss's settings stand beside its weight: {dice: 1, focal:
             {weight: 0.5, gamma: 2}}.
@@ -71,6 +70,7 @@ class SegmentationModule(ReloadableModule):
         flip: Evaluation runs every scale on the mirrored image as well.
         window: Size (H, W) of the windows that slide over each image at evaluation; the whole image if not given.
         window_stride: Distances (vertical, horizontal) of these windows; where they overlap, logits are averaged.
+        fit_to: Longer and shorter side of the frame that images are scaled into at evaluation; labels keep their size.
         trimap_width: Width in pixels of the band along void borders in which mIoU is logged as well.
         network: Arguments of the network; see the class that `configure_network` returns.
 
@@ -112,6 +112,7 @@ class SegmentationModule(ReloadableModule):
         flip: bool = False,
         window: tuple[int, int] | None = None,
         window_stride: tuple[int, int] | None = None,
+        fit_to: tuple[int, int] | None = None,
         trimap_width: int = 3,
         **network: Any,
     ) -> None:
@@ -121,14 +122,13 @@ class SegmentationModule(ReloadableModule):
         self.class_names = class_names or [str(index) for index in range(num_classes)]
         check_lengths(num_classes, class_names=self.class_names)
         check_crf(crf_rnn, crf_normalization, upsample_logits)
-        self.inference = Inference(tuple(scales), flip, window, window_stride)
-        self.optimization = Optimization.of(self.hparams)
-        self.frozen, self.freeze_batch_norm, self.loss = frozen, freeze_batch_norm, WeightedSum(loss, class_weights)
+        self.inference = Inference(tuple(scales), flip, window, window_stride, fit_to=fit_to)
+        self.frozen, self.freeze_batch_norm, self.start_from = frozen, freeze_batch_norm, start_from
         self.crf = CRFRNN(num_classes, normalization=crf_normalization) if crf_rnn else None
+        self.weighs_by_frequency, self.loss = class_weights == AUTO, WeightedSum(loss, class_weights)
         self.register_buffer("class_weights", as_tensor(class_weights, num_classes), persistent=False)
-        self.weighs_by_frequency = class_weights == AUTO
         self.scores, self.upsample_logits = SegmentationScores(self.class_names, trimap_width), upsample_logits
-        self.image_loss, self.image_seconds, self.start_from = ImageMean(), ImageMean(), start_from
+        self.image_loss, self.image_seconds, self.optimization = ImageMean(), ImageMean(), Optimization.of(self.hparams)
         if (named := published_name(self.hparams)) is not None:
             network = network | {"pretrained": False}
         built = self.configure_network(num_classes, **network)  # the command line reads the arguments off this call

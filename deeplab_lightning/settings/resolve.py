@@ -32,6 +32,7 @@ ADDED: dict[str, Any] = {
     "model.init_args.loss": None,
     "model.init_args.window": None,
     "model.init_args.window_stride": None,
+    "model.init_args.fit_to": None,
     "model.init_args.dense_prediction_cell": False,
     "model.init_args.batch_norm_eps": None,
     "model.init_args.strided_padding": "symmetric",

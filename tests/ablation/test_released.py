@@ -17,7 +17,7 @@ from deeplab_lightning.ablation.released import (
     row_name,
 )
 from deeplab_lightning.ablation.table import Table, TableError, read_table
-from deeplab_lightning.datasets import cityscapes, coco_names, voc
+from deeplab_lightning.datasets import ade20k_names, cityscapes, coco_names, voc
 from deeplab_lightning.published.entries import entries, entry
 from tests.integration.conftest import ROOT
 from tests.published.releases import SMALLEST
@@ -61,9 +61,26 @@ def test_settings_of_a_score() -> None:
         EVALUATION_SIZE: "pad_to_513",
     }
     assert crf_callback("deeplab_v2_resnet101")["init_args"]["bilateral_xy"] == 67
-    sizes = {"VOC 2012": voc.CLASS_NAMES, "Cityscapes": cityscapes.CLASS_NAMES}
-    sizes["COCO-Stuff 164k"] = coco_names.THINGS_AND_STUFF
+    sizes = {"VOC 2012": voc.CLASS_NAMES, "Cityscapes": cityscapes.CLASS_NAMES, "ADE20K": ade20k_names.CLASS_NAMES}
+    sizes |= {"COCO 2017 with VOC's classes": voc.CLASS_NAMES, "COCO-Stuff 164k": coco_names.THINGS_AND_STUFF}
     assert {name: len(names) for name, names in sizes.items()} == NUM_CLASSES
+
+
+def test_sizes_of_other_projects(table: Table) -> None:
+    """The resolved settings, as rows of other data inherit nothing from VOC's file."""
+    sizes = {
+        "torchvision/deeplabv3_resnet50": ("short_side_520", None),
+        "vainf/deeplabv3_resnet50_voc": ("centre_crop_513", None),
+        "mmsegmentation/deeplabv3_r50-d8_512x512_20k_voc12aug": ("whole_image", [2048, 512]),
+        "mmsegmentation/deeplabv3_r50-d8_512x512_80k_ade20k": ("whole_image", [2048, 512]),
+    }
+    names = [next(row.name for row in table.rows if row.weights == name) for name in sizes]
+    for planned in plan_table(table, "paper", names=names).rows:
+        assert planned.row.weights is not None
+        assert planned.evaluation is not None
+        resolved = planned.evaluation.resolved
+        found = resolved[EVALUATION_SIZE], resolved.get("model.init_args.fit_to")
+        assert found == sizes[planned.row.weights], planned.row.name
 
 
 def test_weights_take_the_place_of_a_training(table: Table) -> None:

@@ -79,6 +79,15 @@ def test_evaluation_size_is_part_of_the_identity(voc_root: Path) -> None:
         assert batch["mask"].shape == (1, 48, 64)
 
 
+def test_resized_labels_are_scored_but_not_written(voc_root: Path) -> None:
+    data = VOCDataModule(str(voc_root), evaluation_size="short_side_520", num_workers=0)
+    assert data.identity("val")["size_policy"].endswith("520, scored at that size")
+    batch = next(iter(data.val_dataloader()))  # from 48x64
+    assert batch["image"].shape[-2:] == batch["mask"].shape[-2:] == (520, 693)
+    with pytest.raises(DataError, match="whole_image"):
+        data.predict_dataloader()
+
+
 @pytest.mark.parametrize("wrong", [{"normalization": "none"}, {"evaluation_size": "crop"}])
 def test_invalid_settings(shapes_root: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="got"):
