@@ -102,6 +102,7 @@ TESTED_BY = {
     "commands/released_scores.py": "commands/test_weights.py",
     "commands/data.py": "integration/test_data_command.py",
     "datasets/ade20k_names.py": "datasets/test_ade20k.py",
+    "datasets/coco_instances.py": "datasets/test_coco.py",
     "datasets/coco_names.py": "datasets/test_coco.py",
     "datasets/download.py": "datasets/test_prepare.py",
     "datasets/sources.py": "datasets/test_prepare.py",

@@ -10,12 +10,15 @@ from lightning.pytorch.utilities import rank_zero_warn
 from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.datasets.class_counts import count_values
 from deeplab_lightning.datasets.class_names import read_class_names, read_label_map, read_palette
+from deeplab_lightning.datasets.coco_instances import Overlap
 from deeplab_lightning.datasets.folder import FolderDataset
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.pixels import PixelFormat
+from deeplab_lightning.datasets.polygons import SPLIT, Annotations
 from deeplab_lightning.datasets.transforms import Transform
 from deeplab_lightning.palette import Palette
 
+MASK_FOLDERS = ("masks", "SegmentationClass")
 NUM_CHECKED = 16
 """Number of masks that are checked before a training, few enough not to delay it."""
 
@@ -33,6 +36,9 @@ class FolderDataModule(SegmentationDataModule):
     A colour or value that the file does not name is refused. The colours are also those of every picture; masks of
     values get theirs from lines like `road = 7 128 64 128`, and other classes have colours that can be told apart.
 
+    Polygons may take the place of masks: a COCO JSON whose categories, or labelme's files whose labels, are names in
+    class_names.txt. Pixels in no polygon are of the class "background", or void if there is no such class.
+
     Args:
         root: Folder of the tree; a relative path is looked up in the working directory, then in the folder that
             DEEPLAB_DATA names (default: data).
@@ -42,6 +48,12 @@ class FolderDataModule(SegmentationDataModule):
             TIFFs and PNGs, and need `mean` and `std`.
         value_range: Values of the images that stand for 0 and 1, such as [0, 4095] for 12 bits stored in 16. Images of
             more than 8 bits are refused without it.
+        annotations: Polygons, in the folder of the tree: a COCO JSON for all images, one for each split, whose name
+            {split} stands for (its images are the split), or the folder of labelme's JSON files, one for each image.
+            When not given, and there is no folder of masks: annotations.json, annotations/instances_{split}.json,
+            annotations or images, whichever exists.
+        overlap: Class of a pixel in several polygons: that of the "last" one in the file, as if drawn on top, that of
+            the "first", or "void"; "last" when not given. COCO's crowd regions are void.
         kwargs: Settings of `SegmentationDataModule`.
     """
 
@@ -51,13 +63,20 @@ class FolderDataModule(SegmentationDataModule):
         split_ratio: tuple[float, float, float] | None = None,
         in_channels: int = 3,
         value_range: tuple[float, float] | None = None,
+        annotations: str | None = None,
+        overlap: Overlap | None = None,
         **kwargs: Any,
     ) -> None:
         self.pixel_format = PixelFormat(in_channels, value_range)
         self.root, self.split_ratio = find_root(root), split_ratio
         self.label_map = read_label_map(self.root)
         self._palette = read_palette(self.root)
-        super().__init__(read_class_names(self.root), self.root.name, **kwargs)
+        class_names = read_class_names(self.root)
+        place = find_annotations(self.root, annotations)
+        if place is None and overlap is not None:
+            raise ValueError(f"overlap {overlap!r} is for polygons, but {self.root} has masks; leave it out")
+        self.annotations = None if place is None else Annotations(place, tuple(class_names), overlap or "last")
+        super().__init__(class_names, self.root.name, **kwargs)
 
     @property
     def palette(self) -> Palette:
@@ -67,6 +86,9 @@ class FolderDataModule(SegmentationDataModule):
     @property
     def labels(self) -> str:
         """The source of the ground truth, as worded in the evaluation identity."""
+        if self.annotations is not None:
+            place = os.path.relpath(self.annotations.path, self.root)
+            return f"polygons of {place}, overlaps {self.annotations.overlap}, void left out"
         folder = "masks/" if (self.root / "masks").is_dir() else "SegmentationClass"
         by_value = any(len(key) == 1 for key in self.label_map or ())
         return f"masks of {folder}, {'values by class_names.txt, void' if by_value else 'void 255'} left out"
@@ -97,7 +119,32 @@ class FolderDataModule(SegmentationDataModule):
             label_map=self.label_map,
             split_ratio=self.split_ratio,
             pixel_format=self.pixel_format,
+            annotations=self.annotations,
         )
+
+
+def find_annotations(root: Path, given: str | None) -> Path | None:
+    """The path of the polygons, in which {split} may stand for the name of the split; None for masks.
+
+    Args:
+        root: Folder of the tree.
+        given: Path in it that the settings name; None to take what there is, masks first.
+
+    Raises:
+        DataError: The file or folder that is given does not exist.
+    """
+    if given is not None:
+        path = root / given
+        if SPLIT not in given and not path.exists():
+            raise DataError("no such file or folder (data.annotations)", path)
+        return path
+    if any((root / folder).is_dir() for folder in MASK_FOLDERS):
+        return None
+    if (root / "annotations.json").is_file():
+        return root / "annotations.json"
+    if any((root / "annotations").glob("instances_*.json")):
+        return root / "annotations" / f"instances_{SPLIT}.json"
+    return next((root / folder for folder in ("annotations", "images") if any((root / folder).glob("*.json"))), None)
 
 
 def find_root(root: str) -> Path:

@@ -98,7 +98,8 @@ def inspect(dataset: SegmentationDataset, index: int) -> Inspection:
     except Exception as error:
         faults.append(_fault_of(mask_path, error))
     if counts.any():
-        faults += [_fault(mask_path, fault) for fault in _mask_faults(dataset, mask_path, counts)]
+        named = image_path if mask_path.suffix == ".json" else mask_path  # one JSON may hold all images
+        faults += [_fault(named, fault) for fault in _mask_faults(dataset, mask_path, counts)]
     return Inspection(counts, content, tuple(faults), moments)
 
 
@@ -219,7 +220,9 @@ def _pairs(dataset: SegmentationDataset) -> Iterable[tuple[Path, Path]]:
 
 
 def _too_much_void(dataset: SegmentationDataset, split: str, share: float) -> Iterable[Fault]:
-    meant = isinstance(dataset, FolderDataset) and IGNORE_INDEX in (dataset.label_map or {}).values()
+    meant = isinstance(dataset, FolderDataset) and (
+        dataset.annotations is not None or IGNORE_INDEX in (dataset.label_map or {}).values()
+    )
     if share > MAX_VOID_SHARE and not meant:
         folder = dataset.mask_files[0].parent
         text = f"{share:.1%} of the pixels of split {split!r} are void, more than {MAX_VOID_SHARE:.0%}"
@@ -241,7 +244,7 @@ def _absent_classes(
         text = f"class{'' if one else 'es'} {', '.join(absent)} occur{'s' if one else ''} in no mask of split {split!r}"
         if isinstance(dataset, FolderDataset):
             path = dataset.root / CLASS_FILE
-            text += f"; {HOW_TO_MAP}" if dataset.label_map is None else ""
+            text += f"; {HOW_TO_MAP}" if dataset.label_map is None and dataset.annotations is None else ""
         else:
             path = dataset.mask_files[0].parent
         yield _fault(path, text)

@@ -13,6 +13,7 @@ from deeplab_lightning.datasets.faults import NoSuchSplitError
 from deeplab_lightning.datasets.images import DataError, Sample
 from deeplab_lightning.datasets.masks import read_folder_mask
 from deeplab_lightning.datasets.pixels import RGB, PixelFormat, read_pixels
+from deeplab_lightning.datasets.polygons import Annotations, COCOPolygons
 from deeplab_lightning.datasets.segmentation import (
     IMAGE_SUFFIXES,
     SegmentationDataset,
@@ -39,10 +40,11 @@ class FolderDataset(SegmentationDataset):
         split_ratio: Shares of train, val and test in plain folders without lists. A hash of the ids assigns the images,
             so the splits depend neither on the order of the files nor on the seed.
         pixel_format: Channels of the images, and the range of their values.
+        annotations: Polygons in place of masks. If each split has a file of its own, its images are the split.
 
     Raises:
         DataError: The list is missing, empty or faulty, or names an image or a mask that does not exist.
-        ValueError: The ratio is invalid, or lists make it superfluous.
+        ValueError: The ratio is invalid, or lists or files of the splits make it superfluous.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class FolderDataset(SegmentationDataset):
         label_map: LabelMap | None = None,
         split_ratio: tuple[float, float, float] | None = None,
         pixel_format: PixelFormat = RGB,
+        annotations: Annotations | None = None,
     ) -> None:
         plain = (root / "images").is_dir()
         if plain and (root / "JPEGImages").is_dir():
@@ -62,35 +65,65 @@ class FolderDataset(SegmentationDataset):
         image_folder, mask_folder = (
             root / name for name in (("images", "masks") if plain else ("JPEGImages", "SegmentationClass"))
         )
-        list_path = root / ("splits" if plain else "ImageSets/Segmentation") / f"{split}.txt"
-        if split_ratio is None:
-            if plain and not list_path.parent.is_dir():
-                raise DataError(
-                    "no such folder; put lists of ids there (train.txt, val.txt, test.txt), or set data.split_ratio, "
-                    "for example to [0.8,0.1,0.1]",
-                    list_path.parent,
-                )
-            image_ids = read_ids(list_path, f"the ids of split {split!r}")
-        elif list_path.parent.is_dir():
-            raise ValueError(f"split_ratio {split_ratio} would have no effect: {list_path.parent} holds the splits")
+        self.root, self.label_map, self.pixel_format, self.annotations = root, label_map, pixel_format, annotations
+        self.polygons = None if annotations is None else annotations.open(split)
+        if annotations is not None and annotations.by_split and isinstance(self.polygons, COCOPolygons):
+            list_path, image_ids = self.polygons.path, self.polygons.image_ids
+            if split_ratio is not None:
+                raise ValueError(f"split_ratio {split_ratio} would have no effect: {list_path} holds a split")
         else:
-            list_path = image_folder
-            image_ids = _ids_by_ratio(sorted(list_images(image_folder)), split, split_ratio, root)
-        images, masks = (find_files(image_ids, folder, list_path) for folder in (image_folder, mask_folder))
+            lists = root / ("splits" if plain else "ImageSets/Segmentation")
+            list_path, image_ids = _listed_or_drawn(image_folder, lists, split, split_ratio)
+        images = find_files(image_ids, image_folder, list_path)
+        if self.polygons is None:
+            masks = find_files(image_ids, mask_folder, list_path)
+        else:
+            masks = self.polygons.files(image_ids, list_path)
         super().__init__(image_ids, images, masks, num_classes=num_classes, transform=transform, seed=seed)
-        self.root, self.label_map, self.pixel_format = root, label_map, pixel_format
 
     def mask(self, index: int) -> Image.Image:
-        """The mask of an image as class indices, looked up in the label map if there is one."""
+        """The mask of an image as class indices: drawn from polygons, or looked up in the label map if there is one."""
+        if self.polygons is not None:
+            return self.polygons.mask(self.image_ids[index], self.mask_files[index])
         return read_folder_mask(self.mask_files[index], self.num_classes, self.label_map)
 
     def settings(self) -> str:
         """The settings that the masks depend on besides the files, as one line."""
-        return f"{super().settings()}, label map {self.label_map}"
+        drawn = "" if self.annotations is None else f", {self.annotations}"
+        return f"{super().settings()}, label map {self.label_map}{drawn}"
 
 
-def _ids_by_ratio(image_ids: list[str], split: str, ratio: tuple[float, float, float], root: Path) -> list[str]:
-    """The ids that a ratio assigns to a split."""
+def _listed_or_drawn(
+    image_folder: Path, lists: Path, split: str, ratio: tuple[float, float, float] | None
+) -> tuple[Path, list[str]]:
+    """The file or folder that names the ids of a split, and the ids: those of its list, or those of a ratio."""
+    path = lists / f"{split}.txt"
+    if ratio is not None:
+        if lists.is_dir():
+            raise ValueError(f"split_ratio {ratio} would have no effect: {lists} holds the splits")
+        return image_folder, ids_by_ratio(sorted(list_images(image_folder)), split, ratio, image_folder.parent)
+    if lists.name == "splits" and not lists.is_dir():
+        raise DataError(
+            "no such folder; put lists of ids there (train.txt, val.txt, test.txt), or set data.split_ratio, for "
+            "example to [0.8,0.1,0.1]",
+            lists,
+        )
+    return path, read_ids(path, f"the ids of split {split!r}")
+
+
+def ids_by_ratio(image_ids: list[str], split: str, ratio: tuple[float, float, float], root: Path) -> list[str]:
+    """The ids that a ratio assigns to a split.
+
+    Args:
+        image_ids: Ids of all images.
+        split: "train", "val" or "test".
+        ratio: Shares of these three.
+        root: Folder that the error names.
+
+    Raises:
+        ValueError: The ratio or the name of the split is invalid.
+        DataError: The split gets no image.
+    """
     splits = ("train", "val", "test")
     if split not in splits or min(ratio) < 0 or abs(sum(ratio) - 1) > 1e-6:
         raise ValueError(

@@ -27,7 +27,9 @@ IRRELEVANT = {
 }
 """Settings that cannot change a result: those on the place and speed of a run, and those that follow from others."""
 ADDED: dict[str, Any] = {
+    "data.init_args.annotations": None,
     "data.init_args.in_channels": 3,
+    "data.init_args.overlap": None,
     "data.init_args.value_range": None,
     "model.init_args.loss": None,
     "model.init_args.window": None,

@@ -11,6 +11,7 @@ from PIL import Image
 
 from deeplab_lightning.datamodules.folder import FolderDataModule, find_root
 from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.datasets.polygons import Annotations
 from deeplab_lightning.palette import Palette
 
 SMALL: dict[str, Any] = {"batch_size": 4, "crop_size": (32, 40), "num_workers": 0}
@@ -43,6 +44,29 @@ def test_a_training_set_of_one_class_gives_a_warning(shapes_root: Path, tmp_path
     mapped = FolderDataModule(str(root), **SMALL)
     mapped.setup("fit")
     assert mapped.labels == "masks of SegmentationClass, values by class_names.txt, void left out"
+
+
+def test_polygons_are_found_where_there_are_no_masks(shapes_root: Path, tmp_path: Path) -> None:
+    assert FolderDataModule(str(shapes_root), **SMALL).annotations is None
+    with pytest.raises(ValueError, match="overlap 'first' is for polygons"):
+        FolderDataModule(str(shapes_root), overlap="first")
+    root = tmp_path / "mine"
+    (root / "images").mkdir(parents=True)
+    (root / "annotations").mkdir()
+    (root / "class_names.txt").write_text("background\nroad\n")
+    places = ("images/a.json", "annotations/a.json", "annotations/instances_train.json", "annotations.json")
+    found = ("images", "annotations", "annotations/instances_{split}.json", "annotations.json")
+    for place, expected in zip(places, found, strict=True):
+        (root / place).touch()
+        data = FolderDataModule(str(root), overlap="void")
+        assert data.annotations == Annotations(root / expected, ("background", "road"), "void")
+        assert data.labels == f"polygons of {expected}, overlaps void, void left out"
+    (root / "masks").mkdir()
+    assert FolderDataModule(str(root)).annotations is None
+    given = FolderDataModule(str(root), annotations="annotations/{split}.json").annotations
+    assert given == Annotations(root / "annotations/{split}.json", ("background", "road"), "last")
+    with pytest.raises(DataError, match=r"labels\.json: no such file or folder \(data.annotations\)"):
+        FolderDataModule(str(root), annotations="labels.json")
 
 
 def plain_tree(root: Path, shapes_root: Path, splits: bool) -> Path:

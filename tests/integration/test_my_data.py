@@ -81,7 +81,7 @@ def test_satellite_tiles_from_check_to_prediction(
 
 @pytest.mark.parametrize("block", BLOCKS[1:], ids=str)
 def test_every_setting_that_is_shown_exists(block: dict[str, Any]) -> None:
-    base = yaml.safe_load(TINY) | {"data": BLOCKS[0]["data"]}
+    base = compose([yaml.safe_load(TINY), {"data": BLOCKS[0]["data"]}])
     resolved = resolve(compose([base, block]))
     for part, content in block.items():
         for name, value in content["init_args"].items():
