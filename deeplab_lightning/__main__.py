@@ -19,6 +19,7 @@ COMMANDS = {
     "data": ("commands.data", "download data sets, check them, show samples"),
     "crf-search": ("commands.crf_search", "search the dense CRF's settings for a checkpoint"),
     "weights": ("commands.weights", "list, download, convert and score published checkpoints"),
+    "hub": ("commands.hub", "write a model with its card for the Hugging Face hub, and push it"),
     "ablate": ("commands.ablate", "train and score the tables of the papers"),
     "report": ("commands.report", "show the scores of runs or tables in the terminal and on an HTML page"),
 }

@@ -39,11 +39,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     tensors = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise ValueError(f"{path}: it is not a checkpoint of `deeplab fit`: it has no state_dict of tensors")
-    if wrong := not_finite(tensors):
-        raise ValueError(
-            f"{path}: {len(wrong)} of its {len(tensors)} tensors are not finite, the first is {wrong[0]}; its training "
-            "diverged, so take another checkpoint"
-        )
+    check_finite(path, tensors)
     return checkpoint
 
 
@@ -67,6 +63,23 @@ def verify_checksums(path: Path) -> None:
             raise ValueError(f"{path}: it is not a checkpoint, or it is damaged or truncated ({error})") from error
     if wrong is not None:
         raise ValueError(f"{path}: it is damaged, the checksum of its part {wrong} is wrong")
+
+
+def check_finite(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights with a NaN or an infinity.
+
+    Args:
+        path: The file of the weights.
+        tensors: The weights by name.
+
+    Raises:
+        ValueError: A tensor is not finite.
+    """
+    if wrong := not_finite(tensors):
+        raise ValueError(
+            f"{path}: {len(wrong)} of its {len(tensors)} tensors are not finite, the first is {wrong[0]}; its training "
+            "diverged, so take another checkpoint"
+        )
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:

@@ -81,7 +81,7 @@ MAY_USE = {
 STANDS_ON_LEVEL_0 = {"published", "segmentation"}  # they do not import Lightning either, so they start quickly
 FORBIDDEN_IN_LEVEL_0 = {"lightning", "pytorch_lightning", "wandb"}
 LAZY = {"wandb", "pydensecrf", "matplotlib", "segmentation_models_pytorch", "timm", "torchvision", "onnx", "onnxscript"}
-LAZY |= {"scipy", *EXTRAS.values()}
+LAZY |= {"scipy", "huggingface_hub", *EXTRAS.values()}
 FILES_OF_RUNS = {
     *("best.ckpt", "last.ckpt", "previous.ckpt", ".fit.lock", "config.yaml", "metrics.csv", "run.json"),
     *("evaluation.json", "evaluate.yaml", "done.json", "failed.json", "log.txt", "lock", "trimap.png"),
@@ -150,6 +150,7 @@ TESTED_BY = {
     "segmentation/loading.py": "segmentation/test_segmenter.py",
     "segmentation/pictures.py": "segmentation/test_segmenter.py",
     "segmentation/writers.py": "segmentation/test_result.py",
+    "reports/model_card.py": "commands/test_hub.py",
     "settings/classes.py": "settings/test_parameters.py",
     "settings/part.py": "settings/test_known.py",
 }

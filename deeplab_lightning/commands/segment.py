@@ -72,7 +72,7 @@ def parse(command: str, options: list[str]) -> Namespace:
         prog=f"deeplab {command}", description="Segment images and videos with a trained model.", epilog=EPILOG
     )
     add = parser.add_argument
-    add("model", help="checkpoint of `deeplab fit`, such as runs/demo/best.ckpt")
+    add("model", help="checkpoint, such as runs/demo/best.ckpt; folder of `deeplab hub save`; OWNER/NAME on the hub")
     add("inputs", nargs="+", metavar="INPUT", help="files, folders, patterns ('a/**/*.jpg'), - for a list on stdin")
     add("--out", type=Path, required=True, help="output folder")
     for kind, text in OPTIONAL.items():

@@ -6,6 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+"""The names of the files of a model in a folder of the hub."""
+
 
 def read_config(path: Path) -> dict[str, Any]:
     """Return the options in a config.json.

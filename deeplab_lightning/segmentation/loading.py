@@ -1,9 +1,11 @@
-"""Loading a segmenter from a checkpoint, or from a published model's name."""
+"""Loading a segmenter from a checkpoint, a folder, or the name of a published model or of a model on the hub."""
 
 from pathlib import Path
 
+from deeplab_lightning.published import hub
 from deeplab_lightning.published.catalogue import resolve
-from deeplab_lightning.segmentation.model_file import read_model
+from deeplab_lightning.segmentation.model_file import Model, read_model
+from deeplab_lightning.segmentation.model_folder import read_folder
 from deeplab_lightning.segmentation.segmenter import Segmenter
 
 
@@ -17,20 +19,38 @@ def load(
     """Load a trained model to segment images with.
 
     Args:
-        source: Checkpoint of `deeplab fit` or `deeplab weights slim`, such as runs/demo/best.ckpt, or a name of
-            `deeplab weights list`.
+        source: Checkpoint of `deeplab fit` or `deeplab weights slim`, such as runs/demo/best.ckpt; folder of
+            `deeplab hub save`; name of `deeplab weights list`; or OWNER/NAME or OWNER/NAME@REVISION on the hub.
         output_stride: Output stride in place of that of the training: 8 is finer and slower than 16.
         device: Device that the network runs on: "cpu", "cuda", "cuda:1"; "auto" is the GPU if there is one.
         value_range: Stored values that stand for black and white in images of more than 8 bits; those of the training
             if not given.
 
     Raises:
-        DataError: Published weights cannot be downloaded.
+        DataError: Published weights, or a model of the hub, cannot be downloaded.
         FileNotFoundError: There is no such file and no such name.
         OSError: The file cannot be opened.
         ValueError: The file is damaged or holds no model, or the network has no such output stride.
     """
+    return Segmenter(find_model(source, output_stride), device, value_range)
+
+
+def find_model(source: str | Path, output_stride: int | None = None) -> Model:
+    """Read a model from any source that `load` takes.
+
+    Args:
+        source: Checkpoint, folder or name.
+        output_stride: Output stride in place of that of the training.
+
+    Raises:
+        As `load`.
+    """
     path = Path(resolve(str(source))).expanduser()
+    if not path.exists() and hub.is_repository(str(source)):
+        path = hub.fetch(str(source))
+    if path.is_dir():
+        return read_folder(path, output_stride)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such checkpoint")
-    return Segmenter(read_model(path, output_stride), device, value_range)
+        on_hub = f"; a model of the hub would be {source}@main" if hub.is_repository(f"{source}@main") else ""
+        raise FileNotFoundError(f"{path}: no such checkpoint{on_hub}")
+    return read_model(path, output_stride)

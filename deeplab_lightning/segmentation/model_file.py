@@ -47,6 +47,16 @@ class Model:
     layers: CRFRNN | None
     digest: str
 
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights and running statistics by name, as a checkpoint has them."""
+        parts = {NETWORK: self.network, LAYERS: self.layers}
+        return {
+            prefix + name: tensor
+            for prefix, part in parts.items()
+            if part is not None
+            for name, tensor in part.state_dict().items()
+        }
+
 
 def read_model(path: Path, output_stride: int | None = None) -> Model:
     """Read a model from a checkpoint of `deeplab fit` or `deeplab weights slim`.
@@ -62,15 +72,27 @@ def read_model(path: Path, output_stride: int | None = None) -> Model:
     """
     checkpoint = read_checkpoint(path)
     try:
-        description = describe(checkpoint)
-        arguments = dict(description.arguments)
-        if output_stride is not None:
-            arguments["output_stride"] = output_stride
-        tensors: dict[str, Tensor] = checkpoint["state_dict"]
-        network = restore_network(description.network, arguments, _part(tensors, NETWORK))
-        layers = _layers(description, _part(tensors, LAYERS))
+        return assemble(describe(checkpoint), checkpoint["state_dict"], output_stride)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def assemble(description: ModelDescription, tensors: Mapping[str, Tensor], output_stride: int | None = None) -> Model:
+    """Build the model of a description from its weights.
+
+    Args:
+        description: The description.
+        tensors: The weights by name, as a checkpoint has them. The model shares their memory.
+        output_stride: Output stride in place of that of the training.
+
+    Raises:
+        ValueError: The weights are of another model, or the network has no such output stride.
+    """
+    arguments = dict(description.arguments)
+    if output_stride is not None:
+        arguments["output_stride"] = output_stride
+    network = restore_network(description.network, arguments, _part(tensors, NETWORK))
+    layers = _layers(description, _part(tensors, LAYERS))
     return Model(network, description, layers, _digest(tensors, description))
 
 
