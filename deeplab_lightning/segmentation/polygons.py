@@ -40,30 +40,6 @@ def coco_annotations(mask: NDArray[np.uint8]) -> list[dict[str, Any]]:
     return annotations
 
 
-def rasterize(annotation: dict[str, Any], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the pixels (H, W) of an annotation that `coco_annotations` made.
-
-    Args:
-        annotation: The annotation.
-        size: Size (H, W) of the image.
-    """
-    segmentation = annotation["segmentation"]
-    if isinstance(segmentation, dict):
-        ends = np.cumsum(segmentation["counts"])
-        flat = np.zeros(size[0] * size[1], bool)
-        for start, end in zip(ends[:-1:2], ends[1::2], strict=False):
-            flat[start:end] = True
-        return flat.reshape(size[1], size[0]).T
-    edges = np.zeros((size[0], size[1] + 1), np.int64)
-    for polygon in segmentation:
-        corners = np.array(polygon, np.int64).reshape(-1, 2)
-        for (x, y0), (next_x, y1) in zip(corners, np.roll(corners, -1, 0), strict=True):
-            if x == next_x:  # each vertical edge toggles the pixels to its right
-                edges[min(y0, y1) : max(y0, y1), x] += 1
-    inside: NDArray[np.bool_] = np.cumsum(edges, 1)[:, :-1] % 2 == 1
-    return inside
-
-
 def _segmentation(region: NDArray[np.bool_], corner: tuple[int, int], size: tuple[int, int]) -> Any:
     rings = list(_rings(region))
     if len(rings) == 1:

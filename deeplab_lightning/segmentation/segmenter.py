@@ -168,9 +168,9 @@ class Segmenter:
             groups.setdefault(picture.size, []).append(index)
         results: dict[int, SegmentationResult] = {}
         for size, indices in groups.items():
-            tiling = (
-                plan(how.tile, size, self.margin, self.network.align_corners) if _may_tile(how.tile, size) else None
-            )
+            tiling = None
+            if _may_tile(how.tile, size):
+                tiling = plan(how.tile, size, self.margin, self.network.align_corners, scales=how.scales)
             if tiling is not None:
                 results |= {index: self._by_tiles(pictures[index], how, tiling, probabilities) for index in indices}
                 continue
@@ -185,10 +185,17 @@ class Segmenter:
         return needed_margin(self.description.network, self.description.arguments)
 
     @torch.inference_mode()
-    def scores(self, pictures: Sequence[Picture], how: Method) -> Tensor:
-        """Return logits (B, K, H, W) of pictures of equal size, or the refined probabilities if there is a CRF."""
+    def scores(self, pictures: Sequence[Picture], how: Method, *, pads: bool = True) -> Tensor:
+        """Return logits (B, K, H, W) of pictures of equal size, or the refined probabilities if there is a CRF.
+
+        Args:
+            pictures: The pictures.
+            how: The way to segment them; its tiles are left out.
+            pads: Pictures are padded as in the evaluation of the model, which tiles of a larger one must not be.
+        """
         height, width = pictures[0].size
-        tensors = [normalize(each.pixels, self.reader, self.description.pad_to) for each in pictures]
+        pad_to = self.description.pad_to if pads else None
+        tensors = [normalize(each.pixels, self.reader, pad_to) for each in pictures]
         images = torch.stack([tensor.permute(1, 2, 0) for tensor in tensors]).permute(0, 3, 1, 2).to(self.device)
         logits = multi_scale_logits(
             self.network, images, how.scales, flip=how.flip, align_corners=self.network.align_corners
@@ -202,11 +209,11 @@ class Segmenter:
         return logits if how.crf is None else how.crf(colours_there, logits.float().softmax(1))
 
     def _result(self, picture: Picture, how: Method, scores: Tensor, probabilities: bool) -> SegmentationResult:
-        shares = scores if how.crf is not None else scores.float().softmax(0)
+        mask, confidence = _labels(scores, how)
         return SegmentationResult(
-            mask=scores.argmax(0).byte().cpu().numpy(),
-            confidence=_confidence(shares),
-            probabilities=shares.cpu().numpy() if probabilities else None,
+            mask=mask,
+            confidence=confidence,
+            probabilities=_probabilities(scores, how).cpu().numpy() if probabilities else None,
             image=displayed(picture.pixels, self.reader.range_of(picture.pixels)),
             palette=self.description.palette,
             name=picture.name,
@@ -220,15 +227,13 @@ class Segmenter:
 
         def scores_of(rows: Span, columns: Span) -> Tensor:
             part = Picture(picture.pixels[slice(*rows), slice(*columns)], picture.name)
-            return self.scores([part], how)[0]
+            return self.scores([part], how, pads=False)[0]
 
         for rows, columns, scores in blend(picture.size, tiling, scores_of):
             block = slice(*rows), slice(*columns)
-            shares = scores if how.crf is not None else scores.float().softmax(0)
-            mask[block] = scores.argmax(0).byte().cpu().numpy()
-            confidence[block] = _confidence(shares)
+            mask[block], confidence[block] = _labels(scores, how)
             if kept is not None:
-                kept[:, *block] = shares.half().cpu().numpy()
+                kept[:, *block] = _probabilities(scores, how).half().cpu().numpy()
         return SegmentationResult(
             mask=mask,
             confidence=confidence,
@@ -236,8 +241,15 @@ class Segmenter:
             image=displayed(picture.pixels, self.reader.range_of(picture.pixels)),
             palette=self.description.palette,
             name=picture.name,
-            remarks=(*self.description.assumed, *_remarks(tiling)),
+            remarks=(*self.description.assumed, *self._remarks(tiling, how)),
         )
+
+    def _remarks(self, tiling: Tiling, how: Method) -> Iterator[str]:
+        tiles = f"tiles of {tiling.side} with a margin of {tiling.margin}"
+        if tiling.difference is not None:
+            yield f"{tiles}: {tiling.difference}"
+        if how.crf is not None or self.layers is not None:
+            yield f"{tiles}: the CRF sees one tile at a time, so labels may differ from those of the whole image"
 
 
 def _may_tile(tile: Tile, size: tuple[int, int]) -> bool:
@@ -245,23 +257,16 @@ def _may_tile(tile: Tile, size: tuple[int, int]) -> bool:
     return plan(tile, size, None, align_corners=False) is not None
 
 
-def _remarks(tiling: Tiling) -> tuple[str, ...]:
-    if tiling.is_exact:
-        return ()
-    reason = (
-        "the network's image-level features see one tile and not the whole image"
-        if tiling.needed is None
-        else f"the receptive field needs a margin of {tiling.needed} pixels"
-    )
-    return (
-        f"tiles of {tiling.side} with a margin of {tiling.margin}: {reason}, so scores may differ from those of the "
-        "whole image",
-    )
+def _probabilities(scores: Tensor, how: Method) -> Tensor:
+    """Return the probabilities (K, H, W) of scores, which are logits unless a CRF has refined them."""
+    return scores if how.crf is not None else scores.float().softmax(0)
 
 
-def _confidence(shares: Tensor) -> NDArray[np.uint8]:
-    values: NDArray[np.uint8] = (shares.amax(0) * 255).round().byte().cpu().numpy()
-    return values
+def _labels(scores: Tensor, how: Method) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the class of each pixel and its probability as 0..255, without a softmax of all classes."""
+    best, labels = scores.float().max(0)
+    confidence = best if how.crf is not None else 1 / (scores - best).exp_().sum(0)
+    return labels.byte().cpu().numpy(), (confidence * 255).round().byte().cpu().numpy()
 
 
 def _on_disk(shape: tuple[int, int, int]) -> NDArray[np.float16]:

@@ -3,10 +3,13 @@
 Every tile is cut out with a margin on each side that is only context: the network sees it, and its scores there are
 dropped. Neighbours overlap by a further band, the seam, across which one fades into the other. If the margin holds the
 network's receptive field, both tiles give the scores of the whole image there, and so does their mixture.
+
+Memory: the decoded image, its label map and its confidences are held whole, 5 bytes a pixel for 8-bit RGB. Scores exist
+for one tile, and for the strip in which a row of tiles fades into the next.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +21,7 @@ from deeplab_lightning.models.profile import profile
 
 GRID = 32
 """Multiple of pixels at which tiles begin: then their feature maps are parts of the whole image's, at output strides up
-to 32 and input scales in quarters."""
+to 32."""
 PROFILED_SIDE = 129
 """Side of the image on which the receptive field is computed; it does not depend on it."""
 SEAM = 64
@@ -46,24 +49,18 @@ class Tiling:
         side: Side of a tile in pixels.
         margin: Width of the context on each inner side, whose scores are dropped.
         seam: Width of the band in which two neighbours are mixed.
-        needed: Margin that the receptive field needs for the scores of the whole image; None if image-level features
-            make every score depend on the whole image.
+        difference: Sentence on why scores may differ from those of the whole image; None if they are the same.
     """
 
     side: int
     margin: int
     seam: int
-    needed: int | None
+    difference: str | None = None
 
     @property
     def step(self) -> int:
         """The distance between the beginnings of two neighbours."""
         return self.side - 2 * self.margin - self.seam
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether the scores are those of the whole image."""
-        return self.needed is not None and self.margin >= self.needed
 
     def spans(self, length: int) -> list[Span]:
         """Return the tiles along one side of an image; the last one may be shorter."""
@@ -83,20 +80,24 @@ def needed_margin(network: str, arguments: dict[str, object]) -> int | None:
     return None if field is None else _up(field / 2 + 2 * built.logits_stride)
 
 
-def plan(tile: Tile, size: tuple[int, int], needed: int | None, align_corners: bool) -> Tiling | None:
+def plan(
+    tile: Tile, size: tuple[int, int], needed: int | None, align_corners: bool, *, scales: Sequence[float] = (1.0,)
+) -> Tiling | None:
     """Return the tiling of an image, or None if it is segmented as a whole.
 
     Args:
         tile: Side of the tiles; "auto" for tiles where the image is large; None for the whole image.
         size: Size (H, W) of the image.
-        needed: Margin that the receptive field needs; None if nothing suffices.
+        needed: Margin that the receptive field needs at scale 1; None if nothing suffices.
         align_corners: Whether the network upsamples on the grid of corners, for which sides of 32 k + 1 are exact.
+        scales: Scales of the image. In its own pixels, the receptive field is larger at a smaller scale.
 
     Raises:
         ValueError: The tiles are too small to overlap.
     """
     if tile is None or (tile == "auto" and size[0] * size[1] <= LARGEST_WHOLE):
         return None
+    needed = None if needed is None else _up(needed / min(scales))
     if tile == "auto":
         tile = min(LARGEST_SIDE, max(SIDE, 2 * (needed or 0) + SEAM + CORE))
     if tile < 4 * SEAM:
@@ -106,7 +107,25 @@ def plan(tile: Tile, size: tuple[int, int], needed: int | None, align_corners: b
     side = tile // GRID * GRID + align_corners
     margin = min(side // 8 if needed is None else needed, (side - SEAM - side // 4) // 2) // GRID * GRID
     step = (side - 2 * margin - SEAM) // GRID * GRID
-    return Tiling(side, margin, side - 2 * margin - step, needed)
+    difference = _difference(margin, needed, size, align_corners=align_corners, scales=scales)
+    return Tiling(side, margin, side - 2 * margin - step, difference)
+
+
+def _difference(
+    margin: int, needed: int | None, size: tuple[int, int], *, align_corners: bool, scales: Sequence[float]
+) -> str | None:
+    """Return why scores may differ from those of the whole image."""
+    if needed is None:
+        cause = "the network's image-level features see one tile and not the whole image"
+    elif margin < needed:
+        cause = f"the receptive field needs a margin of {needed} pixels"
+    elif set(scales) != {1.0}:
+        cause = "a scaled tile is not always aligned with the features of the scaled image"
+    elif any((length - align_corners) % GRID for length in size):
+        cause = f"the sides of the image are no multiples of {GRID}{' plus 1' if align_corners else ''}"
+    else:
+        return None
+    return f"{cause}, so scores may differ from those of the whole image"
 
 
 def blend(size: tuple[int, int], tiling: Tiling, scores_of: ScoresOf) -> Iterator[tuple[Span, Span, Tensor]]:

@@ -1,7 +1,10 @@
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from deeplab_lightning.segmentation.polygons import coco_annotations, rasterize
+from deeplab_lightning.segmentation.polygons import coco_annotations
 
 
 @pytest.mark.parametrize("factor", [1, 3])
@@ -37,3 +40,22 @@ def test_pycocotools_draws_the_same() -> None:
         if isinstance(segmentation, dict):
             theirs = masks.decode(masks.frPyObjects(segmentation, *segmentation["size"]))
             np.testing.assert_array_equal(theirs.astype(bool), rasterize(annotation, (12, 9)))
+
+
+def rasterize(annotation: dict[str, Any], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """The pixels (H, W) of an annotation in an image of a size (H, W)."""
+    segmentation = annotation["segmentation"]
+    if isinstance(segmentation, dict):
+        ends = np.cumsum(segmentation["counts"])
+        flat = np.zeros(size[0] * size[1], bool)
+        for start, end in zip(ends[:-1:2], ends[1::2], strict=False):
+            flat[start:end] = True
+        return flat.reshape(size[1], size[0]).T
+    edges = np.zeros((size[0], size[1] + 1), np.int64)
+    for polygon in segmentation:
+        corners = np.array(polygon, np.int64).reshape(-1, 2)
+        for (x, y0), (next_x, y1) in zip(corners, np.roll(corners, -1, 0), strict=True):
+            if x == next_x:  # each vertical edge toggles the pixels to its right
+                edges[min(y0, y1) : max(y0, y1), x] += 1
+    inside: NDArray[np.bool_] = np.cumsum(edges, 1)[:, :-1] % 2 == 1
+    return inside

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from deeplab_lightning.segmentation.tiles import Span, Tiling, blend, needed_mar
 
 @pytest.mark.parametrize("size", [(700, 300), (256, 900), (513, 641)])
 def test_blocks_cover_the_image_once_and_mix_neighbours(size: tuple[int, int]) -> None:
-    tiling = Tiling(side=256, margin=32, seam=64, needed=32)
+    tiling = Tiling(side=256, margin=32, seam=64)
     values = torch.rand(2, *size)
     covered, whole = torch.zeros(size), torch.zeros(2, *size)
 
@@ -31,7 +33,7 @@ def test_blocks_cover_the_image_once_and_mix_neighbours(size: tuple[int, int]) -
 
 
 def test_one_tile_fades_into_the_next() -> None:
-    tiling = Tiling(side=256, margin=32, seam=64, needed=32)
+    tiling = Tiling(side=256, margin=32, seam=64)
     row = torch.cat([scores[0, 0] for _, _, scores in blend((10, 384), tiling, constant_by_start)])
     assert (row[:160] == 0).all()
     assert (row[224:] == 128).all()
@@ -48,24 +50,45 @@ def test_tiles_are_planned_only_where_they_are_needed() -> None:
     assert plan(512, (512, 400), 64, align_corners=False) is None
     tiling = plan("auto", (10_000, 10_000), 96, align_corners=False)
     assert tiling is not None
-    assert (tiling.side, tiling.margin, tiling.is_exact) == (1024, 96, True)
+    assert (tiling.side, tiling.margin) == (1024, 96)
     corners = plan(512, (600, 600), 96, align_corners=True)
     assert corners is not None
     assert (corners.side % 32, corners.step % 32) == (1, 0)
     for needed, margin in ((None, 64), (500, 160)):
         capped = plan(512, (600, 600), needed, align_corners=False)
         assert capped is not None
-        assert (capped.margin, capped.is_exact) == (margin, False)
+        assert capped.margin == margin
     wide = plan("auto", (10_000, 10_000), 416, align_corners=False)
     assert wide is not None
-    assert (wide.side, wide.margin, wide.is_exact) == (1408, 416, True)
+    assert (wide.side, wide.margin) == (1408, 416)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({}, None),
+        ({"align_corners": True, "size": (1025, 2049)}, None),
+        ({"needed": None}, "image-level"),
+        ({"needed": 300}, "margin of 320"),
+        ({"scales": (0.5,), "needed": 150}, "margin of 320"),
+        ({"scales": (0.75, 1.0)}, "scaled"),
+        ({"size": (1024, 2049)}, "multiples of 32"),
+        ({"align_corners": True}, "multiples of 32 plus 1"),
+    ],
+)
+def test_a_tiling_knows_why_scores_may_differ(changes: dict[str, Any], cause: str | None) -> None:
+    settings: dict[str, Any] = {"size": (1024, 2048), "needed": 64, "align_corners": False}
+    tiling = plan(512, **settings | changes)
+    assert tiling is not None
+    assert (tiling.difference is None) == (cause is None)
+    assert (cause or "") in (tiling.difference or "")
 
 
 def test_tiled_scores_are_those_of_the_whole_image(segmenter: Segmenter) -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (800, 832, 3), np.uint8)
-    tiling = Tiling(side=768, margin=320, seam=64, needed=segmenter.margin)
-    assert tiling.needed is not None
-    assert tiling.is_exact, tiling.needed
+    tiling = Tiling(side=768, margin=320, seam=64)
+    assert segmenter.margin is not None
+    assert segmenter.margin <= tiling.margin
     how = Method(tile=None)
     whole = segmenter.scores([Picture(pixels, "whole")], how)[0]
     tiled = torch.empty_like(whole)
