@@ -15,6 +15,7 @@ COMMANDS = {
     "test": ("cli", "score a checkpoint on the test split"),
     "predict": ("cli", "write label maps for a folder of images"),
     "segment": ("commands.segment", "segment images and videos of any kind and size"),
+    "export": ("commands.export", "write a model as one file for onnxruntime or torch, and compare it"),
     "describe": ("commands.describe", "count parameters and multiply-adds, compute the receptive field"),
     "data": ("commands.data", "download data sets, check them, show samples"),
     "crf-search": ("commands.crf_search", "search the dense CRF's settings for a checkpoint"),

@@ -44,7 +44,7 @@ LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
 SIDEWAYS: dict[str, set[str]] = {
     "__main__": {"cli", "commands"},
     "cli": {"settings"},
-    "commands": {"ablation", "cli", "crf_search", "reports", "settings"},
+    "commands": {"ablation", "cli", "crf_search", "export", "reports", "settings"},
     "ablation": {"settings"},
     "reports": {"ablation", "settings"},
 }
@@ -62,7 +62,16 @@ MAY_USE = {
         "description",
         "published",
     },
-    "segmentation": {"published", "models", "datasets", "crf", "inference", "checkpoint_file", "description"},
+    "segmentation": {
+        "published",
+        "models",
+        "datasets",
+        "crf",
+        "inference",
+        "checkpoint_file",
+        "description",
+        "identity",
+    },
     "datamodules": {"datasets"},
     "run_reader": {"class_record", "datasets", "identity"},
     "callbacks": {
@@ -147,6 +156,7 @@ TESTED_BY = {
     "published/smp.py": "published/test_hub_folder.py",
     "published/tensorflow_names.py": "published/test_tensorflow.py",
     "published/torchvision.py": "published/test_state_dicts.py",
+    "commands/export.py": "export/test_onnx.py",
     "segmentation/loading.py": "segmentation/test_segmenter.py",
     "segmentation/pictures.py": "segmentation/test_segmenter.py",
     "segmentation/writers.py": "segmentation/test_result.py",

@@ -124,15 +124,14 @@ class DeepLabV1(SegmentationNetwork):
         ]
         return sum(logits[1:], logits[0])
 
-    def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Map images (B, C, H, W) to logits (B, K, *size); the size defaults to the images' own (H, W).
+    def forward_coarse(self, images: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to the logits (B, K, h, w) that `forward` upsamples; of MSc and 2x2 poolings, h = H.
 
         The MSc branches keep their own resolution: their logits are upsampled one by one, then added (test.prototxt).
         """
-        size = size or (images.shape[2], images.shape[3])
         padded = self.backbone.pool_size == 2
         if self.decoder is None and not padded:
-            return super().forward(images, size)
+            return self.forward_features(images)
         pools, features = self.backbone(images, pad_pool4=padded)
         first = 7 if padded else 0  # with pool4 padded, position i lies over pixel 8i - 7
         maps = [self.head(features)]
@@ -142,7 +141,7 @@ class DeepLabV1(SegmentationNetwork):
             zoom(layer(own), stride, first, images.shape[2:])
             for layer, own, stride in zip(self.classifier, maps, DENSE_STRIDES[: len(maps)], strict=True)
         ]
-        return upsample(sum(logits[1:], logits[0]), size, self.align_corners)
+        return sum(logits[1:], logits[0])
 
 
 def zoom(features: Tensor, factor: int, first: int, size: Sequence[int]) -> Tensor:

@@ -1,6 +1,7 @@
 """DeepLab v2 (arXiv:1606.00915): atrous spatial pyramid pooling by summed classifiers, on VGG-16 or a ResNet."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
@@ -123,8 +124,15 @@ class DeepLabV2(SegmentationNetwork):
 
 
 def scaled_side(side: int, scale: float, align_corners: bool) -> int:
-    """Return the side of an image at a scale.
+    """Return the side of an image at a scale, rounded half to even with aligned corners, else down.
 
-    With aligned corners, a side of 321 becomes 241 at scale 0.75, and its grid of stride 8 has 31 positions.
+    With aligned corners, a side of 321 becomes 241 at scale 0.75, and its grid of stride 8 has 31 positions. The
+    arithmetic is that of integers without a branch, which `torch.export` keeps for every size; it cannot keep `round`.
     """
-    return max(1, round((side - 1) * scale) + 1 if align_corners else int(side * scale))
+    share = Fraction(scale).limit_denominator(10**6)
+    if not align_corners:
+        return max(1, side * share.numerator // share.denominator)
+    doubled, whole = 2 * (side - 1) * share.numerator + share.denominator, 2 * share.denominator
+    rounded_up, rest = doubled // whole, doubled % whole
+    is_half = (whole - rest) // whole  # 1 where nothing is left over, else 0
+    return rounded_up - is_half * (rounded_up % 2) + 1

@@ -53,9 +53,13 @@ class SegmentationNetwork(nn.Module):
         """Map images (B, C, H, W) to logits (B, K, h, w)."""
         raise NotImplementedError
 
+    def forward_coarse(self, images: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to the logits (B, K, h, w) that `forward` upsamples: those of `forward_features`."""
+        return self.forward_features(images)
+
     def forward(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Map images (B, C, H, W) to logits (B, K, *size); the size defaults to the images' own (H, W)."""
-        return upsample(self.forward_features(images), size or images.shape[-2:], self.align_corners)
+        return upsample(self.forward_coarse(images), size or images.shape[-2:], self.align_corners)
 
 
 def conv_bn_relu(

@@ -6,6 +6,7 @@ from deeplab_lightning.published import hub
 from deeplab_lightning.published.catalogue import resolve
 from deeplab_lightning.segmentation.model_file import Model, read_model
 from deeplab_lightning.segmentation.model_folder import read_folder
+from deeplab_lightning.segmentation.onnx_network import ONNXNetwork, read_onnx
 from deeplab_lightning.segmentation.segmenter import Segmenter
 
 
@@ -20,7 +21,8 @@ def load(
 
     Args:
         source: Checkpoint of `deeplab fit` or `deeplab weights slim`, such as runs/demo/best.ckpt; folder of
-            `deeplab hub save`; name of `deeplab weights list`; or OWNER/NAME or OWNER/NAME@REVISION on the hub.
+            `deeplab hub save`; ONNX file of `deeplab export`; name of `deeplab weights list`; or OWNER/NAME or
+            OWNER/NAME@REVISION on the hub.
         output_stride: Output stride in place of that of the training: 8 is finer and slower than 16.
         device: Device that the network runs on: "cpu", "cuda", "cuda:1"; "auto" is the GPU if there is one.
         value_range: Stored values that stand for black and white in images of more than 8 bits; those of the training
@@ -29,10 +31,18 @@ def load(
     Raises:
         DataError: Published weights, or a model of the hub, cannot be downloaded.
         FileNotFoundError: There is no such file and no such name.
+        ModuleNotFoundError: It is an ONNX file, and onnxruntime is not installed.
         OSError: The file cannot be opened.
         ValueError: The file is damaged or holds no model, or the network has no such output stride.
     """
-    return Segmenter(find_model(source, output_stride), device, value_range)
+    model = find_model(source, output_stride)
+    if isinstance(model.network, ONNXNetwork):
+        if device not in ("auto", "cpu"):
+            raise ValueError(
+                f"{source}: onnxruntime runs on the CPU here, not on {device}; segment with the checkpoint"
+            )
+        device = "cpu"
+    return Segmenter(model, device, value_range)
 
 
 def find_model(source: str | Path, output_stride: int | None = None) -> Model:
@@ -53,4 +63,12 @@ def find_model(source: str | Path, output_stride: int | None = None) -> Model:
     if not path.is_file():
         on_hub = f"; a model of the hub would be {source}@main" if hub.is_repository(f"{source}@main") else ""
         raise FileNotFoundError(f"{path}: no such checkpoint{on_hub}")
+    if path.suffix == ".pt2":
+        raise ValueError(
+            f"{path}: torch would execute code in it to load it; segment with the checkpoint, or with an ONNX file"
+        )
+    if path.suffix == ".onnx":
+        if output_stride is not None:
+            raise ValueError(f"{path}: the output stride is fixed in an ONNX file; export it with --output_stride")
+        return read_onnx(path)
     return read_model(path, output_stride)

@@ -138,19 +138,24 @@ def normalize(pixels: Pixels, reader: PixelReader, pad_to: tuple[int, int] | Non
     For 8-bit images the arithmetic is that of the data sets' `EvaluationTransform`, to the last bit. An image that is
     larger than `pad_to` is not padded.
     """
-    normalization = reader.normalization
-    low, high = reader.range_of(pixels)
-    mean, std = torch.tensor(normalization.mean), torch.tensor(normalization.std)
-    factor, offset = 1 / ((high - low) * std), -(mean + low / (high - low)) / std
+    factor, offset = affine(reader.normalization, reader.range_of(pixels))
     values = torch.from_numpy(np.array(pixels))  # a copy, because decoded pixels may be read-only
-    if normalization.channel_order == "reversed":
-        factor, offset, values = factor.flip(0), offset.flip(0), values.flip(-1)
+    if reader.normalization.channel_order == "reversed":
+        values = values.flip(-1)
     height, width, channels = values.shape
     padded = pad_to if pad_to and pad_to[0] >= height and pad_to[1] >= width else (height, width)
     canvas = (torch.empty if padded == (height, width) else torch.zeros)(*padded, channels)
     rows = canvas.view(padded[0], -1)[:height, : channels * width]
     rows.copy_(values.flatten(1)).mul_(factor.repeat(width)).add_(offset.repeat(width))
     return canvas.permute(2, 0, 1)
+
+
+def affine(normalization: PixelNormalization, value_range: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """Return factor and offset (C,) that normalise values of a range, in the order of the network's channels."""
+    low, high = value_range
+    mean, std = torch.tensor(normalization.mean), torch.tensor(normalization.std)
+    factor, offset = 1 / ((high - low) * std), -(mean + low / (high - low)) / std
+    return (factor.flip(0), offset.flip(0)) if normalization.channel_order == "reversed" else (factor, offset)
 
 
 def displayed(pixels: Pixels, value_range: tuple[float, float]) -> NDArray[np.uint8]:
