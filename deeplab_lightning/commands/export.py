@@ -18,6 +18,7 @@ from deeplab_lightning.export.exported_program import write_exported_program
 from deeplab_lightning.export.graph import ExportedNetwork
 from deeplab_lightning.export.onnx import OPSET, Precision, open_graph, write_onnx, write_reduced
 from deeplab_lightning.segmentation.graph_file import Inputs, Interface, Outputs
+from deeplab_lightning.segmentation.addresses import fetched
 from deeplab_lightning.segmentation.inputs import find_inputs
 from deeplab_lightning.segmentation.loading import load
 from deeplab_lightning.segmentation.onnx_network import Session
@@ -115,7 +116,8 @@ def _calibration(folder: str, network: ExportedNetwork) -> list[Tensor]:
     count = min(MOST_CALIBRATED, len(paths))
     batches = []
     for index in range(count):
-        pixels = network.reader.read(paths[index * len(paths) // count]).pixels
+        with fetched(paths[index * len(paths) // count]) as path:
+            pixels = network.reader.read(path).pixels
         height, width = pixels.shape[:2]
         side = int(LARGEST_WHOLE**0.5)
         if height * width > LARGEST_WHOLE:

@@ -3,16 +3,20 @@
 import os
 import sys
 from argparse import Namespace
-from pathlib import Path
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from deeplab_lightning.segmentation.addresses import located
 from deeplab_lightning.segmentation.inputs import Inputs, find_inputs, of_shard
 from deeplab_lightning.segmentation.loading import load
-from deeplab_lightning.segmentation.manifest import Manifest
+from deeplab_lightning.segmentation.manifest import open_manifest
 from deeplab_lightning.segmentation.pipeline import Pipeline, Tally
+from deeplab_lightning.segmentation.ray_pipeline import RayPipeline
+from deeplab_lightning.segmentation.segmenter import Method, Segmenter
+from deeplab_lightning.segmentation.stages import Stages
 from deeplab_lightning.segmentation.writers import Kind
 from deeplab_lightning.usage import Parser, UsageError
 
@@ -44,26 +48,47 @@ def run(command: str, options: list[str]) -> int:
     segmenter = load(
         arguments.model,
         output_stride=arguments.output_stride,
-        device=arguments.device,
+        device="cpu" if arguments.engine == "ray" else arguments.device,
         value_range=tuple(arguments.value_range) if arguments.value_range else None,
     )
     scales = tuple(arguments.scales)
     how = segmenter.method(arguments.crf, scales=scales, flip=arguments.flip, tile=arguments.tile)
-    kinds: list[Kind] = ["masks", *(kind for kind in OPTIONAL if getattr(arguments, kind))]
-    pipeline = Pipeline(
-        segmenter, arguments.out, how, kinds, batch_size=arguments.batch_size, workers=arguments.workers
-    )
+    pipeline = ENGINES[arguments.engine](segmenter, how, arguments)
     index, count = arguments.shard
     items = of_shard(inputs.items, index, count)
-    manifest = Manifest(arguments.out, arguments.shard)
     columns = (TextColumn("segmenting"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("", total=len(items))
-        tally = pipeline.run(items, manifest, lambda number: progress.advance(bar, number))
-    if arguments.csv:
-        manifest.write_areas()
+    with open_manifest(arguments.out, arguments.shard) as manifest:
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            bar = progress.add_task("", total=len(items))
+            tally = pipeline.run(items, manifest, lambda number: progress.advance(bar, number))
+        if arguments.csv:
+            manifest.write_areas()
     _report(inputs, tally, arguments)
     return 1 if tally.failed else 0
+
+
+def on_threads(segmenter: Segmenter, how: Method, arguments: Namespace) -> Pipeline:
+    """Return the pipeline of threads."""
+    size, workers = arguments.batch_size, arguments.workers
+    return Pipeline(segmenter, arguments.out, how, kinds_of(arguments), batch_size=size, workers=workers)
+
+
+def on_ray(segmenter: Segmenter, how: Method, arguments: Namespace) -> RayPipeline:
+    """Return the pipeline on a cluster."""
+    size = arguments.batch_size
+    stages = Stages(segmenter, arguments.out, how, kinds_of(arguments), batch_size=size, crf_in_writing=True)
+    return RayPipeline(segmenter, stages, device=arguments.device, workers=arguments.workers)
+
+
+ENGINES: dict[str, Callable[[Segmenter, Method, Namespace], Pipeline | RayPipeline]] = {
+    "threads": on_threads,
+    "ray": on_ray,
+}
+
+
+def kinds_of(arguments: Namespace) -> list[Kind]:
+    """Return the kinds of files to write."""
+    return ["masks", *(kind for kind in OPTIONAL if getattr(arguments, kind))]
 
 
 def parse(command: str, options: list[str]) -> Namespace:
@@ -74,7 +99,7 @@ def parse(command: str, options: list[str]) -> Namespace:
     add = parser.add_argument
     add("model", help="checkpoint, such as runs/demo/best.ckpt; folder of `deeplab hub save`; OWNER/NAME on the hub")
     add("inputs", nargs="+", metavar="INPUT", help="files, folders, patterns ('a/**/*.jpg'), - for a list on stdin")
-    add("--out", type=Path, required=True, help="output folder")
+    add("--out", type=located, required=True, help="output folder; it and inputs may be fsspec addresses (s3://...)")
     for kind, text in OPTIONAL.items():
         add(f"--{kind}", action="store_true", help=f"write {text}")
     add("--csv", action="store_true", help="write the areas of the classes in each image: areas.csv")
@@ -86,7 +111,14 @@ def parse(command: str, options: list[str]) -> Namespace:
     add("--value_range", type=float, nargs=2, metavar=("LOW", "HIGH"), help=VALUE_RANGE_HELP)
     add("--device", default="auto", help="cpu, cuda or cuda:N; default: the GPU if there is one")
     add("--batch_size", type=count, default=1, help="files of equal size computed at once; default: 1")
-    add("--workers", type=count, help="batches in progress; default: one for each processor, 4 on a GPU")
+    add(
+        "--engine", choices=ENGINES, default="threads", help="threads of this machine, or ray: a cluster of RAY_ADDRESS"
+    )
+    add(
+        "--workers",
+        type=count,
+        help="batches in progress; default: one for each processor, 4 on a GPU; networks of ray",
+    )
     add("--shard", type=shard, metavar="I/N", help="do part I (from 0) of N; default: of SLURM's array or torchrun")
     arguments = parser.parse_args(options)
     arguments.shard = arguments.shard or shard_of_job()

@@ -5,13 +5,16 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TypeVar
 
+from deeplab_lightning.segmentation.addresses import Address, Place, located
 from deeplab_lightning.usage import UsageError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".avif", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 STDIN = "-"
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -19,11 +22,11 @@ class Item:
     """A file to segment.
 
     Args:
-        path: Path of the file.
+        path: Path or address of the file.
         name: Name of its outputs without suffix: the path within the folder that was given.
     """
 
-    path: Path
+    path: Place
     name: str
 
     @property
@@ -49,32 +52,23 @@ def find_inputs(words: Sequence[str], listed: Iterable[str] = ()) -> Inputs:
     """Find the files that inputs name.
 
     Args:
-        words: Files, folders (with all folders within), patterns with * or ?, and "-" for a list of them.
+        words: Files, folders (with all folders within), patterns with * or ?, each as a path or an fsspec address, and
+            "-" for a list of them.
         listed: Lines of that list.
 
     Raises:
+        OSError: An address cannot be reached.
         UsageError: A pattern matches nothing, a folder holds no images, or two files would have the same outputs.
     """
     words = [
         each for word in words for each in ([line.strip() for line in listed] if word == STDIN else [word]) if each
     ]
     skipped: Counter[str] = Counter()
-    found: dict[Path, Path] = {}  # path within the given folder, by path
+    found: dict[Place, PurePath] = {}  # path within the given folder, by path
     for word in words:
-        path = Path(word)
-        if path.is_dir():
-            inside = list(_walk(path, skipped))
-            if not inside:
-                raise UsageError(f"{path}: it holds no image (of {', '.join(IMAGE_SUFFIXES)}) and no video")
-            found |= {each: each.relative_to(path) for each in inside if each not in found}
-        elif glob.has_magic(word) and not path.exists():
-            matches = [Path(match) for match in sorted(glob.glob(word, recursive=True)) if os.path.isfile(match)]
-            if not matches:
-                raise UsageError(f"{word}: no file matches")
-            root = Path(*_without_magic(path.parent.parts))
-            found |= {each: each.relative_to(root) for each in matches if each not in found}
-        else:
-            found.setdefault(path, Path(path.name))
+        place = located(word)
+        inside = _on_disk(place, word, skipped) if isinstance(place, Path) else _at_address(place, skipped)
+        found |= {path: name for path, name in inside.items() if path not in found}
     return Inputs(_named(found), dict(skipped))
 
 
@@ -83,15 +77,54 @@ def of_shard(items: Sequence[Item], index: int, count: int) -> list[Item]:
     return list(items[index::count])
 
 
-def _walk(folder: Path, skipped: Counter[str]) -> Iterable[Path]:
+def _on_disk(path: Path, word: str, skipped: Counter[str]) -> dict[Place, PurePath]:
+    if path.is_dir():
+        inside = [each for each in _walk(path) if _is_wanted(each, skipped)]
+        return {each: each.relative_to(path) for each in _some(inside, word)}
+    if glob.has_magic(word) and not path.exists():
+        matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True)) if os.path.isfile(match)]
+        root = Path(*_without_magic(path.parent.parts))
+        return {each: each.relative_to(root) for each in _matching(matches, word)}
+    return {path: PurePath(path.name)}
+
+
+def _at_address(address: Address, skipped: Counter[str]) -> dict[Place, PurePath]:
+    if glob.has_magic(address.url):
+        root, names = address.matches()
+        return {root / name: PurePosixPath(name) for name in _matching(names, address.url)}
+    # A name with the suffix of an image is not asked about, which takes a while for each of a long list.
+    if address.suffix.lower() not in IMAGE_SUFFIXES + VIDEO_SUFFIXES and address.is_folder():
+        names = [name for name in address.files() if not any(part.startswith(".") for part in name.split("/")[:-1])]
+        inside = [PurePosixPath(name) for name in names if _is_wanted(PurePosixPath(name), skipped)]
+        return {address / each.as_posix(): each for each in _some(inside, address.url)}
+    return {address: PurePosixPath(PurePosixPath(address.url).name)}
+
+
+def _walk(folder: Path) -> Iterable[Path]:
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            suffix = Path(name).suffix.lower()
-            if suffix in IMAGE_SUFFIXES + VIDEO_SUFFIXES and not name.startswith("."):
-                yield Path(parent) / name
-            else:
-                skipped[suffix or name] += 1
+        yield from (Path(parent) / name for name in sorted(files))
+
+
+def _is_wanted(path: PurePath, skipped: Counter[str]) -> bool:
+    """Whether a file of a folder is an image or a video; it is counted as skipped otherwise."""
+    suffix = path.suffix.lower()
+    is_wanted = suffix in IMAGE_SUFFIXES + VIDEO_SUFFIXES and not path.name.startswith(".")
+    if not is_wanted:
+        skipped[suffix or path.name] += 1
+    return is_wanted
+
+
+def _some(inside: Sequence[Found], word: str) -> Sequence[Found]:
+    if not inside:
+        raise UsageError(f"{word}: it holds no image (of {', '.join(IMAGE_SUFFIXES)}) and no video")
+    return inside
+
+
+def _matching(matches: Sequence[Found], word: str) -> Sequence[Found]:
+    if not matches:
+        raise UsageError(f"{word}: no file matches")
+    return matches
 
 
 def _without_magic(parts: Sequence[str]) -> list[str]:
@@ -103,7 +136,7 @@ def _without_magic(parts: Sequence[str]) -> list[str]:
     return plain
 
 
-def _named(found: dict[Path, Path]) -> tuple[Item, ...]:
+def _named(found: dict[Place, PurePath]) -> tuple[Item, ...]:
     """Name outputs after files without their suffix; files that differ in it alone keep it."""
     stems = Counter(inside.with_suffix("") for inside in found.values())
     items: dict[str, Item] = {}

@@ -34,7 +34,7 @@ class Session:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self._content = path, b""
         self._sessions: dict[int, Any] = {}
         self._lock = threading.Lock()
         first = self._session()
@@ -51,6 +51,14 @@ class Session:
         )
         return found[0]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process, which may not have the file, needs to run the graph."""
+        kept = {name: value for name, value in vars(self).items() if name not in ("_sessions", "_lock")}
+        return kept | {"_content": self._content or self.path.read_bytes()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _sessions={}, _lock=threading.Lock())
+
     def _session(self) -> Any:
         threads = torch.get_num_threads()
         with self._lock:
@@ -60,7 +68,7 @@ class Session:
                 options.intra_op_num_threads, options.log_severity_level = threads, FATAL
                 try:
                     self._sessions[threads] = onnxruntime.InferenceSession(
-                        str(self.path), options, providers=["CPUExecutionProvider"]
+                        self._content or str(self.path), options, providers=["CPUExecutionProvider"]
                     )
                 except Exception as error:  # onnxruntime's errors have no common class
                     raise ValueError(f"{self.path}: onnxruntime cannot read it ({_first_line(error)})") from error

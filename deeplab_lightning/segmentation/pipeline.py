@@ -7,28 +7,24 @@ the network while others are read and written.
 
 import os
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.segmentation.addresses import Place
 from deeplab_lightning.segmentation.inputs import Item
-from deeplab_lightning.segmentation.manifest import Manifest, file_digest
-from deeplab_lightning.segmentation.pictures import Picture
-from deeplab_lightning.segmentation.result import SegmentationResult
+from deeplab_lightning.segmentation.manifest import Manifest
 from deeplab_lightning.segmentation.segmenter import Method, Segmenter
+from deeplab_lightning.segmentation.stages import END, FAILURE, OUTPUTS, Batch, Stages
 from deeplab_lightning.segmentation.tiles import LARGEST_WHOLE
-from deeplab_lightning.segmentation.video import segment_video
-from deeplab_lightning.segmentation.writers import Kind, write_result
+from deeplab_lightning.segmentation.writers import Kind, remove_drafts
 
 GPU_WORKERS = 4
 """Number of batches in progress on a GPU: one in the network, the others being read or written."""
@@ -50,6 +46,23 @@ class Tally:
     failed: list[str] = field(default_factory=list)
     remarks: Counter[str] = field(default_factory=Counter)
 
+    def count(self, outcome: Mapping[str, Any], manifest: Manifest) -> None:
+        """Count the outcome of a file, and record it if it was segmented.
+
+        Raises:
+            OSError: The results cannot be written, nor can those of other files.
+        """
+        if END in outcome:
+            raise OSError(outcome[END])
+        if FAILURE in outcome:
+            self.failed.append(outcome[FAILURE])
+        elif OUTPUTS in outcome:
+            manifest.add(dict(outcome))
+            self.done += 1
+            self.remarks.update(outcome["remarks"])
+        else:
+            self.kept += 1
+
 
 class Pipeline:
     """Segments files into a folder.
@@ -66,14 +79,15 @@ class Pipeline:
     def __init__(
         self,
         segmenter: Segmenter,
-        folder: Path,
+        folder: Place,
         how: Method,
         kinds: Collection[Kind],
         *,
         batch_size: int = 1,
         workers: int | None = None,
     ) -> None:
-        self.segmenter, self.folder, self.how, self.kinds, self.batch_size = segmenter, folder, how, kinds, batch_size
+        self.segmenter = segmenter
+        self.stages = Stages(segmenter, folder, how, kinds, batch_size=batch_size)
         is_gpu = segmenter.device.type != "cpu"
         processors = os.cpu_count() or 1
         self.workers = workers or (GPU_WORKERS if is_gpu else processors)
@@ -81,12 +95,6 @@ class Pipeline:
         self._network: AbstractContextManager[Any] = threading.Lock() if is_gpu else nullcontext()
         self._large = threading.Lock()  # one large image at a time bounds the memory
         self._stop = threading.Event()
-        self.origin = {
-            "model": segmenter.digest,
-            "settings": how.as_dict()
-            | {"kinds": sorted(kinds), "output_stride": segmenter.network.output_stride, "batch_size": batch_size}
-            | {"value_range": list(segmenter.reader.value_range)},
-        }
 
     def run(self, items: Sequence[Item], manifest: Manifest, on_progress: Callable[[int], None]) -> Tally:
         """Segment files; what the manifest has is left out.
@@ -97,11 +105,15 @@ class Pipeline:
             items: The files.
             manifest: The record of finished files.
             on_progress: Function that is called with the number of files just finished, skipped or failed.
+
+        Raises:
+            OSError: The output folder or the manifest cannot be written.
         """
         tally = Tally()
-        chunks = (items[start : start + self.batch_size] for start in range(0, len(items), self.batch_size))
+        clear_drafts(self.stages.folder, items)
         with ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(self.threads,)) as pool:
-            waiting: set[Future[list[dict[str, Any]]]] = set()
+            chunks = batches(items, self.stages.batch_size)
+            waiting: set[Future[Batch]] = set()
             try:
                 while True:
                     free = 2 * self.workers - len(waiting)
@@ -110,85 +122,35 @@ class Pipeline:
                         break
                     finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                     for future in finished:
-                        outcomes = future.result()
+                        outcomes = future.result().outcomes.values()
                         for outcome in outcomes:
-                            self._count(outcome, manifest, tally)
+                            tally.count(outcome, manifest)
                         on_progress(len(outcomes))
             finally:
                 self._stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
+                manifest.tidy()
         return tally
 
-    def _count(self, outcome: dict[str, Any], manifest: Manifest, tally: Tally) -> None:
-        if "failure" in outcome:
-            tally.failed.append(outcome["failure"])
-        elif "outputs" in outcome:
-            manifest.add(outcome)
-            tally.done += 1
-            tally.remarks.update(outcome["remarks"])
-        else:
-            tally.kept += 1
-
-    def _segment(self, items: Sequence[Item], manifest: Manifest) -> list[dict[str, Any]]:
-        """Segment the files of one batch, and return a record, a failure or nothing for each."""
-        outcomes: dict[str, dict[str, Any]] = {item.name: {} for item in items}
-        digests: dict[str, str] = {}
-        for item in items:
-            try:
-                digests[item.name] = file_digest(item.path)
-            except OSError as error:
-                outcomes[item.name] = {"failure": f"{item.path}: {error.strerror or error}"}
-        origins = {name: {"sha256": digest, **self.origin} for name, digest in digests.items()}
-        pending = {name for name in digests if not manifest.finished(name, origins[name])}
-        if pending:
-            # All files of the batch are segmented again if one is missing, so that batches and thereby the last bits
-            # of the scores do not depend on where a run was interrupted.
-            for item, outputs in self._outputs([item for item in items if item.name in digests], pending):
-                if "failure" not in outputs:
-                    outputs |= {"name": item.name, "input": str(item.path), **origins[item.name]}
-                outcomes[item.name] = outputs
-        return list(outcomes.values())
-
-    def _outputs(self, items: Sequence[Item], pending: Collection[str]) -> Iterator[tuple[Item, dict[str, Any]]]:
-        start = time.perf_counter()
-        pictures: dict[str, list[Picture]] = {}
-        for item in items:
-            try:
-                if not item.is_video:
-                    pictures[item.name] = self.segmenter.reader.read_all(item.path)
-            except DataError as error:
-                yield item, {"failure": str(error)}
-            except MemoryError:
-                yield item, {"failure": f"{item.path}: there is not enough memory to decode it"}
-        try:
-            results = self._results([picture for pages in pictures.values() for picture in pages])
-        except (MemoryError, RuntimeError, ValueError) as error:
-            names = ", ".join(str(item.path) for item in items)
-            yield from ((item, {"failure": f"{names}: {' '.join(str(error).split())}"}) for item in items)
-            return
-        for item in items:
-            own = list(islice(results, len(pictures.get(item.name, []))))
-            if item.name in pending and not self._stop.is_set() and (own or item.is_video):
-                yield item, self._written(item, own) | {"seconds": round(time.perf_counter() - start, 3)}
-
-    def _results(self, pictures: Sequence[Picture]) -> Iterator[SegmentationResult]:
-        is_large = any(picture.size[0] * picture.size[1] > LARGEST_WHOLE for picture in pictures)
+    def _segment(self, items: Sequence[Item], manifest: Manifest) -> Batch:
+        """Take the files of one batch through the stages."""
+        stages = self.stages
+        batch = stages.read(Batch(items, {item.name: manifest.origin(item.name) for item in items}))
+        sizes = [picture.size for pages in batch.pictures.values() for picture in pages]
+        is_large = any(height * width > LARGEST_WHOLE for height, width in sizes)
         with self._large if is_large else nullcontext(), self._network:
-            return iter(self.segmenter.run(pictures, self.how, "probabilities" in self.kinds) if pictures else [])
+            batch = stages.segment(batch, self.segmenter)
+        if self._stop.is_set():
+            return batch
+        return stages.write(stages.film(batch, self.segmenter))
 
-    def _written(self, item: Item, results: Sequence[SegmentationResult]) -> dict[str, Any]:
-        try:
-            if item.is_video:
-                outputs, areas = segment_video(self.segmenter, item, self.folder, self.how)
-                results = []
-            else:
-                outputs, areas = [], Counter[str]()
-            for number, result in enumerate(results, 1):
-                name = item.name if len(results) == 1 else f"{item.name}_page{number:04d}"
-                outputs += write_result(result, self.folder, name, self.kinds)
-                areas.update(result.areas)
-        except (OSError, ValueError) as error:
-            return {"failure": str(error) if str(item.path) in str(error) else f"{item.path}: {error}"}
-        remarks = sorted({remark for result in results for remark in result.remarks})
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        return {"outputs": outputs, "areas": dict(areas), "remarks": remarks, "time": now}
+
+def batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Yield consecutive files, so many at a time."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def clear_drafts(folder: Place, items: Sequence[Item]) -> None:
+    """Remove what killed processes left of the results of these files; addresses have no drafts."""
+    if isinstance(folder, Path):
+        remove_drafts(folder, [item.name for item in items])

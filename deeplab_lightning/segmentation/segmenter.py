@@ -64,11 +64,17 @@ class Segmenter:
     """
 
     def __init__(self, model: Model, device: str = "auto", value_range: tuple[float, float] | None = None) -> None:
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        self.network = model.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.layers = None if model.layers is None else model.layers.to(self.device)
+        self.network, self.layers = model.network, model.layers
         self.description, self.digest = model.description, model.digest
         self.reader = PixelReader(model.description.normalization, value_range)
+        self.to(device)
+
+    def to(self, device: str) -> "Segmenter":
+        """Move the network to a device; "auto" is the GPU if there is one."""
+        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.network = self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.layers = None if self.layers is None else self.layers.to(self.device)
+        return self
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -168,9 +174,7 @@ class Segmenter:
             groups.setdefault(picture.size, []).append(index)
         results: dict[int, SegmentationResult] = {}
         for size, indices in groups.items():
-            tiling = None
-            if _may_tile(how.tile, size):
-                tiling = plan(how.tile, size, self.margin, self.network.align_corners, scales=how.scales)
+            tiling = self.tiling(size, how)
             if tiling is not None:
                 results |= {index: self._by_tiles(pictures[index], how, tiling, probabilities) for index in indices}
                 continue
@@ -178,6 +182,13 @@ class Segmenter:
             for index, own in zip(indices, scores, strict=True):
                 results[index] = self._result(pictures[index], how, own, probabilities)
         return [results[index] for index in range(len(pictures))]
+
+    def tiling(self, size: tuple[int, int], how: Method) -> Tiling | None:
+        """Return the tiles that an image (H, W) is cut into; None if it is taken whole."""
+        # The receptive field is computed only if it matters.
+        if plan(how.tile, size, None, align_corners=False) is None:
+            return None
+        return plan(how.tile, size, self.margin, self.network.align_corners, scales=how.scales)
 
     @cached_property
     def margin(self) -> int | None:
@@ -209,7 +220,7 @@ class Segmenter:
         return logits if how.crf is None else how.crf(colours_there, logits.float().softmax(1))
 
     def _result(self, picture: Picture, how: Method, scores: Tensor, probabilities: bool) -> SegmentationResult:
-        mask, confidence = _labels(scores, how)
+        mask, confidence = labels_of(scores, how)
         return SegmentationResult(
             mask=mask,
             confidence=confidence,
@@ -231,7 +242,7 @@ class Segmenter:
 
         for rows, columns, scores in blend(picture.size, tiling, scores_of):
             block = slice(*rows), slice(*columns)
-            mask[block], confidence[block] = _labels(scores, how)
+            mask[block], confidence[block] = labels_of(scores, how)
             if kept is not None:
                 kept[:, *block] = _probabilities(scores, how).half().cpu().numpy()
         return SegmentationResult(
@@ -252,17 +263,12 @@ class Segmenter:
             yield f"{tiles}: the CRF sees one tile at a time, so labels may differ from those of the whole image"
 
 
-def _may_tile(tile: Tile, size: tuple[int, int]) -> bool:
-    """Whether the receptive field is worth computing."""
-    return plan(tile, size, None, align_corners=False) is not None
-
-
 def _probabilities(scores: Tensor, how: Method) -> Tensor:
     """Return the probabilities (K, H, W) of scores, which are logits unless a CRF has refined them."""
     return scores if how.crf is not None else scores.float().softmax(0)
 
 
-def _labels(scores: Tensor, how: Method) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def labels_of(scores: Tensor, how: Method) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return the class of each pixel and its probability as 0..255, without a softmax of all classes."""
     best, labels = scores.float().max(0)
     confidence = best if how.crf is not None else 1 / (scores - best).exp_().sum(0)

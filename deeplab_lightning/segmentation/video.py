@@ -13,21 +13,22 @@ from deeplab_lightning.atomic import replacing
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.drawing import overlay
 from deeplab_lightning.extras import require
-from deeplab_lightning.segmentation.inputs import Item
 from deeplab_lightning.segmentation.pictures import Picture
 from deeplab_lightning.segmentation.segmenter import Method, Segmenter
-from deeplab_lightning.segmentation.writers import remove_drafts
 
 
-def segment_video(segmenter: Segmenter, item: Item, folder: Path, how: Method) -> tuple[list[str], Counter[str]]:
+def segment_video(
+    segmenter: Segmenter, path: Path, folder: Path, *, name: str, how: Method
+) -> tuple[list[str], Counter[str]]:
     """Write masks/NAME.mkv, a lossless grey video of class indices (FFV1), and overlays/NAME.mp4 (H.264).
 
     Frames keep their times. Only one frame at a time is in memory.
 
     Args:
         segmenter: The model.
-        item: The video.
+        path: Path of the video.
         folder: The output folder.
+        name: Name of the outputs without suffix.
         how: The way from a frame to its label map.
 
     Returns:
@@ -40,34 +41,31 @@ def segment_video(segmenter: Segmenter, item: Item, folder: Path, how: Method) -
     try:
         require("video", "a video")
     except ModuleNotFoundError as error:
-        raise DataError(str(error), item.path) from error
+        raise DataError(str(error), path) from error
     import av
 
-    masks, overlays = folder / "masks" / f"{item.name}.mkv", folder / "overlays" / f"{item.name}.mp4"
-    remove_drafts(masks)
-    remove_drafts(overlays)
-    areas: Counter[str] = Counter()
-    palette = segmenter.description.palette
+    masks, overlays = folder / "masks" / f"{name}.mkv", folder / "overlays" / f"{name}.mp4"
+    areas, palette = Counter[str](), segmenter.description.palette
     try:
         with ExitStack() as stack:
-            source = stack.enter_context(av.open(str(item.path)))
+            source = stack.enter_context(av.open(str(path)))
             drafts = [stack.enter_context(replacing(path)) for path in (masks, overlays)]
             writers: list[_Writer] = []
-            for pixels, frame in _frames(source, item.path):
+            for pixels, frame in _frames(source, path):
                 if not writers:
                     rate = source.streams.video[0].average_rate or 25
                     writers = [
                         stack.enter_context(_Writer(drafts[0], "matroska", ("ffv1", "gray"), rate)),
                         stack.enter_context(_Writer(drafts[1], "mp4", ("libx264", "yuv420p"), rate)),
                     ]
-                (result,) = segmenter.run([Picture(pixels, str(item.path))], how, probabilities=False)
+                (result,) = segmenter.run([Picture(pixels, str(path))], how, probabilities=False)
                 areas.update(result.areas)
                 writers[0].write(result.mask, "gray", frame)
                 writers[1].write(overlay(result.image, result.mask, palette), "rgb24", frame)
             if not writers:
-                raise DataError("it has no frame", item.path)
+                raise DataError("it has no frame", path)
     except av.FFmpegError as error:
-        raise DataError(f"it cannot be read as a video ({error})", item.path) from error
+        raise DataError(f"it cannot be read as a video ({error})", path) from error
     return [path.relative_to(folder).as_posix() for path in (masks, overlays)], areas
 
 

@@ -1,6 +1,7 @@
 """Writing a segmentation into a folder, each file completely or not at all."""
 
 import json
+import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +25,8 @@ SUFFIXES: dict[Kind, str] = {
 }
 """The kinds of files, which are the names of their folders, and the suffix of each."""
 LONGEST_JPEG_SIDE = 65500
+PAGE = re.compile(r"_page\d{4,}$")
+"""What follows the name of an input in the names of its pages' results."""
 
 
 def write_result(
@@ -47,18 +50,24 @@ def write_result(
     for kind in SUFFIXES:
         if kind in kinds and (kind != "probabilities" or result.probabilities is not None):
             path = folder / kind / f"{name}{SUFFIXES[kind]}"
-            remove_drafts(path)
             WRITERS[kind](result, path)
             written.append(path.relative_to(folder).as_posix())
     return written
 
 
-def remove_drafts(path: Path) -> None:
-    """Remove the drafts of a file that a killed process left behind."""
-    if path.parent.is_dir():
-        prefix = f".{path.name}."
-        for draft in path.parent.iterdir():
-            if draft.name.startswith(prefix) and draft.name.endswith(".draft"):
+def remove_drafts(folder: Path, names: Collection[str]) -> None:
+    """Remove the drafts of results that killed processes left behind.
+
+    Args:
+        folder: The folder of results.
+        names: Names of the results, without suffix; drafts of others, which may be in progress, stay.
+    """
+    own = set(names)
+    for parent in sorted({folder / kind / Path(name).parent for name in own for kind in SUFFIXES}):
+        for draft in parent.glob(".*.draft"):
+            stem = draft.name[1:].rsplit(".", 3)[0]  # of .STEM.png.0123abcd.draft
+            inside = (parent / PAGE.sub("", stem)).relative_to(folder)
+            if Path(*inside.parts[1:]).as_posix() in own:
                 draft.unlink(missing_ok=True)
 
 

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, shapes_root: Path) -> Path:
     best = folder / "run" / "best.ckpt"
     features: list[torch.Tensor] = []
     model = load(best, device="cpu")
-    model.network.classifier.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
+    classifier: Any = model.network.classifier
+    classifier.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
     model.segment(next((shapes_root / "JPEGImages").iterdir()))
     middle, spread = features[0].mean((0, 2, 3)), features[0].std((0, 2, 3)) + 1e-6
     checkpoint = torch.load(best, weights_only=True)

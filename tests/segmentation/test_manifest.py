@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deeplab_lightning.segmentation.manifest import Manifest, file_digest
+from deeplab_lightning.segmentation.manifest import Manifest, file_digest, matches
 
 ORIGIN = {"sha256": "0" * 64, "settings": {"flip": False}}
 
@@ -19,11 +19,11 @@ def test_what_is_finished_is_known_again(tmp_path: Path) -> None:
     manifest.add(record("a", tmp_path))
     manifest.add(record("b", tmp_path))
     again = Manifest(tmp_path)
-    assert again.finished("a", ORIGIN)
-    assert not again.finished("c", ORIGIN)
-    assert not again.finished("a", ORIGIN | {"settings": {"flip": True}})
+    assert matches(again.origin("a"), ORIGIN)
+    assert not matches(again.origin("c"), ORIGIN)
+    assert not matches(again.origin("a"), ORIGIN | {"settings": {"flip": True}})
     (tmp_path / "a.png").unlink()
-    assert not again.finished("a", ORIGIN)
+    assert not matches(again.origin("a"), ORIGIN)
 
 
 def test_a_half_line_is_dropped_and_a_later_one_replaces_an_earlier(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_a_half_line_is_dropped_and_a_later_one_replaces_an_earlier(tmp_path: Pa
     with manifest.path.open("a") as file:
         file.write('{"name": "c", "outputs": ["c.p')
     again = Manifest(tmp_path)
-    assert not again.finished("c", ORIGIN)
+    assert again.origin("c") is None
     again.add(record("c", tmp_path))
     lines = [json.loads(line) for line in again.path.read_text().splitlines()]
     assert [line["name"] for line in lines] == ["a", "b", "c"]
@@ -43,7 +43,7 @@ def test_shards_know_of_each_other_and_add_up(tmp_path: Path) -> None:
     Manifest(tmp_path, (0, 2)).add(record("a", tmp_path))
     second = Manifest(tmp_path, (1, 2))
     second.add(record("b", tmp_path))
-    assert second.finished("a", ORIGIN)
+    assert matches(second.origin("a"), ORIGIN)
     assert len(list(tmp_path.glob("manifest-*.jsonl"))) == 2
     rows = second.write_areas().read_text().split()
     assert rows == ["image,class,pixels,share", *(f"{name},{row}" for name in "ab" for row in

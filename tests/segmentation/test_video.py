@@ -8,13 +8,12 @@ import pytest
 
 from deeplab_lightning import Segmenter
 from deeplab_lightning.datasets import DataError
-from deeplab_lightning.segmentation.inputs import Item
 from deeplab_lightning.segmentation.segmenter import Method
 from deeplab_lightning.segmentation.video import segment_video
 
 
 @pytest.fixture
-def clip(tmp_path: Path) -> Item:
+def clip(tmp_path: Path) -> Path:
     """A lossless video of five frames of 33x41 with gaps between their times."""
     rng = np.random.default_rng(0)
     with av.open(str(tmp_path / "clip.mkv"), "w") as file:
@@ -25,7 +24,7 @@ def clip(tmp_path: Path) -> Item:
             frame.pts = 2 * number
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
-    return Item(tmp_path / "clip.mkv", "folder/clip")
+    return tmp_path / "clip.mkv"
 
 
 def decoded(path: Path, layout: str) -> list[tuple[float, np.ndarray]]:
@@ -33,10 +32,10 @@ def decoded(path: Path, layout: str) -> list[tuple[float, np.ndarray]]:
         return [(float(frame.time or 0), frame.to_ndarray(format=layout)) for frame in file.decode(video=0)]
 
 
-def test_a_video_becomes_label_maps_and_overlays(segmenter: Segmenter, clip: Item, tmp_path: Path) -> None:
-    outputs, areas = segment_video(segmenter, clip, tmp_path / "out", Method())
+def test_a_video_becomes_label_maps_and_overlays(segmenter: Segmenter, clip: Path, tmp_path: Path) -> None:
+    outputs, areas = segment_video(segmenter, clip, tmp_path / "out", name="folder/clip", how=Method())
     assert outputs == ["masks/folder/clip.mkv", "overlays/folder/clip.mp4"]
-    frames, masks = decoded(clip.path, "rgb24"), decoded(tmp_path / "out" / outputs[0], "gray")
+    frames, masks = decoded(clip, "rgb24"), decoded(tmp_path / "out" / outputs[0], "gray")
     assert sum(areas.values()) == 5 * 33 * 41
     assert [at for at, _ in masks] == pytest.approx([at for at, _ in frames], abs=2e-3)
     for (_, pixels), (_, mask) in zip(frames, masks, strict=True):
@@ -51,14 +50,14 @@ def test_what_is_no_video_is_refused_by_name(segmenter: Segmenter, tmp_path: Pat
     path = tmp_path / "broken.mp4"
     path.write_bytes(b"no video")
     with pytest.raises(DataError, match=r"broken.mp4: it cannot be read as a video"):
-        segment_video(segmenter, Item(path, "broken"), tmp_path / "out", Method())
+        segment_video(segmenter, path, tmp_path / "out", name="broken", how=Method())
     assert not list((tmp_path / "out").rglob("*.mp4"))
 
 
 def test_a_missing_library_is_asked_for_by_its_extra(
-    segmenter: Segmenter, clip: Item, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    segmenter: Segmenter, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(DataError, match=r"deeplab_lightning\[video\]") as caught:
-        segment_video(segmenter, clip, tmp_path / "out", Method())
-    assert str(clip.path) in str(caught.value)
+        segment_video(segmenter, clip, tmp_path / "out", name="folder/clip", how=Method())
+    assert str(clip) in str(caught.value)
