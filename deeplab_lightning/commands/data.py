@@ -15,15 +15,18 @@ from deeplab_lightning.callbacks.bootstrap_hard_images import HARD_CLASSES
 from deeplab_lightning.datamodules.base import SegmentationDataModule
 from deeplab_lightning.datamodules.coco import COCODataModule
 from deeplab_lightning.datamodules.coco_stuff import COCOStuffDataModule
+from deeplab_lightning.datamodules.folder import FolderDataModule, find_annotations, find_root
 from deeplab_lightning.datasets import doctor
 from deeplab_lightning.datasets.coco_names import NEVER_LABELLED
 from deeplab_lightning.datasets.faults import Fault, NoSuchSplitError, collecting
 from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.datasets.mending import mend_classes, mend_lists
+from deeplab_lightning.datasets.polygons import SPLIT
 from deeplab_lightning.datasets.prepare import prepare
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.datasets.show import grid
 from deeplab_lightning.datasets.sources import SOURCES
-from deeplab_lightning.usage import Parser
+from deeplab_lightning.usage import Parser, UsageError
 
 
 def run(command: str, options: list[str]) -> int:
@@ -45,6 +48,12 @@ def run(command: str, options: list[str]) -> int:
         "--json",
         action="store_true",
         help="print JSON: faults, counts, void_shares, class_frequencies, channels",
+    )
+    check.add_argument(
+        "--fix",
+        action="store_true",
+        help="first write what is missing in a folder of your own: class_names.txt, its values or colours for the "
+        "masks, lists of splits; images and masks stay as they are, and a class_names.txt that is replaced is kept",
     )
     check.add_argument("--num-workers", type=int, default=os.cpu_count() or 1, help="processes; default: one per core")
     show = actions.add_parser("show", help="write samples before and after augmentation as a PNG")
@@ -92,16 +101,40 @@ def read_datamodule(configs: list[str], root: str | None, settings: Sequence[str
 
 
 def _check(arguments: Namespace) -> int:
+    fixed: list[str] = []
     try:
+        fixed += _fix(arguments) if arguments.fix else []
         datamodule = read_datamodule(arguments.config, arguments.root, arguments.settings)
         findings = _examine(datamodule, arguments.num_workers)
     except DataError as error:  # there is no datamodule to examine: even its class names cannot be read
         findings = doctor.Findings([Fault.of(error)])
     if arguments.json:
-        print(json.dumps(findings.as_dict(), indent=1))
+        print(json.dumps(findings.as_dict() | ({"fixed": fixed} if arguments.fix else {}), indent=1))
     else:
+        for sentence in fixed:
+            print(sentence)
         _print(findings)
     return 1 if findings.faults else 0
+
+
+def _fix(arguments: Namespace) -> list[str]:
+    """Mend what can be mended, and return a sentence about each thing."""
+    from deeplab_lightning.settings.part import parse_part
+
+    changes = {} if arguments.root is None else {"root": arguments.root}
+    _, described = parse_part("data", arguments.config, arguments.settings, changes)
+    if described.data.class_path.rpartition(".")[2] != FolderDataModule.__name__:
+        raise UsageError(f"--fix is for folders of your own (FolderDataModule), not for {described.data.class_path}")
+    own = described.data.init_args
+    root = find_root(own.root)
+    annotations = find_annotations(root, own.annotations)
+    by_split = annotations is not None and SPLIT in str(annotations)
+    lists = "" if own.split_ratio is not None or by_split else mend_lists(root)
+    try:
+        classes = mend_classes(root, annotations, arguments.num_workers)
+    except DataError as error:
+        classes = f"the classes are not mended: {error}"
+    return [sentence for sentence in (classes, lists) if sentence]
 
 
 def _examine(datamodule: SegmentationDataModule, num_workers: int) -> doctor.Findings:

@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 
+from deeplab_lightning import IGNORE_INDEX
 from deeplab_lightning.datamodules.base import SegmentationDataModule
-from deeplab_lightning.datasets.class_counts import count_values
-from deeplab_lightning.datasets.class_names import read_class_names, read_label_map, read_palette
+from deeplab_lightning.datasets.class_counts import class_counts, count_values
+from deeplab_lightning.datasets.class_names import CLASS_FILE, read_class_names, read_label_map, read_palette
 from deeplab_lightning.datasets.coco_instances import Overlap
 from deeplab_lightning.datasets.folder import FolderDataset
 from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.datasets.mending import MASK_FOLDERS
 from deeplab_lightning.datasets.pixels import PixelFormat
 from deeplab_lightning.datasets.polygons import SPLIT, Annotations
 from deeplab_lightning.datasets.transforms import Transform
 from deeplab_lightning.palette import Palette
 
-MASK_FOLDERS = ("masks", "SegmentationClass")
 NUM_CHECKED = 16
 """Number of masks that are checked before a training, few enough not to delay it."""
 
@@ -94,7 +95,13 @@ class FolderDataModule(SegmentationDataModule):
         return f"masks of {folder}, {'values by class_names.txt, void' if by_value else 'void 255'} left out"
 
     def setup(self, stage: str) -> None:
-        """Warn before a training whose masks seem to hold only one class, like binary masks of 0 and 255."""
+        """Refuse a training whose masks hold void and one class, like binary masks of 0 and 255; warn of one class.
+
+        Few masks are read. Only if they are suspicious, all are.
+
+        Raises:
+            DataError: There is nothing to learn.
+        """
         if stage != "fit":
             return
         dataset = self.dataset(self.splits["train"], self.eval_transform)
@@ -102,10 +109,22 @@ class FolderDataModule(SegmentationDataModule):
         counts = np.sum([count_values(dataset, index) for index in chosen], 0)
         classes = [name for name, count in zip(self.class_names, counts, strict=False) if count]
         if len(classes) < 2:
+            if counts[IGNORE_INDEX] and self.annotations is None and self.label_map is None:
+                self._refuse_void(dataset)
             held = f"no class but {classes[0]!r}" if classes else "nothing but void"
             rank_zero_warn(
                 f"{self.root}: the masks of {len(chosen)} images of split {self.splits['train']!r} hold {held}; "
                 "`deeplab data check` checks all of them"
+            )
+
+    def _refuse_void(self, dataset: FolderDataset) -> None:
+        values = np.flatnonzero(class_counts(dataset, self.num_workers).sum(0)).tolist()
+        if len(values) < 3 and values[-1] == IGNORE_INDEX:
+            raise DataError(
+                f"the masks of split {self.splits['train']!r} hold {' and '.join(map(str, values))} alone, and "
+                f"{IGNORE_INDEX} is void, so there is nothing to learn; `deeplab data check --fix` writes a class for "
+                f"{IGNORE_INDEX} into {CLASS_FILE}",
+                self.root,
             )
 
     def dataset(self, split: str, transform: Transform) -> FolderDataset:

@@ -17,8 +17,10 @@ VOID = "void"
 VALUE = re.compile(r"(?P<name>.*\S)\s*=\s*(?P<key>-?\d+)(?:\s+(?P<color>\d{1,3}\s+\d{1,3}\s+\d{1,3}))?")
 COLOR = re.compile(r"(?P<name>.*\S)\s+(?P<key>(?P<color>\d{1,3}\s+\d{1,3}\s+\d{1,3}))")
 
-LabelMap = dict[tuple[int, ...], int]
-"""Class index, or 255 for void, by its key in a mask: all keys are colours (R, G, B), or all are values (value,)."""
+Key = tuple[int, ...]
+"""What stands for a class in a mask: a colour (R, G, B), or a value (value,)."""
+LabelMap = dict[Key, int]
+"""Class index, or 255 for void, by its key in a mask: all keys are colours, or all are values."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,11 @@ def write_palette(root: Path, palette: Palette) -> None:
 def _read_classes(root: Path) -> Classes:
     path = root / CLASS_FILE
     if not path.is_file():
-        raise DataError("no such file; it names one class a line, in the order of the mask values", path)
+        raise DataError(
+            "no such file; it names one class a line, in the order of the mask values; `deeplab data check --fix` "
+            "writes one",
+            path,
+        )
     names = [line.strip() for line in read_text(path).rstrip().split("\n")]
     label_map: LabelMap = {}
     colors: dict[str, Color] = {}

@@ -31,7 +31,7 @@ mostly void on purpose, and their class file can declare so. Masks that use 255 
 """
 HOW_TO_MAP = (
     f"255 is read as void: where masks hold other values or colours, give each class its own in {CLASS_FILE} "
-    "('name = 255' or 'name R G B')"
+    "('name = 255' or 'name R G B'); --fix does so where it can"
 )
 
 

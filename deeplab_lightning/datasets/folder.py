@@ -23,6 +23,9 @@ from deeplab_lightning.datasets.segmentation import (
 )
 from deeplab_lightning.datasets.transforms import EvaluationTransform, Transform
 
+Ratio = tuple[float, float, float]
+"""Shares of train, val and test."""
+
 
 class FolderDataset(SegmentationDataset):
     """A split of a tree in the VOC layout, or of plain folders images/ and masks/.
@@ -55,7 +58,7 @@ class FolderDataset(SegmentationDataset):
         transform: Transform,
         seed: int = 0,
         label_map: LabelMap | None = None,
-        split_ratio: tuple[float, float, float] | None = None,
+        split_ratio: Ratio | None = None,
         pixel_format: PixelFormat = RGB,
         annotations: Annotations | None = None,
     ) -> None:
@@ -93,9 +96,7 @@ class FolderDataset(SegmentationDataset):
         return f"{super().settings()}, label map {self.label_map}{drawn}"
 
 
-def _listed_or_drawn(
-    image_folder: Path, lists: Path, split: str, ratio: tuple[float, float, float] | None
-) -> tuple[Path, list[str]]:
+def _listed_or_drawn(image_folder: Path, lists: Path, split: str, ratio: Ratio | None) -> tuple[Path, list[str]]:
     """The file or folder that names the ids of a split, and the ids: those of its list, or those of a ratio."""
     path = lists / f"{split}.txt"
     if ratio is not None:
@@ -111,7 +112,7 @@ def _listed_or_drawn(
     return path, read_ids(path, f"the ids of split {split!r}")
 
 
-def ids_by_ratio(image_ids: list[str], split: str, ratio: tuple[float, float, float], root: Path) -> list[str]:
+def ids_by_ratio(image_ids: list[str], split: str, ratio: Ratio, root: Path) -> list[str]:
     """The ids that a ratio assigns to a split.
 
     Args:

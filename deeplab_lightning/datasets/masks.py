@@ -1,5 +1,6 @@
 """Masks of your own data: class indices or other values of any number of bits, or colours; from PNGs and TIFFs."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deeplab_lightning.datasets.class_names import CLASS_FILE, LabelMap, text_of
+from deeplab_lightning.datasets.class_names import CLASS_FILE, Key, LabelMap, text_of
 from deeplab_lightning.datasets.images import DataError, load, mask_of
 from deeplab_lightning.datasets.tiff import is_tiff, read_pages
 
@@ -64,6 +65,20 @@ def read_folder_mask(path: Path, num_classes: int, label_map: LabelMap | None) -
         what = "colour" if colored else "value"
         raise DataError(f"the {what} {text_of(keys[y, x].astype(int))} at x {x}, y {y} is not in {CLASS_FILE}", path)
     return Image.fromarray(np.array(list(label_map.values()), np.uint8)[found])
+
+
+def count_keys(path: Path) -> Counter[Key]:
+    """The values, or the colours of an RGB mask, that a mask holds, with their numbers of pixels.
+
+    Raises:
+        DataError: The mask cannot be read.
+    """
+    channels = read_pages(path, indices=True)[0].values.shape[2] if is_tiff(path) else len(load(path).getbands())
+    colored = channels == 3
+    keys = _read_colors(path) if colored else read_labels(path)[..., None]
+    _, first, counts = np.unique(_codes(keys), return_index=True, return_counts=True)
+    found = keys.reshape(-1, keys.shape[-1])[first].astype(int).tolist()
+    return Counter({tuple(key): int(count) for key, count in zip(found, counts, strict=True)})
 
 
 def _read_colors(path: Path) -> NDArray[Any]:

@@ -77,6 +77,28 @@ class Annotations:
         return None
 
 
+def names_in(path: Path) -> list[str]:
+    """The names of all classes in COCO JSONs, by their ids, or in labelme's files, in alphabetical order.
+
+    Args:
+        path: COCO JSON, in whose path {split} stands for any name, or folder of labelme's files.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    names: set[tuple[int, str]] = set()
+    if path.is_dir():
+        for file in list_images(path, (".json",)).values():
+            names |= {(0, label) for label, _, _ in read_drawing(file).shapes}
+    for file in [] if path.is_dir() else sorted(path.parent.glob(path.name.replace(SPLIT, "*"))):
+
+        def note(content: Mapping[str, Any], category: Any) -> None:
+            names.update((each["id"], each["name"]) for each in content["categories"] if each["id"] == category)
+
+        read_instances(file, note)
+    return list(dict.fromkeys(name for _, name in sorted(names) if name not in VOID_LABELS))
+
+
 class COCOPolygons:
     """The instances of a COCO JSON as label maps; crowd regions are void.
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from deeplab_lightning.settings.classes import slots
 from deeplab_lightning.settings.compose import compose
@@ -17,7 +17,17 @@ from deeplab_lightning.usage import UsageError
 def build_part(part: str, files: Sequence[str | Path], options: Sequence[str], changes: Mapping[str, Any]) -> Any:
     """Build the instance that one part of the settings describes.
 
-    Errors of the constructor are passed on, such as a ValueError for an argument that the class refuses.
+    The arguments and errors are those of `parse_part`. Errors of the constructor are passed on, such as a ValueError
+    for an argument that the class refuses.
+    """
+    parser, described = parse_part(part, files, options, changes)
+    return instantiate(parser, described)[part]
+
+
+def parse_part(
+    part: str, files: Sequence[str | Path], options: Sequence[str], changes: Mapping[str, Any]
+) -> tuple[ArgumentParser, Namespace]:
+    """Parse one part of the settings without building its instance.
 
     Args:
         part: The name of the part, "model" or "data".
@@ -39,5 +49,4 @@ def build_part(part: str, files: Sequence[str | Path], options: Sequence[str], c
     given = [Given(file, part, section) for file, section in sections.items()]
     given += [Given("", f"{part}.{name}", value) for name, value in changes.items()]
     with Known({}, {part: slot}).explain([*given, *given_by(options)]):
-        described = parser.parse_args(list(options), namespace=parser.parse_object(expand_homes(settings)))
-    return instantiate(parser, described)[part]
+        return parser, parser.parse_args(list(options), namespace=parser.parse_object(expand_homes(settings)))

@@ -29,7 +29,9 @@ def test_roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         find_root("other")
 
 
-def test_a_training_set_of_one_class_gives_a_warning(shapes_root: Path, tmp_path: Path) -> None:
+def test_a_training_set_of_void_and_one_class_is_refused_and_one_of_one_class_warned_of(
+    shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     FolderDataModule(str(shapes_root), **SMALL).setup("fit")
     root = Path(copytree(shapes_root, tmp_path / "copy"))
     (root / "class_names.txt").write_text("background\ncrack\n")
@@ -37,13 +39,25 @@ def test_a_training_set_of_one_class_gives_a_warning(shapes_root: Path, tmp_path
         labels = np.asarray(Image.open(path))
         Image.fromarray(np.where(labels > 0, 255, 0).astype(np.uint8)).save(path)
     data = FolderDataModule(str(root), **SMALL)
-    with pytest.warns(UserWarning, match=r"12 images of split 'train' hold no class but 'background'"):
+    with pytest.raises(DataError, match=r"masks of split 'train' hold 0 and 255 alone.*`deeplab data check --fix`"):
         data.setup("fit")
     data.setup("validate")
+    rare = root / "SegmentationClass" / "train_00005.png"
+    with monkeypatch.context() as patch:
+        patch.setattr("deeplab_lightning.datamodules.folder.NUM_CHECKED", 2)
+        Image.fromarray(np.eye(48, 64, dtype=np.uint8)).save(rare)
+        with pytest.warns(UserWarning, match=r"2 images of split 'train' hold no class but 'background'"):
+            data.setup("fit")
+    Image.new("L", (64, 48), 255).save(rare)
     (root / "class_names.txt").write_text("background = 0\ncrack = 255\n")
     mapped = FolderDataModule(str(root), **SMALL)
     mapped.setup("fit")
     assert mapped.labels == "masks of SegmentationClass, values by class_names.txt, void left out"
+    (root / "class_names.txt").write_text("background\ncrack\n")
+    for path in (root / "SegmentationClass").iterdir():
+        Image.new("L", (64, 48)).save(path)
+    with pytest.warns(UserWarning, match=r"12 images of split 'train' hold no class but 'background'"):
+        FolderDataModule(str(root), **SMALL).setup("fit")
 
 
 def test_polygons_are_found_where_there_are_no_masks(shapes_root: Path, tmp_path: Path) -> None:

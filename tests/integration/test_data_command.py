@@ -201,6 +201,28 @@ def test_masks_of_0_and_255_have_only_one_class(plain: Path, capsys: pytest.Capt
     assert found["void_shares"] == {"train": 0, "val": 0}
 
 
+def test_what_can_be_mended_is_mended(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (plain / "class_names.txt").unlink()
+    status, found = check(capsys, "-c", FOLDER, "--root", plain, "--data.val_split", "train")
+    assert (status, len(found["faults"]), "fixed" in found) == (1, 1, False)
+    status, found = check(capsys, "-c", FOLDER, "--root", plain, "--data.val_split", "train", "--fix")
+    assert (status, found["faults"]) == (0, [])
+    assert [sentence.partition(":")[0] for sentence in found["fixed"]] == [
+        f"{plain}/class_names.txt",
+        f"{plain}/splits",
+    ]
+    assert FolderDataModule(str(plain)).class_names == ["background", "foreground"]
+    assert main(["data", "check", "-c", FOLDER, "--root", str(plain), "--fix"]) == 0
+    assert capsys.readouterr().out.startswith("images: train 6 (")
+    (plain / "class_names.txt").write_text("background\ncrack\n")
+    (plain / "masks" / "0.png").write_bytes(b"")
+    status, found = check(capsys, "-c", FOLDER, "--root", plain, "--fix")
+    assert status == 1
+    assert "0.png" in found["fixed"][0]
+    assert main(["data", "check", "-c", VOC, "--root", str(plain), "--fix"]) == 2
+    assert "--fix is for folders of your own" in capsys.readouterr().err
+
+
 def test_too_much_void_is_a_fault_unless_the_class_file_declares_void(
     plain: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
