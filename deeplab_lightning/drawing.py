@@ -168,7 +168,7 @@ def legend(maps: Sequence[Labels], palette: Palette, width: int) -> Image.Image:
     texts = []
     for index in entries:
         name = next(each[index].name for each in found if index in each)
-        texts.append((name, " · ".join(_percent(each[index].share if index in each else 0) for each in found)))
+        texts.append((name, " · ".join(percent(each[index].share if index in each else 0) for each in found)))
     sizes = lettering(width)
     widths = [sizes.font.getlength(name) + sizes.font.getlength(f" {share}") for name, share in texts]
     cell = min(width, int(max(widths, default=0)) + sizes.swatch + 4 * sizes.padding)
@@ -253,5 +253,6 @@ def _shortened(text: str, width: int, sizes: Lettering) -> str:
     return f"{text}…"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Write a share of the pixels, from 0 to 1, as a legend does: "34.1 %"."""
     return "<0.1 %" if 0 < share < ABSENT else f"{100 * share:.1f} %"

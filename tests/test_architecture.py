@@ -38,13 +38,13 @@ LEVELS = {
         "lightning_internals",
         "run_reader",
     },
-    2: {"__main__", "cli", "settings", "commands", "ablation", "export", "reports", "crf_search"},
+    2: {"__main__", "cli", "settings", "commands", "ablation", "export", "reports", "crf_search", "serving"},
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
 SIDEWAYS: dict[str, set[str]] = {
     "__main__": {"cli", "commands"},
     "cli": {"settings"},
-    "commands": {"ablation", "cli", "crf_search", "export", "reports", "settings"},
+    "commands": {"ablation", "cli", "crf_search", "export", "reports", "serving", "settings"},
     "ablation": {"settings"},
     "reports": {"ablation", "settings"},
 }

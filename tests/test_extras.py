@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from deeplab_lightning.ablation.slurm import submit
+from deeplab_lightning.commands import serve
 from deeplab_lightning.crf import DenseCRF
 from deeplab_lightning.datasets.coco_regions import draw
 from deeplab_lightning.extras import EXTRAS, is_installed, require
@@ -22,6 +23,7 @@ FOR_ALL = {"all", "dev"}
 USES: dict[str, Callable[[Path], object]] = {
     "coco": lambda folder: draw([[1.0, 1.0, 5.0, 1.0, 5.0, 5.0]], 8, 8),
     "crf": lambda folder: DenseCRF(engine="pydensecrf")(np.zeros((2, 3, 3), np.uint8), np.ones((1, 2, 3))),
+    "serve": lambda folder: serve.run("serve", ["best.ckpt"]),
     "slurm": lambda folder: submit([], ["ablate"], folder, folder=folder, settings={}),
     "wandb": lambda folder: (read_wandb("project"), wandb_mode(WandbSettings(log_model=True))),
 }

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,23 +69,43 @@ def read_pages(path: Path, indices: bool = False) -> list[TiffPage]:
     """
     from tifffile import TiffFile
 
+    with _faults(path), TiffFile(path) as file:
+        kept = [series for series in file.series if not (series.keyframe.is_reduced or series.keyframe.is_mask)]
+        series = kept or file.series
+        _check_size(series, path)
+        try:
+            return [page for each in series for page in _pages(each, indices)]
+        except _UndecodedError as cause:
+            keyframe = series[0].keyframe
+            if len(series) > 1 or len(series[0]) > 1 or not _pillow_is_right(keyframe):
+                raise DataError(
+                    f"its compression {_name(keyframe.compression)} needs the package imagecodecs for "
+                    f"{_described(keyframe)}; install it, or save the file with deflate or without compression",
+                    path,
+                ) from cause
+            return [_page_by_pillow(path, keyframe, indices)]
+
+
+def num_pixels(path: Path) -> int:
+    """The number of pixels of all pages of a TIFF, from its header.
+
+    Raises:
+        DataError: The file is missing, damaged or too large.
+    """
+    from tifffile import TiffFile
+
+    with _faults(path), TiffFile(path) as file:
+        _check_size(file.series, path)
+        sides = [dict(zip(each.axes, each.shape, strict=True)) for each in file.series]
+        return sum(math.prod(length for axis, length in each.items() if axis not in "SC") for each in sides)
+
+
+@contextmanager
+def _faults(path: Path) -> Iterator[None]:
+    """Within the block, turn errors into faults of a file."""
     record_opening(path)
     try:
-        with TiffFile(path) as file:
-            kept = [series for series in file.series if not (series.keyframe.is_reduced or series.keyframe.is_mask)]
-            series = kept or file.series
-            _check_size(series, path)
-            try:
-                return [page for each in series for page in _pages(each, indices)]
-            except _UndecodedError as cause:
-                keyframe = series[0].keyframe
-                if len(series) > 1 or len(series[0]) > 1 or not _pillow_is_right(keyframe):
-                    raise DataError(
-                        f"its compression {_name(keyframe.compression)} needs the package imagecodecs for "
-                        f"{_described(keyframe)}; install it, or save the file with deflate or without compression",
-                        path,
-                    ) from cause
-                return [_page_by_pillow(path, keyframe, indices)]
+        yield
     except DataError:
         raise
     except FileNotFoundError as error:

@@ -1,6 +1,6 @@
 """Label maps as COCO annotations: polygons along the borders of pixels, or run lengths where a region has holes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,22 @@ def coco_annotations(mask: NDArray[np.uint8]) -> list[dict[str, Any]]:
                 }
             )
     return annotations
+
+
+def coco_file(mask: NDArray[np.uint8], class_names: Sequence[str], name: str) -> dict[str, Any]:
+    """Return a whole COCO file with one image.
+
+    Args:
+        mask: Label map (H, W).
+        class_names: Names of the classes, whose indices are the categories.
+        name: Name of the image's file.
+    """
+    height, width = mask.shape
+    return {
+        "images": [{"id": 1, "file_name": name, "width": width, "height": height}],
+        "categories": [{"id": index, "name": each} for index, each in enumerate(class_names)],
+        "annotations": coco_annotations(mask),
+    }
 
 
 def _segmentation(region: NDArray[np.bool_], corner: tuple[int, int], size: tuple[int, int]) -> Any:

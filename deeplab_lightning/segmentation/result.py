@@ -10,7 +10,7 @@ from PIL import Image
 
 from deeplab_lightning.drawing import label_image, legend, overlay
 from deeplab_lightning.palette import Palette
-from deeplab_lightning.segmentation.polygons import coco_annotations
+from deeplab_lightning.segmentation.polygons import coco_annotations, coco_file
 from deeplab_lightning.segmentation.writers import write_result
 
 ROWS = 512
@@ -94,9 +94,4 @@ class SegmentationResult:
 
     def coco(self) -> dict[str, Any]:
         """Return the polygons as a whole COCO file with one image."""
-        height, width = self.mask.shape
-        return {
-            "images": [{"id": 1, "file_name": self.name, "width": width, "height": height}],
-            "categories": [{"id": index, "name": name} for index, name in enumerate(self.palette.class_names)],
-            "annotations": self.polygons(),
-        }
+        return coco_file(self.mask, self.palette.class_names, self.name)
