@@ -1,6 +1,9 @@
 """The mistakes of `deeplab serve`; tests/serving/test_page.py runs it."""
 
+import re
+import shlex
 import socket
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -51,3 +54,14 @@ def test_the_limits_are_those_of_the_options() -> None:
     limits = limits_of(parse("serve", options))
     assert (limits.num_bytes, limits.megapixels, limits.seconds, limits.waiting) == (1_500_000, 2, 3, 4)
     assert "1.5 MB" in str(limits)
+
+
+def test_the_commands_and_the_numbers_of_the_page_exist() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text()
+    commands = re.findall(r"^deeplab serve (.+)$", page, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        assert parse("serve", shlex.split(command)).models
+    given = parse("serve", ["a.ckpt"])
+    limits = re.findall(r"`--(megabytes|megapixels|seconds|waiting)` \((\d+)", page)
+    assert {name: float(value) for name, value in limits} == asdict(limits_of(given))
