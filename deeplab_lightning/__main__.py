@@ -23,6 +23,7 @@ COMMANDS = {
     "weights": ("commands.weights", "list, download, convert and score published checkpoints"),
     "hub": ("commands.hub", "write a model with its card for the Hugging Face hub, and push it"),
     "ablate": ("commands.ablate", "train and score the tables of the papers"),
+    "compare": ("commands.compare", "show why two scores differ, and what each part of the evaluation explains"),
     "report": ("commands.report", "show the scores of runs or tables in the terminal and on an HTML page"),
 }
 """The module of each command, which is imported only when the command runs, and the command's line in the help."""

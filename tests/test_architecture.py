@@ -108,6 +108,7 @@ PRIVATE_ONLY_IN = {
 TESTED_BY = {
     "__main__.py": "test_mistakes.py",
     "callbacks/log_folder.py": "callbacks/test_log_predictions.py",
+    "commands/attribution.py": "commands/test_compare.py",
     "commands/released_scores.py": "commands/test_weights.py",
     "commands/data.py": "integration/test_data_command.py",
     "datasets/ade20k_names.py": "datasets/test_ade20k.py",

@@ -2,6 +2,8 @@
 
 from deeplab_lightning.ablation.plan import Training
 
+RANDOM = "random weights"
+
 
 def describe_start(training: Training) -> str:
     """Name the weights that a training starts from.
@@ -21,7 +23,7 @@ def describe_start(training: Training) -> str:
     if isinstance(pretrained, str):
         return pretrained
     if not pretrained:
-        return "random weights"
+        return RANDOM
     from deeplab_lightning.models.encoders import imagenet_publisher  # here because it imports torch
 
     backbone, stem = (training.resolved.get(f"model.init_args.{name}") for name in ("backbone", "stem"))

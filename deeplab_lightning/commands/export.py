@@ -17,8 +17,8 @@ from deeplab_lightning.export.cost import mean_ious
 from deeplab_lightning.export.exported_program import write_exported_program
 from deeplab_lightning.export.graph import ExportedNetwork
 from deeplab_lightning.export.onnx import OPSET, Precision, open_graph, write_onnx, write_reduced
-from deeplab_lightning.segmentation.graph_file import Inputs, Interface, Outputs
 from deeplab_lightning.segmentation.addresses import fetched
+from deeplab_lightning.segmentation.graph_file import Inputs, Interface, Outputs
 from deeplab_lightning.segmentation.inputs import find_inputs
 from deeplab_lightning.segmentation.loading import load
 from deeplab_lightning.segmentation.onnx_network import Session

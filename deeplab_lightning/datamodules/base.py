@@ -21,7 +21,6 @@ from deeplab_lightning.datasets.pixels import RGB, PixelFormat
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.datasets.submission import Competition, Server, voc_server
 from deeplab_lightning.datasets.transforms import (
-    NORMALIZATIONS,
     EvaluationTransform,
     NormalizationName,
     TrainTransform,
@@ -57,6 +56,8 @@ class SegmentationDataModule(LightningDataModule):
         evaluation_size: Size of the images at evaluation: "whole_image", or "pad_to_513" (VOC) and "pad_to_1025x2049"
             (Cityscapes), which pad with the mean at the right and the bottom. The labels are resized
             too by "short_side_520" (torchvision) and "centre_crop_513" (VainF, jfzhang95).
+        void_as: Class that void pixels count as at evaluation, as in code that pads or fills with 0; void is left out
+            when not given.
         train_split: Id list to train on.
         val_split: Id list that `validate` scores.
         test_split: Id list that `test` scores.
@@ -93,6 +94,7 @@ class SegmentationDataModule(LightningDataModule):
         mean: list[float] | None = None,
         std: list[float] | None = None,
         evaluation_size: EvaluationSizeName = "whole_image",
+        void_as: int | None = None,
         train_split: str = "train",
         val_split: str = "val",
         test_split: str = "test",
@@ -111,20 +113,21 @@ class SegmentationDataModule(LightningDataModule):
             raise ValueError(f"split {self.without_masks!r} has no public masks; it is for data.test_split alone")
         self.splits = {"train": train_split, "val": val_split, "test": test_split}
         self.predict_images = predict_images
-        if normalization not in NORMALIZATIONS or evaluation_size not in EVALUATION_SIZES:
-            raise ValueError(
-                f"normalization must be one of {', '.join(NORMALIZATIONS)} and evaluation_size one of "
-                f"{', '.join(EVALUATION_SIZES)}, got {normalization!r} and {evaluation_size!r}"
-            )
+        if evaluation_size not in EVALUATION_SIZES:
+            raise ValueError(f"evaluation_size must be one of {', '.join(EVALUATION_SIZES)}, got {evaluation_size!r}")
+        if void_as is not None and not 0 <= void_as < self.num_classes:
+            raise ValueError(f"void_as must be one of the {self.num_classes} classes, got {void_as}")
         self.is_normalized = self.in_channels == 3 or (mean is not None and std is not None)
         own_mean, own_std, bgr = normalization_of(normalization, self.in_channels, mean, std)
         resizing: dict[str, Any] = {"scale_step": scale_step, "align_corners": align_corners}
         colours: dict[str, Any] = {"color_jitter": color_jitter, "mean": own_mean, "std": own_std, "bgr": bgr}
         colours["value_range"] = self.pixel_format.limits
         self.train_transform = TrainTransform(crop_size, scale_range, flip=flip, **resizing, **colours)
-        self.evaluation_size = size = EVALUATION_SIZES[evaluation_size]
+        self.evaluation_size, self.void_as = (size := EVALUATION_SIZES[evaluation_size]), void_as
         colours.pop("color_jitter")
-        self.eval_transform = EvaluationTransform(pad_to=size.pad_to, resizing=size.resizing, **colours)
+        self.eval_transform = EvaluationTransform(
+            pad_to=size.pad_to, resizing=size.resizing, void_as=void_as, **colours
+        )
         self.wrap_train_set: Callable[[SegmentationDataset], Dataset[Sample]] | None = None
 
     @property
@@ -174,10 +177,11 @@ class SegmentationDataModule(LightningDataModule):
 
     def identity(self, stage: str) -> dict[str, str]:
         """The data's part of the evaluation identity for stage "val" or "test"."""
+        void = "left out" if self.void_as is None else f"counted as {self.class_names[self.void_as]}"
         return {
             "dataset": self.dataset_name,
             "split": self.splits[stage],
-            "labels": self.labels,
+            "labels": self.labels.replace("left out", void),
             "size_policy": self.evaluation_size.words,
         }
 

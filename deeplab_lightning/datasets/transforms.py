@@ -44,8 +44,10 @@ def normalization_of(
         std: Standard deviation of each channel, likewise.
 
     Raises:
-        ValueError: There is not one number for each channel.
+        ValueError: There is no such normalisation, or not one number for each channel.
     """
+    if name not in NORMALIZATIONS:
+        raise ValueError(f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {name!r}")
     own_mean, own_std, bgr = NORMALIZATIONS[name]
     if num_channels != 3 and (mean is None or std is None):
         mean, std = mean or (0.5,) * num_channels, std or (0.5,) * num_channels
@@ -73,6 +75,7 @@ class EvaluationTransform:
         pad_to: Size (H, W) that the image is padded to at the right and the bottom with the mean, which is 0 after
             normalisation. The mask keeps its size. None for no padding.
         resizing: Resizing of image and mask; None for none.
+        void_as: Class that void pixels of the mask become; None if they stay void.
         value_range: Values of the images that stand for 0 and 1.
 
     Raises:
@@ -87,6 +90,7 @@ class EvaluationTransform:
         bgr: bool = False,
         pad_to: tuple[int, int] | None = None,
         resizing: Resizing | None = None,
+        void_as: int | None = None,
         value_range: tuple[float, float] = RGB.limits,
     ) -> None:
         if len(mean) != len(std) or (bgr and len(mean) != 3):
@@ -94,7 +98,7 @@ class EvaluationTransform:
         if min(std) <= 0:
             raise ValueError(f"std must be above 0 in every channel, got {tuple(std)}")
         self.mean, self.std, self.bgr, self.pad_to = torch.tensor(mean), torch.tensor(std), bgr, pad_to
-        self.resizing = resizing
+        self.resizing, self.void_as = resizing, void_as
         self.value_range = low, high = value_range
         self._factor = 1 / ((high - low) * self.std)
         self._offset = -self.mean / self.std - low * self._factor
@@ -147,6 +151,8 @@ class EvaluationTransform:
         if self.resizing is not None:
             image, mask = self.resizing(image, mask)
         target = torch.from_numpy(np.array(mask)).long()
+        if self.void_as is not None:
+            target[target == IGNORE_INDEX] = self.void_as
         if self.pad_to is None:
             return self.normalize(image), target
         height, width = image.shape[:2]

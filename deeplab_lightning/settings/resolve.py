@@ -31,6 +31,7 @@ ADDED: dict[str, Any] = {
     "data.init_args.in_channels": 3,
     "data.init_args.overlap": None,
     "data.init_args.value_range": None,
+    "data.init_args.void_as": None,
     "model.init_args.loss": None,
     "model.init_args.window": None,
     "model.init_args.window_stride": None,

@@ -88,7 +88,16 @@ def test_resized_labels_are_scored_but_not_written(voc_root: Path) -> None:
         data.predict_dataloader()
 
 
-@pytest.mark.parametrize("wrong", [{"normalization": "none"}, {"evaluation_size": "crop"}])
+def test_void_may_count_as_a_class(voc_root: Path) -> None:
+    void, counted = (VOCDataModule(str(voc_root), void_as=index, num_workers=0) for index in (None, 0))
+    assert counted.identity("val")["labels"] == "VOC's own masks (SegmentationClass), void 255 counted as background"
+    for before, after in zip(void.val_dataloader(), counted.val_dataloader(), strict=True):
+        mask = before["mask"]
+        assert (mask == 255).any()
+        assert torch.equal(after["mask"], mask.masked_fill(mask == 255, 0))
+
+
+@pytest.mark.parametrize("wrong", [{"normalization": "none"}, {"evaluation_size": "crop"}, {"void_as": 99}])
 def test_invalid_settings(shapes_root: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="got"):
         FolderDataModule(str(shapes_root), **wrong)
