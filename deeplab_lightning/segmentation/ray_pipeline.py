@@ -131,6 +131,8 @@ class RayPipeline:
             RuntimeError: The cluster cannot be reached, or fails as a whole.
         """
         tally, left = Tally(), {item.name: item for item in items}
+        if not items:  # a shard may have none
+            return tally
         clear_drafts(self.stages.folder, items)
         try:
             with cluster() as ray:

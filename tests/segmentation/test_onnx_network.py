@@ -1,5 +1,6 @@
 """An ONNX file in place of a checkpoint; the graph is a small one that was written by hand."""
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -63,6 +64,15 @@ def test_threads_share_a_graph_and_each_keeps_its_number(facts: GraphFile, tmp_p
     expected = network(images)
     with ThreadPoolExecutor(3, initializer=torch.set_num_threads, initargs=(2,)) as pool:
         assert all(torch.equal(found, expected) for found in pool.map(lambda _: network(images), range(12)))
+
+
+def test_another_process_gets_the_graph_without_its_file(facts: GraphFile, tmp_path: Path) -> None:
+    path = write_graph(tmp_path / "m.onnx", facts)
+    model = read_onnx(path)
+    images = torch.randn(1, 3, 30, 40)
+    sent = pickle.dumps(pickle.loads(pickle.dumps(model)))
+    path.unlink()
+    assert torch.equal(pickle.loads(sent).network(images), model.network(images))
 
 
 def test_a_segmenter_takes_it(facts: GraphFile, tmp_path: Path) -> None:
