@@ -1,11 +1,14 @@
 """The settings that come with a checkpoint. They are read as data only, because their author may not be trusted."""
 
+import re
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from deeplab_lightning.datasets.augmentation import LIBRARIES, NESTED
 
 MAX_VALUES = 10_000
 """The limit on the values in a config. A run has a few hundred; YAML aliases can unfold a few lines into billions."""
@@ -24,7 +27,8 @@ def read_brought_settings(path: Path) -> dict[str, Any]:
         path: The path of the file.
 
     Returns:
-        The settings for `deeplab validate`: model, data, precision, and the seed, because a split may depend on it.
+        The settings for `deeplab validate`: model, data without `transforms`, which are for training, precision, and
+        the seed, because a split may depend on it.
 
     Raises:
         ValueError: The file is not the config of a run, or it names foreign code. The message names the place.
@@ -33,10 +37,17 @@ def read_brought_settings(path: Path) -> dict[str, Any]:
     own = _own_names()
     for place, name in _names(path, settings):
         part = place.partition(".")[0]
-        if not (place == f"{part}.class_path" and name in own[part] if part in own else _is_known(name)):
+        if _describes_transform(place):
+            harmless = str(name).startswith(LIBRARIES)
+        elif part in own:
+            harmless = place == f"{part}.class_path" and name in own[part]
+        else:
+            harmless = _is_known(name)
+        if not harmless:
             raise ValueError(
                 f"{path}: {place} is {name!r}, but the config beside a checkpoint may only name classes of "
-                f"deeplab_lightning and Lightning, in their usual places; if you trust the file, pass it: -c {path}"
+                "deeplab_lightning and Lightning, and transforms of torchvision and albumentations, in their usual "
+                f"places; if you trust the file, pass it: -c {path}"
             )
     taken: dict[str, Any] = {}
     for part in own:
@@ -44,6 +55,8 @@ def read_brought_settings(path: Path) -> dict[str, Any]:
         if not isinstance(given, dict) or "class_path" not in given or not isinstance(given.get("init_args", {}), dict):
             raise ValueError(f"{path}: {part} is {given!r}, but it needs a class_path and init_args")
         taken[part] = {key: given[key] for key in ("class_path", "init_args") if key in given}
+    arguments = taken["data"].get("init_args", {})
+    taken["data"]["init_args"] = {key: value for key, value in arguments.items() if key != NESTED}
     trainer = settings.get("trainer")
     precision = trainer.get("precision") if isinstance(trainer, dict) else None
     seed = settings.get("seed_everything")
@@ -87,10 +100,17 @@ def _names(path: Path, settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         if place.endswith(".class_path") or (isinstance(value, str) and _takes_class(place)):
             yield place, value
         elif isinstance(value, dict):
+            if _describes_transform(place):
+                yield from ((place, key) for key in value)
             waiting += [(f"{place}.{key}".removeprefix("."), inner) for key, inner in value.items()]
         elif isinstance(value, list):
             waiting += [(f"{place}.{index}", inner) for index, inner in enumerate(value)]
     raise ValueError(f"{path}: it holds more than {MAX_VALUES} values, too many for the config of a run")
+
+
+def _describes_transform(place: str) -> bool:
+    """Whether the keys in this place are the names of classes: those of an item of `data.transforms`, at any depth."""
+    return place.startswith("data.init_args.transforms.") and bool(re.search(rf"\.{NESTED}\.\d+$", place))
 
 
 def _takes_class(place: str) -> bool:

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from deeplab_lightning.datamodules.sampler import EpochSampler
+from deeplab_lightning.datamodules.sampler import EpochSampler, length_of, rank_and_world_size
 from deeplab_lightning.datamodules.workers import collate, fork_server, new_notes, start_worker
+from deeplab_lightning.datasets.augmentation import Augmentation
 from deeplab_lightning.datasets.class_counts import class_counts
 from deeplab_lightning.datasets.doctor import frequencies
-from deeplab_lightning.datasets.evaluation_sizes import EVALUATION_SIZES, EvaluationSizeName
+from deeplab_lightning.datasets.evaluation_sizes import EvaluationSizeName, size_named
 from deeplab_lightning.datasets.folder import ImageFiles
 from deeplab_lightning.datasets.images import DataError, Sample
 from deeplab_lightning.datasets.pixels import RGB, PixelFormat
@@ -49,6 +49,8 @@ class SegmentationDataModule(LightningDataModule):
         align_corners: Grid of the scaling (see `TrainTransform`): true for v3 and v3+, false for v2.
         flip: Whether training images are mirrored with probability one half.
         color_jitter: Strength of the random changes of brightness, contrast and saturation in training; 0 for none.
+        transforms: Transforms of torchvision (v2) and albumentations for whole training images and masks, before they
+            are scaled, cropped, mirrored and normalised: [{torchvision.transforms.v2.RandomRotation: {degrees: 10}}].
         normalization: Pixel values that the network's weights were trained with: "imagenet" is RGB with torchvision's
             mean and standard deviation, "caffe" is BGR in 0..255 with the mean subtracted, "inception" is RGB in -1..1.
         mean: Mean of each channel in 0..1, which replaces that of the normalization; crops are padded with it.
@@ -90,6 +92,7 @@ class SegmentationDataModule(LightningDataModule):
         align_corners: bool = True,
         flip: bool = True,
         color_jitter: float = 0.0,
+        transforms: list[dict[str, dict[str, Any] | None]] | None = None,
         normalization: NormalizationName = "imagenet",
         mean: list[float] | None = None,
         std: list[float] | None = None,
@@ -113,18 +116,14 @@ class SegmentationDataModule(LightningDataModule):
             raise ValueError(f"split {self.without_masks!r} has no public masks; it is for data.test_split alone")
         self.splits = {"train": train_split, "val": val_split, "test": test_split}
         self.predict_images = predict_images
-        if evaluation_size not in EVALUATION_SIZES:
-            raise ValueError(f"evaluation_size must be one of {', '.join(EVALUATION_SIZES)}, got {evaluation_size!r}")
-        if void_as is not None and not 0 <= void_as < self.num_classes:
-            raise ValueError(f"void_as must be one of the {self.num_classes} classes, got {void_as}")
+        self.evaluation_size = size = size_named(evaluation_size, void_as, self.num_classes)
         self.is_normalized = self.in_channels == 3 or (mean is not None and std is not None)
         own_mean, own_std, bgr = normalization_of(normalization, self.in_channels, mean, std)
-        resizing: dict[str, Any] = {"scale_step": scale_step, "align_corners": align_corners}
-        colours: dict[str, Any] = {"color_jitter": color_jitter, "mean": own_mean, "std": own_std, "bgr": bgr}
-        colours["value_range"] = self.pixel_format.limits
-        self.train_transform = TrainTransform(crop_size, scale_range, flip=flip, **resizing, **colours)
-        self.evaluation_size, self.void_as = (size := EVALUATION_SIZES[evaluation_size]), void_as
-        colours.pop("color_jitter")
+        limits, self.void_as = self.pixel_format.limits, void_as
+        resizing: dict[str, Any] = {"scale_step": scale_step, "align_corners": align_corners, "flip": flip}
+        resizing["augmentation"] = Augmentation(transforms, limits) if transforms else None
+        colours: dict[str, Any] = {"mean": own_mean, "std": own_std, "bgr": bgr, "value_range": limits}
+        self.train_transform = TrainTransform(crop_size, scale_range, color_jitter=color_jitter, **resizing, **colours)
         self.eval_transform = EvaluationTransform(
             pad_to=size.pad_to, resizing=size.resizing, void_as=void_as, **colours
         )
@@ -193,8 +192,8 @@ class SegmentationDataModule(LightningDataModule):
         """
         train_set = self.train_set()
         dataset = train_set if self.wrap_train_set is None else self.wrap_train_set(train_set)
-        rank, world_size = _rank_and_world_size()
-        sampler = EpochSampler(_length(dataset), self.seed, rank, world_size)
+        rank, world_size = rank_and_world_size()
+        sampler = EpochSampler(length_of(dataset), self.seed, rank, world_size)
         batch_size = self.batch_per_process(world_size)
         # In a resumed run the workers take their first indices before Lightning sets the sampler's epoch.
         if self.trainer is not None:
@@ -203,7 +202,7 @@ class SegmentationDataModule(LightningDataModule):
             sampler.resume(self.trainer.current_epoch, batches * batch_size)
         if len(sampler) < batch_size:
             raise DataError(
-                f"{self.dataset_name}: split {self.splits['train']!r} has {_length(dataset)} images, "
+                f"{self.dataset_name}: split {self.splits['train']!r} has {length_of(dataset)} images, "
                 f"fewer than one batch of {self.batch_size}; choose a smaller data.batch_size"
             )
         return self._loader(dataset, batch_size, sampler, drop_last=True)
@@ -259,12 +258,12 @@ class SegmentationDataModule(LightningDataModule):
         Raises:
             DataError: There are fewer images than processes.
         """
-        rank, world_size = _rank_and_world_size()
-        if _length(dataset) < world_size:
+        rank, world_size = rank_and_world_size()
+        if length_of(dataset) < world_size:
             raise DataError(
-                f"{self.dataset_name}: {_length(dataset)} images cannot be scored by {world_size} processes"
+                f"{self.dataset_name}: {length_of(dataset)} images cannot be scored by {world_size} processes"
             )
-        return self._loader(dataset, self.eval_batch_size, range(rank, _length(dataset), world_size), drop_last=False)
+        return self._loader(dataset, self.eval_batch_size, range(rank, length_of(dataset), world_size), drop_last=False)
 
     def _loader(
         self, dataset: Dataset[Sample], batch_size: int, sampler: Iterable[int | tuple[int, int]], drop_last: bool
@@ -274,7 +273,7 @@ class SegmentationDataModule(LightningDataModule):
                 f"images of {self.in_channels} channels need data.mean and data.std, one number for each channel; "
                 "`deeplab data check` prints those of the training split"
             )
-        _, world_size = _rank_and_world_size()
+        _, world_size = rank_and_world_size()
         return DataLoader(
             dataset,
             batch_size=batch_size,
@@ -287,13 +286,3 @@ class SegmentationDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             worker_init_fn=partial(start_worker, new_notes(self.num_workers)),
         )
-
-
-def _length(dataset: Dataset[Sample]) -> int:
-    return len(dataset)  # type: ignore[arg-type]  # every data set here is sized; torch's base class is not
-
-
-def _rank_and_world_size() -> tuple[int, int]:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1

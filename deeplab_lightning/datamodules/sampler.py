@@ -1,9 +1,11 @@
 """The order of the training samples, derived from (seed, epoch) alone."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from torch.utils.data import Sampler
+import torch.distributed
+from torch.utils.data import Dataset, Sampler
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -50,3 +52,15 @@ class EpochSampler(Sampler[tuple[int, int]]):
         if epoch == resumed:
             own = own[start:]
         return ((int(index), epoch) for index in own)
+
+
+def length_of(dataset: Dataset[Any]) -> int:
+    """The number of samples of a data set; every one here is sized, though torch's base class is not."""
+    return len(dataset)  # type: ignore[arg-type]
+
+
+def rank_and_world_size() -> tuple[int, int]:
+    """The rank of this process and the number of processes of the training."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1

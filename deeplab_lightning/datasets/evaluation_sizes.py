@@ -71,3 +71,21 @@ EVALUATION_SIZES: dict[EvaluationSizeName, EvaluationSize] = {
     ),
 }
 """The values of `data.evaluation_size`."""
+
+
+def size_named(name: EvaluationSizeName, void_as: int | None, num_classes: int) -> EvaluationSize:
+    """The size with a name.
+
+    Args:
+        name: Name of the size.
+        void_as: Class as which void is scored; None to leave it out.
+        num_classes: Number of classes.
+
+    Raises:
+        ValueError: There is no such size or class.
+    """
+    if name not in EVALUATION_SIZES:
+        raise ValueError(f"evaluation_size must be one of {', '.join(EVALUATION_SIZES)}, got {name!r}")
+    if void_as is not None and not 0 <= void_as < num_classes:
+        raise ValueError(f"void_as must be one of the {num_classes} classes, got {void_as}")
+    return EVALUATION_SIZES[name]

@@ -16,6 +16,7 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from deeplab_lightning import IGNORE_INDEX
+from deeplab_lightning.datasets.augmentation import Augmentation
 from deeplab_lightning.datasets.evaluation_sizes import Resizing
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.datasets.pixels import RGB, Pixels
@@ -184,6 +185,7 @@ class TrainTransform(EvaluationTransform):
         align_corners: Whether corner pixels stay at the corners, like in the TensorFlow release; otherwise pixels are
             areas, like in the Caffe releases. Both truncate the scaled sizes.
         value_range: Values of the images that stand for 0 and 1.
+        augmentation: Transforms of the whole image and mask, before everything else.
 
     Raises:
         ValueError: A setting is invalid.
@@ -202,6 +204,7 @@ class TrainTransform(EvaluationTransform):
         scale_step: float | None = None,
         align_corners: bool = True,
         value_range: tuple[float, float] = RGB.limits,
+        augmentation: Augmentation | None = None,
     ) -> None:
         super().__init__(mean, std, bgr, value_range=value_range)
         if min(crop_size) < 1:
@@ -214,10 +217,16 @@ class TrainTransform(EvaluationTransform):
             raise ValueError(f"color_jitter {color_jitter} acts on RGB images of 8 bits only; leave it out")
         self.crop_size, self.scale_range, self.flip, self.color_jitter = crop_size, scale_range, flip, color_jitter
         self.scales = None if scale_step is None else _steps(scale_range, scale_step)
-        self.align_corners = align_corners
+        self.align_corners, self.augmentation = align_corners, augmentation
 
     def __call__(self, image: Pixels, mask: Image.Image, rng: Generator) -> tuple[Tensor, Tensor]:
-        """A crop (C, *crop_size) and its mask (*crop_size)."""
+        """A crop (C, *crop_size) and its mask (*crop_size).
+
+        Raises:
+            DataError: A transform of the augmentation fails. The error names no file.
+        """
+        if self.augmentation is not None:
+            image, mask = self.augmentation(image, mask, rng)
         size = (image.shape[0], image.shape[1])
         scaled = self._scaled_size(size, rng)
         offset = [int(rng.integers(max(0, side - crop) + 1)) for side, crop in zip(scaled, self.crop_size, strict=True)]

@@ -30,6 +30,7 @@ ADDED: dict[str, Any] = {
     "data.init_args.annotations": None,
     "data.init_args.in_channels": 3,
     "data.init_args.overlap": None,
+    "data.init_args.transforms": None,
     "data.init_args.value_range": None,
     "data.init_args.void_as": None,
     "model.init_args.loss": None,

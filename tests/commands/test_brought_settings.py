@@ -57,6 +57,13 @@ ATTACKS: list[tuple[str, Any, str]] = [
     ("data", POPEN, "data.class_path is 'subprocess.Popen'"),
     ("data.init_args.root", [[ON_IMPORT]], "data.init_args.root.0.0.class_path is 'runs_on_import.Foreign'"),
     ("data.init_args", ["runs_on_import.Foreign"], "data is .*class_path.* init_args"),
+    ("data.init_args.transforms", [POPEN], r"transforms.0 is 'class_path'|transforms.0.class_path is"),
+    ("data.init_args.transforms", [{"subprocess.Popen": {"args": ["x"]}}], "transforms.0 is 'subprocess.Popen'"),
+    (
+        "data.init_args.transforms",
+        [{"albumentations.OneOf": {"transforms": [{"runs_on_import.Foreign": None}]}}],
+        r"transforms.0.albumentations.OneOf.transforms.0 is 'runs_on_import.Foreign'",
+    ),
     ("optimizer", POPEN, "optimizer.class_path is 'subprocess.Popen'"),
     ("lr_scheduler.class_path", {"class_path": "os.system"}, "lr_scheduler.class_path is {'class_path': 'os.system'}"),
     ("checkpoint.monitor", ON_IMPORT, "checkpoint.monitor.class_path is 'runs_on_import.Foreign'"),
@@ -102,7 +109,9 @@ def with_attack(place: str, value: Any, sentinel: Path) -> str:
 
 
 def test_only_the_settings_of_the_network_and_its_data_are_read(tmp_path: Path) -> None:
-    taken = read_brought_settings(brought(tmp_path, yaml.safe_dump(PLAIN)))
+    settings = json.loads(json.dumps(PLAIN))
+    settings["data"]["init_args"]["transforms"] = [{"torchvision.transforms.v2.RandomRotation": {"degrees": 10}}]
+    taken = read_brought_settings(brought(tmp_path, yaml.safe_dump(settings)))
     assert taken == {key: PLAIN[key] for key in ("seed_everything", "model", "data")} | {
         "trainer": {"precision": "bf16-mixed"}
     }

@@ -30,11 +30,20 @@ def test_batches(shapes_root: Path) -> None:
 
 
 def test_samples_are_the_same_for_any_number_of_workers(shapes_root: Path) -> None:
+    transforms = [
+        {"torchvision.transforms.v2.RandomPerspective": {"p": 0.8}},
+        {"albumentations.CoarseDropout": {"p": 0.8}},
+        {"albumentations.RandomBrightnessContrast": None},
+    ]
+
     def images(num_workers: int) -> torch.Tensor:
-        data = FolderDataModule(str(shapes_root), **(SMALL | {"num_workers": num_workers}), color_jitter=0.3)
+        own: dict[str, Any] = SMALL | {"num_workers": num_workers, "transforms": transforms}
+        data = FolderDataModule(str(shapes_root), **own, color_jitter=0.3)
         return torch.cat([batch["image"] for batch in data.train_dataloader()])
 
     assert torch.equal(images(0), images(2))
+    plain = FolderDataModule(str(shapes_root), **SMALL, color_jitter=0.3)
+    assert not torch.equal(images(0), torch.cat([batch["image"] for batch in plain.train_dataloader()]))
 
 
 def test_fewer_images_than_a_batch(shapes_root: Path) -> None:

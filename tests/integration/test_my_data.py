@@ -59,7 +59,8 @@ def test_satellite_tiles_from_check_to_prediction(
     options: list[object] = []
     for config in (ROOT / "experiments/base.yaml", data, tmp_path / "tiny.yaml"):
         options += ["-c", config]
-    options += ["--trainer.default_root_dir", tmp_path / "run"]
+    rotation = "[{torchvision.transforms.v2.RandomRotation: {degrees: [20, 40]}}]"
+    options += ["--trainer.default_root_dir", tmp_path / "run", "--data.transforms", rotation]
     assert (
         deeplab("fit", *options, "--model.loss", "{cross_entropy: 1, dice: 0.5}", "--model.class_weights", "auto") == 0
     )
@@ -71,6 +72,8 @@ def test_satellite_tiles_from_check_to_prediction(
     assert yaml.safe_load((tmp_path / "run/logs/fit_0/hparams.yaml").read_text())["class_weights"] == weights
     assert checkpoint["state_dict"]["network.backbone.features.0.0.weight"].shape[1] == 4
     assert tuple(checkpoint["description"]["normalization"]["value_range"]) == (0, 4095)
+    recorded = yaml.safe_load((tmp_path / "run/logs/fit_0/config.yaml").read_text())["data"]["init_args"]
+    assert recorded["transforms"] == yaml.safe_load(rotation)
     last = ("--ckpt_path", tmp_path / "run" / "last.ckpt")
     assert deeplab("validate", *options, *last) == 0
     assert deeplab("predict", *options, *last, "--data.predict_images", tmp_path / "tiles/images") == 0

@@ -22,6 +22,7 @@ TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
 SETTINGS = [
     *("--trainer.max_steps", str(STEPS), "--trainer.val_check_interval", "4", "--checkpoint.every_n_steps", "3"),
     *("--data.color_jitter", "0.3", "--model.dropout", "0.5", "--trainer.num_sanity_val_steps", "0"),
+    *("--data.transforms", "[{torchvision.transforms.v2.RandomAffine: {degrees: 20}}]"),
 ]
 
 
