@@ -70,7 +70,8 @@ class Guard:
                 body = await _read(receive)
                 self._check_body(body)
                 receive = _again(body, receive)
-        except _RefusedError as refused:
+        except (_RefusedError, ValueError, RecursionError) as error:
+            refused = error if isinstance(error, _RefusedError) else _RefusedError(400, "the request cannot be read")
             answer = json.dumps({"detail": str(refused)}).encode()
             start = {"type": "http.response.start", "status": refused.status}
             kind = [(b"content-type", b"application/json"), (b"connection", b"close")]
@@ -102,11 +103,7 @@ class Guard:
         )
 
     def _check_body(self, body: bytes) -> None:
-        try:
-            content = json.loads(body or b"null")
-        except (ValueError, RecursionError):
-            raise _RefusedError(400, "the body is no JSON") from None
-        if any(not self._is_upload(path) for path in _values(content, "path")):
+        if any(not self._is_upload(path) for path in _values(json.loads(body or b"null"), "path")):
             raise _RefusedError(403, "only files that were uploaded can be segmented")
 
 
