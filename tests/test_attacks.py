@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ATTACKS = Path(__file__).parents[1] / "experiments" / "attacks"
-KINDS = ["image", "mask", "MATLAB file", "COCO annotations", "id list", "class file", "table", "checkpoint"]
+KINDS = [
+    *("image", "picture", "mask", "MATLAB file", "COCO annotations", "id list", "class file", "table", "checkpoint"),
+    "model",
+]
 
 
 def test_mutated_inputs_are_read_or_refused_by_name(
@@ -18,9 +21,9 @@ def test_mutated_inputs_are_read_or_refused_by_name(
 ) -> None:
     monkeypatch.syspath_prepend(ATTACKS)
     inputs = importlib.import_module("inputs")
-    assert inputs.main(["--count", "40", "--kinds", *KINDS, "--out", str(tmp_path / "kept")]) == 0
+    assert inputs.main(["--count", "20", "--kinds", *KINDS, "--out", str(tmp_path / "kept")]) == 0
     rows = capsys.readouterr().out.splitlines()[2:]
-    assert [row.split(" | ")[:2] for row in rows] == [[f"| {name}", "40"] for name in KINDS]
+    assert [row.split(" | ")[:2] for row in rows] == [[f"| {name}", "20"] for name in KINDS]
     assert not (tmp_path / "kept").exists()
 
 

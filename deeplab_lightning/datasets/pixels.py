@@ -13,6 +13,8 @@ from deeplab_lightning.datasets.tiff import TiffPage, is_tiff, read_pages
 
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
 """Values (H, W, C) of an image as the file stores them: uint8, or float32 for all types of more than 8 bits."""
+Stored = NDArray[Any]
+"""Values (H, W, C) of an image in the type in which the file stores them, which takes less memory than float32."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,18 @@ def read_pixels(path: Path, pixel_format: PixelFormat = RGB) -> Pixels:
         DataError: The file is missing, damaged, too large or not an image, has another number of channels or several
             pages, has more than 8 bits without a stated range, or holds values that are not finite.
     """
+    return converted(read_stored(path, pixel_format))
+
+
+def read_stored(path: Path, pixel_format: PixelFormat) -> Stored:
+    """The pixels (H, W, C) of the image at a path as those of `read_pixels`, in the type in which it stores them."""
     page = _stored_page(path, pixel_format)
     return turned(checked(page, path, pixel_format), page.orientation)
+
+
+def converted(values: Stored) -> Pixels:
+    """Stored values as uint8, or as float32 if they have more than 8 bits."""
+    return values if values.dtype == np.uint8 else values.astype(np.float32, copy=False)
 
 
 def read_pixels_of_mask(path: Path, pixel_format: PixelFormat, mask: Image.Image, mask_path: Path) -> Pixels:
@@ -73,7 +85,7 @@ def read_pixels_of_mask(path: Path, pixel_format: PixelFormat, mask: Image.Image
         DataError: The image is faulty, the sizes differ, or they fit both orientations.
     """
     page = _stored_page(path, pixel_format)
-    stored = checked(page, path, pixel_format)
+    stored = converted(checked(page, path, pixel_format))
     size = (mask.height, mask.width)
     if page.orientation == 1 and stored.shape[:2] == size:
         return stored
@@ -111,8 +123,8 @@ def joined_pages(pages: list[TiffPage], path: Path, num_channels: int) -> TiffPa
     return replace(pages[0], values=np.concatenate([page.values for page in pages], 2))
 
 
-def checked(page: TiffPage, path: Path, pixel_format: PixelFormat) -> Pixels:
-    """The pixels of a page if they have the expected channels, a known range and only finite values.
+def checked(page: TiffPage, path: Path, pixel_format: PixelFormat) -> Stored:
+    """The stored pixels of a page if they have the expected channels, a known range and only finite values.
 
     The arguments and the errors are those of `read_pixels`.
     """
@@ -123,7 +135,7 @@ def checked(page: TiffPage, path: Path, pixel_format: PixelFormat) -> Pixels:
         values = values.astype(np.uint8) * np.uint8(255)
     if values.dtype == np.uint8:
         return values.astype(np.uint8, copy=False)
-    if wrong := int(values.size - np.isfinite(values).sum()):
+    if values.dtype.kind == "f" and (wrong := int(values.size - np.isfinite(values).sum())):
         raise DataError(f"{wrong} of its values are not finite numbers", path)
     if pixel_format.value_range is None:
         raise DataError(
@@ -131,10 +143,10 @@ def checked(page: TiffPage, path: Path, pixel_format: PixelFormat) -> Pixels:
             f"they stand for as value_range, for example {_nearest_range(values)}",
             path,
         )
-    return values.astype(np.float32)
+    return values
 
 
-def turned(values: Pixels, orientation: int) -> Pixels:
+def turned(values: Stored, orientation: int) -> Stored:
     """Stored pixels (H, W, C) as displayed, by their EXIF orientation; values outside 2 to 8 mean upright."""
     turning: NDArray[Any] = values.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else values
     if orientation in (3, 4, 7, 8):

@@ -151,7 +151,7 @@ def _pages(series: Any, indices: bool) -> Iterator[TiffPage]:
     depth = math.prod(series.shape[axes.index(axis)] for axis in channels)
     for page in values.reshape(-1, height, width, depth):
         yield TiffPage(
-            page.astype(page.dtype.newbyteorder("=")),
+            page.astype(page.dtype.newbyteorder("="), copy=False),
             has_alpha=_has_alpha(keyframe),
             orientation=_orientation(keyframe),
             white_is_zero=keyframe.photometric == MIN_IS_WHITE,

@@ -11,11 +11,13 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from deeplab_lightning.datasets.images import DataError, frames_of
-from deeplab_lightning.datasets.pixels import PixelFormat, Pixels, checked, read_pixels, turned
+from deeplab_lightning.datasets.pixels import PixelFormat, Stored, checked, read_stored, turned
 from deeplab_lightning.datasets.tiff import is_tiff, read_pages
 from deeplab_lightning.description import PixelNormalization
 
 EIGHT_BIT = (0.0, 255.0)
+ROWS = 256
+"""Number of rows of more than 8 bits that are converted at once, so that a large image needs little memory."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Picture:
         name: Name of the image in results and errors: for a file, its path.
     """
 
-    pixels: Pixels
+    pixels: Stored
     name: str
 
     @property
@@ -60,7 +62,7 @@ class PixelReader:
             DataError: The file is missing, damaged, too large or no image, has other channels than the model, or holds
                 more than 8 bits in an unknown range.
         """
-        return Picture(read_pixels(path, self.pixel_format), str(path))
+        return Picture(read_stored(path, self.pixel_format), str(path))
 
     def read_all(self, path: Path) -> list[Picture]:
         """Read all pages of a TIFF, or the one image of another file, as pictures.
@@ -104,7 +106,7 @@ class PixelReader:
             "(C, H, W)"
         )
 
-    def _checked(self, values: NDArray[Any], name: str) -> Pixels:
+    def _checked(self, values: NDArray[Any], name: str) -> Stored:
         values = values[..., None] if values.ndim == 2 else values
         if values.ndim == 3 and values.shape[2] == 1 and self.num_channels == 3:
             values = np.repeat(values, 3, 2)
@@ -127,19 +129,20 @@ class PixelReader:
             values *= np.float32(EIGHT_BIT[1])
         return values
 
-    def range_of(self, pixels: Pixels) -> tuple[float, float]:
+    def range_of(self, pixels: Stored) -> tuple[float, float]:
         """Return the stored values that stand for 0 and 1."""
         return EIGHT_BIT if pixels.dtype == np.uint8 else self.value_range
 
 
-def normalize(pixels: Pixels, reader: PixelReader, pad_to: tuple[int, int] | None = None) -> Tensor:
+def normalize(pixels: Stored, reader: PixelReader, pad_to: tuple[int, int] | None = None) -> Tensor:
     """Return pixels (H, W, C) as the network's input (C, H, W), padded at the right and the bottom.
 
     For 8-bit images the arithmetic is that of the data sets' `EvaluationTransform`, to the last bit. An image that is
     larger than `pad_to` is not padded.
     """
     factor, offset = affine(reader.normalization, reader.range_of(pixels))
-    values = torch.from_numpy(np.array(pixels))  # a copy, because decoded pixels may be read-only
+    copied = np.array(pixels, np.uint8 if pixels.dtype == np.uint8 else np.float32)  # decoded pixels may be read-only
+    values = torch.from_numpy(copied)
     if reader.normalization.channel_order == "reversed":
         values = values.flip(-1)
     height, width, channels = values.shape
@@ -158,13 +161,16 @@ def affine(normalization: PixelNormalization, value_range: tuple[float, float]) 
     return (factor.flip(0), offset.flip(0)) if normalization.channel_order == "reversed" else (factor, offset)
 
 
-def displayed(pixels: Pixels, value_range: tuple[float, float]) -> NDArray[np.uint8]:
+def displayed(pixels: Stored, value_range: tuple[float, float]) -> NDArray[np.uint8]:
     """Return pixels (H, W, C) as 8-bit RGB (H, W, 3): the first three channels, or the first one as grey."""
     shown: NDArray[Any] = pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, 2)
     if shown.dtype == np.uint8:
         return np.ascontiguousarray(shown)
     low, high = value_range
-    scaled: NDArray[np.uint8] = ((shown - low) * (255 / (high - low))).round().clip(0, 255).astype(np.uint8)
+    scaled = np.empty(shown.shape, np.uint8)
+    for start in range(0, len(shown), ROWS):
+        part = shown[start : start + ROWS].astype(np.float32)
+        scaled[start : start + ROWS] = ((part - low) * (255 / (high - low))).round().clip(0, 255)
     return scaled
 
 

@@ -60,12 +60,21 @@ def _segmentation(region: NDArray[np.bool_], corner: tuple[int, int], size: tupl
     rings = list(_rings(region))
     if len(rings) == 1:
         return [(rings[0] + np.array(corner)[::-1]).ravel().tolist()]
-    whole = np.zeros(size, bool)
-    whole[corner[0] : corner[0] + region.shape[0], corner[1] : corner[1] + region.shape[1]] = region
-    flat = whole.T.ravel()  # COCO counts down the columns
-    changes = np.flatnonzero(np.diff(flat)) + 1
-    counts = np.diff(np.concatenate(([0], changes, [flat.size]))).tolist()
-    return {"size": list(size), "counts": [0, *counts] if flat[0] else counts}
+    (height, width), (top, left) = size, corner
+    columns = np.zeros((region.shape[1], height), bool)  # COCO counts down the columns
+    columns[:, top : top + region.shape[0]] = region.T
+    flat = columns.ravel()
+    ends = np.concatenate((np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]))
+    counts = np.diff(ends, prepend=0).tolist()
+    if flat[0]:
+        counts.insert(0, 0)
+    counts[0] += left * height
+    after = (width - left - region.shape[1]) * height
+    if flat[-1] and after:
+        counts.append(after)
+    else:
+        counts[-1] += after
+    return {"size": list(size), "counts": counts}
 
 
 def _rings(region: NDArray[np.bool_]) -> Iterator[Ring]:

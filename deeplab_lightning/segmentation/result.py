@@ -13,7 +13,7 @@ from deeplab_lightning.palette import Palette
 from deeplab_lightning.segmentation.polygons import coco_annotations, coco_file
 from deeplab_lightning.segmentation.writers import write_result
 
-ROWS = 512
+ROWS = 128
 """Number of rows that are drawn at once, so that drawing a large image needs little memory."""
 
 

@@ -2,12 +2,13 @@
 
     python experiments/attacks/inputs.py [--minutes 1] [--seed 0] [--kinds image mask ...] [--out attacked]
 
-Images, masks, MATLAB files, COCO annotations, id lists, class files, tables, checkpoints and models are damaged at
-random and read in a worker process with limits on memory and time. Real files are taken from the folder that
-DEEPLAB_DATA names, if it exists. A reader may accept an input, or refuse it in one line that names the file.
-Everything else is a fault: the worker dies or does not end, it takes more than a gibibyte, the error does not name
-the file, or there is a warning. The program prints a table and keeps the first inputs with a fault in --out; the exit
-status is then 1. An input depends only on the seed, its kind and its number, so --count repeats a run input by input.
+Images, pictures for a model, masks, MATLAB files, COCO annotations, id lists, class files, tables, checkpoints and
+models are damaged at random and read in a worker process with limits on memory and time. Real files are taken from the
+folder that DEEPLAB_DATA names, if it exists. A reader may accept an input, or refuse it in one line that names the
+file. Everything else is a fault: the worker dies or does not end, it takes more than a gibibyte, the error does not
+name the file, or there is a warning. The program prints a table and keeps the first inputs with a fault in --out; the
+exit status is then 1. An input depends only on the seed, its kind and its number, so --count repeats a run input by
+input.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -28,7 +30,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from mutations import damaged, damaged_image, damaged_json, damaged_model, damaged_yaml
-from samples import Sample, checkpoint, class_files, coco, files, images, lists, masks, matlab_files, model
+from samples import Sample, checkpoint, class_files, coco, files, images, lists, masks, matlab_files, model, pictures
 
 from deeplab_lightning import load
 from deeplab_lightning.ablation.plan import plan_table
@@ -41,11 +43,15 @@ from deeplab_lightning.datasets.pixels import read_pixels
 from deeplab_lightning.datasets.sbd import read_sbd_mask
 from deeplab_lightning.datasets.segmentation import read_ids
 from deeplab_lightning.datasets.transforms import EvaluationTransform
+from deeplab_lightning.segmentation.segmenter import Method
+from deeplab_lightning.segmentation.writers import write_result
 
 EXPERIMENTS = Path(__file__).parents[1]
 FAULTS = ("crash", "hang", "memory", "no file's name", "warning")
 OUTCOMES = ("accepted", "refused", *FAULTS)
 SECONDS, MEMORY = 30, 1 << 30
+LARGEST = 64
+"""Side in pixels of the part of a picture that is segmented."""
 KEPT = 20
 """Number of inputs that are kept for each kind and fault."""
 
@@ -76,6 +82,7 @@ def kinds(root: Path, real: Path) -> dict[str, Kind]:
     photographs = files(real, "coco_samples/*/*1.jpg", "camvid/JPEGImages/*0.png")
     return {
         "image": Kind(images() + photographs, damaged_image, read_pixels),
+        "picture": Kind(pictures(), damaged_image, Segmenting(root / "model.ckpt")),
         "mask": Kind(masks() + files(real, "voc_aug_masks/*/*1.png"), damaged_image, lambda path: read_mask(path, 21)),
         "MATLAB file": Kind(matlab_files(root), damaged, read_sbd_mask),
         "COCO annotations": Kind([coco(root / "COCO annotations")], damaged_json, read_coco),
@@ -85,6 +92,25 @@ def kinds(root: Path, real: Path) -> dict[str, Kind]:
         "checkpoint": Kind([checkpoint(root)], damaged, lambda path: AtomicCheckpointIO().load_checkpoint(path)),
         "model": Kind([model()], damaged_model, load),
     }
+
+
+class Segmenting:
+    """Segments all pages of a file with a small model, and writes every kind of result.
+
+    Args:
+        path: File that the model's checkpoint is written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.write_bytes(model()[1])
+        self.model = load(path, device="cpu", value_range=(0, 4095))
+
+    def __call__(self, path: Path) -> None:
+        """Segment a file."""
+        for picture in self.model.reader.read_all(path):
+            small = replace(picture, pixels=picture.pixels[:LARGEST, :LARGEST])  # a damaged size costs no time
+            (result,) = self.model.run([small], Method())
+            write_result(result, path.parent / "out", "image")
 
 
 def read_coco(path: Path) -> None:

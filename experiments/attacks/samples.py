@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 import torch
 from PIL import Image
 from scipy.io import savemat
@@ -43,6 +44,23 @@ def images() -> list[Sample]:
         (palette, "GIF", {}), (picture, "TIFF", {}), (picture, "EPS", {}),
     ]  # fmt: skip
     return [("image.jpg", saved(image, name, **options)) for image, name, options in ways]
+
+
+def pictures() -> list[Sample]:
+    """Images for a model: those of all formats, and TIFFs of 16 bits, floats, four channels and several pages."""
+    values = np.random.default_rng(1).integers(0, 4096, (30, 40, 4), np.uint16)
+    colours, channels = {"photometric": "rgb"}, {"photometric": "minisblack", "planarconfig": "contig"}
+    ways: list[tuple[Any, dict[str, Any]]] = [
+        (values[..., :3], colours), (values[..., :3], colours | {"compression": "zlib"}), (values, channels),
+        (values[..., 0], {"photometric": "minisblack"}), ((values[..., :3] / 4095).astype(np.float32), colours),
+        (np.stack([values[..., :3]] * 2), colours),
+    ]  # fmt: skip
+    tiffs = []
+    for pixels, options in ways:
+        file = BytesIO()
+        tifffile.imwrite(file, pixels, **options)
+        tiffs.append(("image.tif", file.getvalue()))
+    return images() + tiffs
 
 
 def saved(image: Image.Image, name: str, **options: Any) -> bytes:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -124,5 +125,9 @@ def test_values_of_more_than_8_bits_are_in_the_models_range(tmp_path: Path) -> N
     values = np.random.default_rng(1).integers(0, 4096, (33, 40, 3), np.uint16)
     result = load(path, device="cpu").segment(values)
     np.testing.assert_array_equal(result.image, (values * (255 / 4095)).round())
+    tifffile.imwrite(tmp_path / "deep.tif", values, photometric="rgb")
+    model = load(path, device="cpu")
+    assert model.reader.read(tmp_path / "deep.tif").pixels.dtype == np.uint16
+    np.testing.assert_array_equal(model.segment(tmp_path / "deep.tif").mask, result.mask)
     twice = load(path, device="cpu", value_range=(0, 8190)).segment(values * 2)
     np.testing.assert_array_equal(twice.mask, result.mask)

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -5,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from deeplab_lightning import Segmenter
+from deeplab_lightning import Segmenter, load
 from deeplab_lightning.segmentation.pictures import Picture
 from deeplab_lightning.segmentation.segmenter import Method
 from deeplab_lightning.segmentation.tiles import Span, Tiling, blend, needed_margin, plan
+from tests.segmentation.models import describe_small, write_checkpoint
 
 
 @pytest.mark.parametrize("size", [(700, 300), (256, 900), (513, 641)])
@@ -117,3 +119,11 @@ def test_a_tiled_result_says_where_it_differs(segmenter: Segmenter) -> None:
     assert "margin of 64" in tiled.remarks[-1]
     assert not whole.remarks
     assert (tiled.mask == whole.mask).mean() > 0.9
+
+
+def test_tiles_are_not_padded(segmenter: Segmenter, tmp_path: Path) -> None:
+    """The last tiles are smaller than the size that small images are padded to."""
+    pixels = np.random.default_rng(3).integers(0, 256, (288, 320, 3), np.uint8)
+    padding = load(write_checkpoint(tmp_path / "model.ckpt", describe_small(pad_to=(256, 256))), device="cpu")
+    assert (padding.segment(pixels[:200, :200]).mask != segmenter.segment(pixels[:200, :200]).mask).any()
+    np.testing.assert_array_equal(padding.segment(pixels, tile=256).mask, segmenter.segment(pixels, tile=256).mask)
