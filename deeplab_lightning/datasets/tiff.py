@@ -2,6 +2,8 @@
 
 import logging
 import math
+import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,6 +107,7 @@ def _faults(path: Path) -> Iterator[None]:
     """Within the block, turn errors into faults of a file."""
     record_opening(path)
     try:
+        _refuse_circle(path)
         yield
     except DataError:
         raise
@@ -112,6 +115,26 @@ def _faults(path: Path) -> Iterator[None]:
         raise DataError("no such file", path) from error
     except Exception as error:  # damaged tags raise many kinds of error
         raise DataError(f"cannot be read as a TIFF ({error or type(error).__name__})", path) from error
+
+
+def _refuse_circle(path: Path) -> None:
+    """Refuse a file with a page that refers back to an earlier one, on which tifffile may loop forever."""
+    with path.open("rb") as file:
+        order, is_big = "<" if file.read(1) == b"I" else ">", file.read(3).strip(b"IM\0") == b"+"
+        count, offset, tag_size = ("Q", "Q", 20) if is_big else ("H", "I", 12)
+
+        def number(kind: str) -> int:
+            content = file.read(struct.calcsize(order + kind))
+            return int(struct.unpack(order + kind, content)[0]) if len(content) == struct.calcsize(order + kind) else 0
+
+        file.seek(8 if is_big else 4)
+        seen = set[int]()
+        while page := number(offset):
+            if page in seen:
+                raise DataError("cannot be read as a TIFF (one of its pages refers back to an earlier one)", path)
+            seen.add(page)
+            file.seek(page)
+            file.seek(number(count) * tag_size, os.SEEK_CUR)
 
 
 def _check_size(series: list[Any], path: Path) -> None:

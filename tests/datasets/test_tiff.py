@@ -133,3 +133,19 @@ def test_the_content_tells_a_tiff(tmp_path: Path) -> None:
     assert is_tiff(write(tmp_path / "b.png", BANDS))
     with pytest.raises(DataError, match=r"nothing\.tif: no such file"):
         read_pages(tmp_path / "nothing.tif")
+
+
+@pytest.mark.parametrize("is_big", [False, True])
+def test_pages_that_refer_back_are_refused(tmp_path: Path, is_big: bool) -> None:
+    path = tmp_path / "circle.tif"
+    tifffile.imwrite(path, np.zeros((3, 4, 5), np.uint8), photometric="minisblack", bigtiff=is_big, metadata=None)
+    assert len(read_pages(path)) == 3
+    with tifffile.TiffFile(path) as file:
+        first, last = file.pages[0].offset, file.pages[2].offset
+    content = bytearray(path.read_bytes())
+    counted, pointer, tag = (8, 8, 20) if is_big else (2, 4, 12)
+    behind_tags = last + counted + tag * int.from_bytes(content[last : last + counted], "little")
+    content[behind_tags : behind_tags + pointer] = first.to_bytes(pointer, "little")
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"circle\.tif: .*refers back"):
+        read_pages(path)
