@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": ("cli", "write label maps for a folder of images"),
     "segment": ("commands.segment", "segment images and videos of any kind and size"),
     "export": ("commands.export", "write a model as one file for onnxruntime or torch, and compare it"),
+    "benchmark": ("commands.benchmark", "measure latency and peak memory of a trained network"),
     "serve": ("commands.serve", "segment pictures on a page in the browser"),
     "describe": ("commands.describe", "count parameters and multiply-adds, compute the receptive field"),
     "data": ("commands.data", "download data sets, check them, show samples"),

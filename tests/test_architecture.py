@@ -157,7 +157,7 @@ TESTED_BY = {
     "published/smp.py": "published/test_hub_folder.py",
     "published/tensorflow_names.py": "published/test_tensorflow.py",
     "published/torchvision.py": "published/test_state_dicts.py",
-    "commands/export.py": "export/test_onnx.py",
+    "commands/benchmark.py": "export/test_benchmark.py",
     "segmentation/loading.py": "segmentation/test_segmenter.py",
     "segmentation/pictures.py": "segmentation/test_segmenter.py",
     "segmentation/writers.py": "segmentation/test_result.py",

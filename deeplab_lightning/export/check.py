@@ -29,7 +29,7 @@ class Agreement:
 
     Args:
         difference: Largest absolute difference of an output.
-        value_range: Range of the network's values.
+        value_range: Range of the network's values; 0 if only labels were compared.
         num_pixels: Number of pixels compared.
         num_equal: Number of pixels with the same label, or a tie.
         num_ties: Number of ties with another label.
@@ -53,10 +53,10 @@ class Agreement:
 
     def __str__(self) -> str:
         ties = f", {self.num_ties} ties" if self.num_ties else ""
-        return (
-            f"largest difference {self.difference:.1e}, {self.relative:.1e} of the range; equal labels "
-            f"{100 * self.equal:.3f} % of {self.num_pixels} pixels{ties}"
-        )
+        labels = f"equal labels {100 * self.equal:.3f} % of {self.num_pixels} pixels{ties}"
+        if not self.value_range:
+            return labels
+        return f"largest difference {self.difference:.1e}, {self.relative:.1e} of the range; {labels}"
 
 
 def compare(

@@ -24,6 +24,9 @@ class ExportedNetwork(nn.Module):
         segmenter: The model.
         interface: Inputs and outputs.
 
+    Attributes:
+        output_names: Names of the outputs.
+
     Raises:
         ValueError: The model has a CRF as layers, whose lattice depends on the image's colours.
     """
@@ -45,6 +48,17 @@ class ExportedNetwork(nn.Module):
         self.register_buffer("factor", factor[:, None, None])
         self.register_buffer("offset", offset[:, None, None])
         self.is_eight_bit = self.normalization.value_range == EIGHT_BIT
+        self.output_names = [
+            interface.outputs,
+            *([COARSE] if interface.outputs == "logits" and self._is_coarse() else []),
+        ]
+
+    def _is_coarse(self) -> bool:
+        """Whether the network upsamples its logits: v1's MSc and smp's networks compute those of every pixel."""
+        with torch.no_grad():
+            images = torch.zeros(1, self.normalization.num_channels, 33, 33)
+            coarse: Tensor = self.network.forward_coarse(images)
+        return coarse.shape[-1] != images.shape[-1]
 
     def normalized(self, pixels: Tensor) -> Tensor:
         """Map pixels (B, H, W, C) to the network's images (B, C, H, W)."""
@@ -60,13 +74,8 @@ class ExportedNetwork(nn.Module):
         coarse = self.network.forward_coarse(images)
         logits = upsample(coarse, images.shape[-2:], self.network.align_corners)
         if self.interface.outputs == "logits":
-            return (logits,) if logits is coarse else (logits, coarse)
+            return (logits, coarse)[: len(self.output_names)]
         return (logits.softmax(1) if self.interface.outputs == "probabilities" else logits.argmax(1).to(torch.uint8),)
-
-    def output_names(self) -> list[str]:
-        """The names of the outputs: there are coarse logits where the network does not compute those of every pixel."""
-        with torch.no_grad():
-            return [self.interface.outputs, COARSE][: len(self(self.example()))]
 
     def example(self, batch: int = EXAMPLE[0], height: int = EXAMPLE[1], width: int = EXAMPLE[2]) -> Tensor:
         """Return a batch of inputs of a size: blurred noise, the same at every call, so that there are borders."""

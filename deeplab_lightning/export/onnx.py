@@ -61,7 +61,7 @@ def write_onnx(segmenter: Segmenter, path: Path, interface: Interface | None = N
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT],
-                output_names=network.output_names(),
+                output_names=network.output_names,
                 dynamic_shapes=(network.open_dimensions(),),
                 verbose=False,
             )

@@ -60,6 +60,7 @@ def test_labels_are_compared_as_they_are(thin_segmenter: tuple[Path, Segmenter])
 
     agreement = compare(labels, run, [labels.example(2, 20, 30)])
     assert (agreement.num_pixels, agreement.num_equal, agreement.relative) == (1200, 1193, 0)
+    assert str(agreement) == "equal labels 99.417 % of 1200 pixels"
 
 
 @pytest.mark.parametrize(("difference", "equal"), [(2e-3, 100), (0.0, 99), (float("nan"), 100)])

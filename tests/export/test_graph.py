@@ -55,7 +55,7 @@ def test_the_outputs_are_those_asked_for(thin_segmenter: tuple[Path, Segmenter])
     assert coarse.shape == (2, 3, 5, 6)
     torch.testing.assert_close(graphs["probabilities"](images)[0], logits.softmax(1))
     assert torch.equal(graphs["labels"](images)[0], logits.argmax(1).byte())
-    assert [graph.output_names() for graph in graphs.values()] == [
+    assert [graph.output_names for graph in graphs.values()] == [
         ["logits", "coarse_logits"],
         ["probabilities"],
         ["labels"],

@@ -1,0 +1,125 @@
+"""`deeplab export`: its options, its price in mIoU, and the commands of its page."""
+
+import io
+import re
+import shlex
+import shutil
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.commands import export
+from deeplab_lightning.datasets.shapes import CLASS_NAMES, generate
+from deeplab_lightning.description import DESCRIPTION, ModelDescription
+from deeplab_lightning.export.check import Agreement
+from deeplab_lightning.models.build import build_network
+from deeplab_lightning.palette import Palette
+from tests.segmentation.models import PIXELS
+from tests.thin import an_eighth_of_the_channels
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A thin model of the classes of Shapes, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("runs/demo/best.ckpt")
+    path.parent.mkdir(parents=True)
+    torch.manual_seed(0)
+    description = ModelDescription("DeepLabV1", {"num_classes": 8}, Palette.generated(CLASS_NAMES), PIXELS)
+    with an_eighth_of_the_channels():
+        network = build_network("DeepLabV1", description.arguments)
+    for name, weight in network.named_parameters():
+        if name.endswith("weight"):
+            torch.nn.init.kaiming_normal_(weight)
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    torch.save({"state_dict": tensors, DESCRIPTION: description.as_dict()}, path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--out", "model.pb"], "model.pb"),
+        (["--out", "model.onnx", "--format", "torch"], "model.onnx"),
+        (["--out", "model.pt2", "--precision", "half"], "ONNX"),
+        (["--out", "model.onnx", "--precision", "int8"], "--calibration"),
+        (["--out", "model.onnx", "--calibration", "pictures"], "--precision int8"),
+        (["--out", "model.onnx", "--data.root", "shapes"], "--data.root"),
+        (["--out", "model.onnx", "--format", "torchscript"], "torchscript"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(
+    options: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "best.ckpt", *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert named in line
+
+
+def test_what_is_exported_already_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "model.onnx", "--out", "other.onnx"]) == 2
+    assert "model.onnx is exported already" in capsys.readouterr().err
+
+
+def test_calibration_and_price_are_those_of_the_images(
+    checkpoint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate(Path("shapes"), {"train": 1, "val": 2}, (40, 48))
+    Path("data.yaml").write_text("data: {class_path: FolderDataModule, init_args: {root: nowhere}}\n")
+    Path("pictures").mkdir()
+    Image.new("RGB", (4000, 700), (200, 0, 0)).save("pictures/large.png")
+    Image.new("RGB", (30, 20), (0, 200, 0)).save("pictures/small.png")
+    Path("int8.onnx").write_bytes(b"")
+    sizes: list[tuple[int, ...]] = []
+
+    def write_reduced(*_: object, batches: list[torch.Tensor]) -> tuple[Agreement, Agreement]:
+        sizes.extend(tuple(batch.shape) for batch in batches)
+        return Agreement(1e-5, 10.0, 100, 100), Agreement(0.1, 10.0, 200, 199)
+
+    monkeypatch.setattr(export, "write_reduced", write_reduced)
+    monkeypatch.setattr(export, "open_graph", lambda *_: lambda batch: torch.zeros(batch.shape[0], *batch.shape[2:]))
+    monkeypatch.setattr(export, "Session", lambda _: type("Empty", (), {"inputs": {}, "outputs": {}}))
+    options = ["--out", "int8.onnx", "--precision", "int8", "--calibration", "pictures", "-c", "data.yaml"]
+    with an_eighth_of_the_channels():
+        assert main(["export", checkpoint, *options, "--data.root", "shapes"]) == 0
+    printed = capsys.readouterr().out
+    assert sizes == [(1, 3, 700, 1536), (1, 3, 20, 30)]
+    assert "int8 at 2 calibration images" in printed
+    assert "equal labels 99.500 % of 200 pixels" in printed
+    assert "mIoU on 2 images of the val split" in printed
+    Path("shapes/class_names.txt").write_text("\n".join(reversed(CLASS_NAMES)))
+    with an_eighth_of_the_channels():
+        assert main(["export", checkpoint, *options, "--data.root", "shapes"]) == 2
+    assert "bicycle, cross" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_run(checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generate(tmp_path / "data" / "shapes", {"train": 600, "val": 100, "test": 100}, (128, 128))
+    monkeypatch.setenv("DEEPLAB_DATA", str(tmp_path / "data"))
+    Path("pictures").mkdir()
+    for number, path in enumerate(sorted((tmp_path / "data/shapes/JPEGImages").iterdir())[:4]):
+        shutil.copy(path, f"pictures/{number or 'street'}.jpg")
+    page = (ROOT / "docs" / "export.md").read_text()
+    commands = re.findall(r"^deeplab (.+)$", page, re.MULTILINE)
+    assert len(commands) == 8
+    with an_eighth_of_the_channels():
+        for command in commands:
+            words = shlex.split(command)
+            quick = ["--repeats", "1", "--engines", "eager", "onnxruntime"] if words[0] == "benchmark" else []
+            assert main([*words, *quick]) == 0, command
+    (program,) = re.findall(r"^```py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    with redirect_stdout(io.StringIO()) as printed:
+        exec(compile(program, "export.md", "exec"), {})
+    assert printed.getvalue().startswith("(1, 128, 128) ")
+    assert len(list(Path("out/masks").glob("*.png"))) == 4
+    assert np.asarray(Image.open("out/masks/street.png")).shape == (128, 128)
+    for name in ("model.onnx", "labels.onnx", "half.onnx", "int8.onnx", "model.pt2"):
+        assert Path(name).stat().st_size > 0, name
