@@ -46,6 +46,7 @@ NOISE = (
     "You're resuming from a checkpoint that ended before the epoch ended",  # `EpochSampler` resumes within the epoch
     ".* is set, but there is no last checkpoint available",  # `before_instantiate_classes` prints a message of its own
     "Precision .* is not supported by the model summary",  # the summary is meant to show sizes in float32
+    "You're using the WeightAveraging callback, but loading",  # outside of `fit`, whose checkpoints hold the averages
     "The .srun. command is available on your system but is not used",  # a single process needs no srun
 )
 """Warnings that do not require any action by the user, each with the reason."""

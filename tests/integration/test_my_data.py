@@ -86,6 +86,10 @@ def test_satellite_tiles_from_check_to_prediction(
 def test_every_setting_that_is_shown_exists(block: dict[str, Any]) -> None:
     base = compose([yaml.safe_load(TINY), {"data": BLOCKS[0]["data"]}])
     resolved = resolve(compose([base, block]))
+    for number, callback in enumerate(block.pop("trainer", {}).get("callbacks+", [])):
+        assert resolved[f"trainer.callbacks.{number}.class_path"] == callback["class_path"]
+        for name, value in callback["init_args"].items():
+            assert resolved[f"trainer.callbacks.{number}.init_args.{name}"] == value
     for part, content in block.items():
         for name, value in content["init_args"].items():
             assert resolved[f"{part}.init_args.{name}"] == value
