@@ -10,6 +10,7 @@ from deeplab_lightning.packaged import expand_experiment
 from deeplab_lightning.usage import Ended, UsageError, expand_home, nearest
 
 COMMANDS = {
+    "train": ("commands.train", "train on a folder of your own with settings that are chosen for it"),
     "fit": ("cli", "train a model and save best.ckpt and last.ckpt"),
     "validate": ("cli", "score a checkpoint on the validation split"),
     "test": ("cli", "score a checkpoint on the test split"),

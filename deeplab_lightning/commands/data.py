@@ -105,7 +105,7 @@ def _check(arguments: Namespace) -> int:
     try:
         fixed += _fix(arguments) if arguments.fix else []
         datamodule = read_datamodule(arguments.config, arguments.root, arguments.settings)
-        findings = _examine(datamodule, arguments.num_workers)
+        findings = examine(datamodule, arguments.num_workers)
     except DataError as error:  # there is no datamodule to examine: even its class names cannot be read
         findings = doctor.Findings([Fault.of(error)])
     if arguments.json:
@@ -113,7 +113,7 @@ def _check(arguments: Namespace) -> int:
     else:
         for sentence in fixed:
             print(sentence)
-        _print(findings)
+        print_findings(findings)
     return 1 if findings.faults else 0
 
 
@@ -137,7 +137,13 @@ def _fix(arguments: Namespace) -> list[str]:
     return [sentence for sentence in (classes, lists) if sentence]
 
 
-def _examine(datamodule: SegmentationDataModule, num_workers: int) -> doctor.Findings:
+def examine(datamodule: SegmentationDataModule, num_workers: int) -> doctor.Findings:
+    """Check all splits of a datamodule.
+
+    Args:
+        datamodule: The datamodule.
+        num_workers: Number of worker processes.
+    """
     splits: dict[str, SegmentationDataset] = {}
     train, val, _ = datamodule.splits.values()
     with collecting() as faults:
@@ -162,7 +168,8 @@ def _examine(datamodule: SegmentationDataModule, num_workers: int) -> doctor.Fin
     return findings
 
 
-def _print(findings: doctor.Findings) -> None:
+def print_findings(findings: doctor.Findings) -> None:
+    """Print the numbers of images, the frequencies of the classes, and the faults."""
     console = Console(highlight=False)
     counts = [
         f"{name} {count}" + (f" ({findings.void_shares[name]:.1%} void)" if name in findings.void_shares else "")

@@ -108,6 +108,24 @@ def _stored_page(path: Path, pixel_format: PixelFormat) -> TiffPage:
     return joined_pages(read_pages(path), path, num_channels) if is_tiff(path) else _read_by_pillow(path, num_channels)
 
 
+def values_of(path: Path) -> NDArray[Any]:
+    """The values (H, W, C) of an image in the type in which the file stores them, without transparency.
+
+    Args:
+        path: Path of an image as for `read_pixels`, of any number of channels. Those of 8 bits that are not TIFFs are
+            returned as RGB.
+
+    Raises:
+        DataError: The file is missing, damaged, too large or not an image, or has pages of different kinds.
+    """
+    if not is_tiff(path):
+        page = _read_by_pillow(path, RGB.num_channels)
+    else:
+        pages = read_pages(path)
+        page = joined_pages(pages, path, len(pages))
+    return page.values[..., :-1] if page.has_alpha and page.values.shape[2] > 1 else page.values
+
+
 def joined_pages(pages: list[TiffPage], path: Path, num_channels: int) -> TiffPage:
     """The only page of a file, or its grey pages of equal size as channels.
 
@@ -140,7 +158,7 @@ def checked(page: TiffPage, path: Path, pixel_format: PixelFormat) -> Stored:
     if pixel_format.value_range is None:
         raise DataError(
             f"it holds values of type {values.dtype} from {values.min():g} to {values.max():g}; state the range that "
-            f"they stand for as value_range, for example {_nearest_range(values)}",
+            f"they stand for as value_range, for example {nearest_range(values)}",
             path,
         )
     return values
@@ -176,7 +194,7 @@ def _inverted(values: NDArray[Any]) -> NDArray[Any]:
     return values.dtype.type(np.iinfo(values.dtype).max) - values if values.dtype.kind == "u" else -values
 
 
-def _nearest_range(values: NDArray[Any]) -> str:
+def nearest_range(values: NDArray[Any]) -> str:
     """A range that the values fit into: that of the fewest bits, or of -1 or 0 to 1 for small fractions."""
     low, high = float(values.min()), float(values.max())
     if values.dtype.kind == "f":

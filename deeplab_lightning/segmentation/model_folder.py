@@ -75,9 +75,11 @@ def write_folder(model: Model, folder: Path) -> None:
 
     Raises:
         OSError: A file cannot be written.
-        ValueError: The description holds a value that JSON does not have.
+        ValueError: The network is an ONNX graph, or the description holds a value that JSON does not have.
     """
     tensors = {name: each.clone(memory_format=torch.contiguous_format) for name, each in model.tensors().items()}
+    if not tensors:
+        raise ValueError(f"{folder}: a graph has no weights to write; give the checkpoint that it was exported from")
     write_atomically(folder / WEIGHTS, save(tensors, {"format": "pt"}))
     options = {
         LIBRARY: LIBRARY_NAME,

@@ -109,7 +109,7 @@ class Guard:
 
 async def _read(receive: Receive) -> bytes:
     """Read a body, whose length was checked."""
-    body = b""
+    body: bytes = b""
     while True:
         message = await receive()
         body += bytes(message.get("body", b""))
