@@ -51,7 +51,6 @@ def run(command: str, options: list[str]) -> int:
     own = given(parser, rest)
     if arguments.steps is not None:
         own["trainer.max_steps"] = str(arguments.steps)
-    steps = own.get("trainer.max_steps", "")
     root = find_root(arguments.folder)
     looks = survey(list(images_of(root).values()))
     place = root.relative_to(Path.cwd()) if root.is_relative_to(Path.cwd()) else root
@@ -61,9 +60,7 @@ def run(command: str, options: list[str]) -> int:
         print(f"mend these first; `deeplab data check -c {CONFIGS[1]} --root {shlex.quote(str(place))} --fix` may help")
         return 1
     start = {} if own.keys() & {"model.pretrained", "model.backbone"} else rules.start_settings(fetch_weights())
-    chosen = rules.training_settings(
-        looks, findings, num_images, machine(own), steps=int(steps) if steps.isdecimal() else None
-    )
+    chosen = rules.training_settings(looks, findings, num_images, machine(own), own=own)
     folder = arguments.out or Path("runs") / root.name
     settings = data | start | chosen | {"trainer.default_root_dir": str(folder)} | own
     words = [word for config in CONFIGS for word in ("-c", config)]

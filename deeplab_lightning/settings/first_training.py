@@ -3,13 +3,16 @@
 Each function returns settings by their names on the command line, with values as it takes them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from deeplab_lightning.datasets.doctor import Findings
 from deeplab_lightning.datasets.survey import Survey
 
 Settings = dict[str, str]
+NONE: Mapping[str, str] = MappingProxyType({})
 
 CONFIGS = ("base", "data/folder", "model/deeplab_v3plus_mobilenet_v2", "scale/own_data")
 """The files that a first training starts from, below experiments/."""
@@ -72,7 +75,7 @@ def data_settings(root: Path, has_lists: bool, looks: Survey) -> Settings:
 
 
 def training_settings(
-    looks: Survey, findings: Findings, num_images: int, machine: Machine, *, steps: int | None = None
+    looks: Survey, findings: Findings, num_images: int, machine: Machine, own: Mapping[str, str] = NONE
 ) -> Settings:
     """The settings that follow from what the check found, from the number of images, and from the machine.
 
@@ -81,10 +84,11 @@ def training_settings(
         findings: What the check of the data found.
         num_images: Number of training images.
         machine: The machine.
-        steps: Number of steps in place of that of the rule.
+        own: Settings that are given; batch size and steps among them change what follows from these.
     """
     crop, batch_size = crop_and_batch(looks, num_images, machine)
-    steps = steps or number_of_steps(num_images, batch_size, machine)
+    batch_size = _number(own, "data.batch_size") or batch_size
+    steps = _number(own, "trainer.max_steps") or number_of_steps(num_images, batch_size, machine)
     settings = {
         "data.crop_size": f"[{crop[0]},{crop[1]}]",
         "data.batch_size": str(batch_size),
@@ -103,6 +107,12 @@ def training_settings(
     if min(shares, default=1.0) < RARE:
         settings["model.class_weights"] = "auto"
     return settings
+
+
+def _number(settings: Mapping[str, str], name: str) -> int | None:
+    """Return a positive number among settings; None without one, and for values that `fit` will refuse."""
+    value = settings.get(name, "")
+    return int(value) or None if value.isdecimal() else None
 
 
 def start_settings(has_weights: bool) -> Settings:

@@ -80,10 +80,16 @@ def test_findings_choose_weights_and_normalisation() -> None:
 
 
 def test_validations_and_logged_losses_fit_short_trainings() -> None:
-    settings = training_settings(SMALL, Findings(), 20, CPU, steps=3)
+    settings = training_settings(SMALL, Findings(), 20, CPU, {"trainer.max_steps": "3"})
     assert (settings["trainer.max_steps"], settings["trainer.val_check_interval"]) == ("3", "1")
     assert settings["trainer.log_every_n_steps"] == "2"
     assert "trainer.log_every_n_steps" not in training_settings(SMALL, Findings(), 80, CPU)
+
+
+def test_a_batch_that_is_given_changes_the_steps() -> None:
+    assert training_settings(SMALL, Findings(), 16, CPU, {"data.batch_size": "2"})["trainer.max_steps"] == "800"
+    for refused in ("0", "many", "-1"):
+        assert training_settings(SMALL, Findings(), 16, CPU, {"data.batch_size": refused})["data.batch_size"] == "8"
 
 
 def test_random_weights_learn_at_one_rate() -> None:
