@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes
   --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock demo test bench lint format clean
+.PHONY: help env lock demo page test bench lint format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-18s%s\n' "$$name" "$$text"; done
@@ -35,6 +35,10 @@ demo: .venv/stamp  ## train on generated Shapes, evaluate three ways, write runs
 	  --ckpt_path $(DEMO)/best.ckpt
 	$(DEEPLAB) validate -c $(DEMO)/logs/fit_0/config.yaml -c experiments/crf/shapes.yaml --ckpt_path $(DEMO)/best.ckpt
 	$(DEEPLAB) report $(DEMO)
+
+page: .venv/stamp  ## write docs/demo.html: the demo's model as a page for browsers (after make demo)
+	$(DEEPLAB) export $(DEMO)/best.ckpt --out docs/demo.html \
+	  --examples $${DEEPLAB_DATA:-data}/shapes/JPEGImages/val_0000[0-5].jpg
 
 test: .venv/stamp  ## run the tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal

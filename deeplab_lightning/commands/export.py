@@ -4,6 +4,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import get_args
 
 import torch
@@ -12,11 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
-from deeplab_lightning.export.check import SIZES
+from deeplab_lightning.export.check import SIZES, Agreement
 from deeplab_lightning.export.cost import mean_ious
 from deeplab_lightning.export.exported_program import write_exported_program
 from deeplab_lightning.export.graph import ExportedNetwork
 from deeplab_lightning.export.onnx import OPSET, Precision, open_graph, write_onnx, write_reduced
+from deeplab_lightning.export.web.page import check_pixels, write_page
 from deeplab_lightning.segmentation.addresses import fetched
 from deeplab_lightning.segmentation.graph_file import Inputs, Interface, Outputs
 from deeplab_lightning.segmentation.inputs import find_inputs
@@ -26,47 +28,46 @@ from deeplab_lightning.segmentation.segmenter import Segmenter
 from deeplab_lightning.segmentation.tiles import LARGEST_WHOLE
 from deeplab_lightning.usage import Parser, UsageError
 
-FORMATS = {"onnx": ".onnx", "torch": ".pt2"}
+FORMATS = {"onnx": ".onnx", "torch": ".pt2", "html": ".html"}
 MOST_CALIBRATED = 64  # images, evenly spread over the folder; a few dozen show the ranges of all features
 INPUTS_HELP = "normalized images (B, C, H, W), or pixels (B, H, W, C) as stored, normalised inside; default: normalized"
 OUTPUTS_HELP = "logits, probabilities (B, K, H, W), or labels (B, H, W), uint8; default: logits"
 PRECISION_HELP = (
-    "half: weights of 16 bits, half the size; int8: 8 bits, a quarter, and faster on CPUs; default: float32"
+    "half: weights of 16 bits, half the size; int8: 8 bits, a quarter, and faster on CPUs; default: float32, and for "
+    "a page half, or int8 with --calibration"
 )
 EPILOG = """The file takes images of any batch, height and width, and holds the description of the model: classes,
 colours, normalisation, score. It is compared with the network at odd sizes and other batches, and kept only if they
-agree. An ONNX file with the default inputs and outputs takes the place of a checkpoint in `deeplab segment`.
---data.NAME sets an argument of the data of -c."""
+agree. An ONNX file with the default inputs and outputs takes the place of a checkpoint in `deeplab segment`. A page
+(--out NAME.html) is one file with the network, onnxruntime-web and the dense CRF: it segments pictures in the browser
+of whoever opens it, without a server or a network connection. --data.NAME sets an argument of the data of -c."""
 
 
 def run(command: str, options: list[str]) -> int:
     """Export the model, and print what was compared and written."""
     arguments, settings = parse(command, options)
-    interface = Interface(arguments.inputs, arguments.outputs)
     started = time.perf_counter()
     segmenter = load(arguments.model, output_stride=arguments.output_stride, device="cpu")
-    network = ExportedNetwork(segmenter, interface).eval()
+    network = ExportedNetwork(segmenter, Interface(arguments.inputs, arguments.outputs)).eval()
     batches = _calibration(arguments.calibration, network) if arguments.calibration else []
     data = _data(arguments.config, settings, segmenter) if arguments.config else None
-    reduced = None
-    with Console(stderr=True).status("exporting, which takes a minute for a deep network"):
-        if arguments.format == "torch":
-            agreement = write_exported_program(segmenter, arguments.out, interface)
-        elif arguments.precision == "float32":
-            agreement = write_onnx(segmenter, arguments.out, interface)
-        else:
-            agreement, reduced = write_reduced(
-                segmenter, arguments.out, arguments.precision, interface, batches=batches
-            )
+    if arguments.format == "html":
+        check_pixels(segmenter.description.normalization)
+    page = None
+    with TemporaryDirectory() as folder:
+        graph = Path(folder) / "page.onnx" if arguments.format == "html" else arguments.out
+        with Console(stderr=True).status("exporting, which takes a minute for a deep network"):
+            agreement, reduced = _write(arguments, segmenter, graph, batches)
+            if arguments.format == "html":
+                page = write_page(graph, arguments.out, arguments.examples or [])
+        _print_agreement(arguments, agreement, reduced, len(batches))
+        if data is not None:
+            _print_cost(network, open_graph(graph, network), data, arguments.precision)
     seconds = time.perf_counter() - started
-    sizes = ", ".join("x".join(map(str, size)) for size in SIZES)
-    print(f"at {sizes}: {agreement}")
-    if reduced is not None:
-        images = f"{len(batches)} calibration images" if batches else sizes
-        print(f"{arguments.precision} at {images}: {reduced}")
-    if data is not None:
-        _print_cost(network, open_graph(arguments.out, network), data, arguments.precision)
-    _print_file(arguments, seconds)
+    if page is None:
+        _print_file(arguments, seconds)
+    else:
+        print(f"wrote {arguments.out}: {page}, {arguments.precision}, in {seconds:.0f} s")
     return 0
 
 
@@ -78,18 +79,21 @@ def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:
     """
     parser = Parser(
         prog=f"deeplab {command}",
-        description="Write a trained model as one file for onnxruntime, or for torch without this package.",
+        description="Write a trained model as one file for onnxruntime, for torch without this package, or for a page.",
         epilog=EPILOG,
     )
     add = parser.add_argument
     add("model", help="checkpoint of `deeplab fit`, such as runs/demo/best.ckpt, or a name of `deeplab weights list`")
-    add("--out", type=Path, required=True, help="file to write: NAME.onnx, or NAME.pt2 for torch")
-    add("--format", choices=FORMATS, help="onnx, or torch (torch.export); default: by the suffix of --out")
+    add("--out", type=Path, required=True, help="file to write: NAME.onnx, NAME.pt2 for torch, or NAME.html, a page")
+    add("--format", choices=FORMATS, help="onnx, torch (torch.export), or html; default: by the suffix of --out")
     add("--inputs", choices=get_args(Inputs), default="normalized", help=INPUTS_HELP)
     add("--outputs", choices=get_args(Outputs), default="logits", help=OUTPUTS_HELP)
     add("--output_stride", type=int, help="output stride; default: that of the training")
-    add("--precision", choices=("float32", *get_args(Precision)), default="float32", help=PRECISION_HELP)
+    add("--precision", choices=("float32", *get_args(Precision)), help=PRECISION_HELP)
     add("--calibration", metavar="FOLDER", help="images like those to come, by which int8 is calibrated")
+    add(
+        "--examples", metavar="FILE", nargs="+", type=Path, help="pictures in the page, which readers choose by a click"
+    )
     add("-c", "--config", action="append", type=Path, help="YAML file with data, on whose val split the file is scored")
     arguments, settings = parser.parse_known_args(options)
     if not arguments.config and settings:
@@ -98,14 +102,49 @@ def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:
     if arguments.format is None:
         arguments.format = next((name for name, own in FORMATS.items() if own == suffix), None)
     if arguments.format is None or FORMATS[arguments.format] != suffix:
-        raise UsageError(f"--out {arguments.out}: the name of the file must end in .onnx, or in .pt2 for torch")
+        raise UsageError(
+            f"--out {arguments.out}: the name of the file must end in .onnx, in .pt2 for torch, or in .html for a page"
+        )
     if arguments.model.endswith(tuple(FORMATS.values())):
         raise UsageError(f"{arguments.model} is exported already; give the checkpoint that it was made from")
-    if arguments.format == "torch" and (arguments.precision != "float32" or arguments.config):
-        raise UsageError("--precision and -c need an ONNX file; write one with --out NAME.onnx")
-    if (arguments.precision == "int8") != (arguments.calibration is not None):
-        raise UsageError("--precision int8 and --calibration FOLDER go together: 8 bits need the ranges of your images")
+    _check(arguments)
     return arguments, settings
+
+
+def _check(arguments: Namespace) -> None:
+    """Refuse options that do not go together, and choose the precision."""
+    is_page, is_calibrated = arguments.format == "html", arguments.calibration is not None
+    if arguments.precision is None:
+        arguments.precision = ("int8" if is_calibrated else "half") if is_page else "float32"
+    if arguments.format == "torch" and (arguments.precision != "float32" or arguments.config):
+        raise UsageError("--precision and -c need an ONNX file or a page; write one with --out NAME.onnx")
+    if (arguments.precision == "int8") != is_calibrated:
+        raise UsageError("--precision int8 and --calibration FOLDER go together: 8 bits need the ranges of your images")
+    if is_page and Interface(arguments.inputs, arguments.outputs) != Interface():
+        raise UsageError("--inputs and --outputs are those of a graph for other programs; a page has its own")
+    if arguments.examples and not is_page:
+        raise UsageError("--examples are pictures in a page; write one with --out NAME.html")
+
+
+def _write(
+    arguments: Namespace, segmenter: Segmenter, path: Path, batches: list[Tensor]
+) -> tuple[Agreement, Agreement | None]:
+    interface = Interface(arguments.inputs, arguments.outputs)
+    if arguments.format == "torch":
+        return write_exported_program(segmenter, path, interface), None
+    if arguments.precision == "float32":
+        return write_onnx(segmenter, path, interface), None
+    return write_reduced(segmenter, path, arguments.precision, interface, batches=batches)
+
+
+def _print_agreement(
+    arguments: Namespace, agreement: Agreement, reduced: Agreement | None, num_calibrated: int
+) -> None:
+    sizes = ", ".join("x".join(map(str, size)) for size in SIZES)
+    print(f"at {sizes}: {agreement}")
+    if reduced is not None:
+        images = f"{num_calibrated} calibration images" if num_calibrated else sizes
+        print(f"{arguments.precision} at {images}: {reduced}")
 
 
 def _calibration(folder: str, network: ExportedNetwork) -> list[Tensor]:

@@ -53,6 +53,10 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         (["--out", "model.onnx", "--calibration", "pictures"], "--precision int8"),
         (["--out", "model.onnx", "--data.root", "shapes"], "--data.root"),
         (["--out", "model.onnx", "--format", "torchscript"], "torchscript"),
+        (["--out", "model.onnx", "--format", "html"], "model.onnx"),
+        (["--out", "model.onnx", "--examples", "a.png"], "--examples"),
+        (["--out", "page.html", "--outputs", "labels"], "--outputs"),
+        (["--out", "page.html", "--precision", "int8"], "--calibration"),
     ],
 )
 def test_options_that_cannot_work_are_refused(
@@ -61,6 +65,20 @@ def test_options_that_cannot_work_are_refused(
     assert main(["export", "best.ckpt", *options]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert named in line
+
+
+@pytest.mark.parametrize(
+    ("options", "precision"),
+    [
+        (["--out", "model.onnx"], "float32"),
+        (["--out", "page.html"], "half"),
+        (["--out", "page.html", "--calibration", "pictures"], "int8"),
+        (["--out", "page.html", "--precision", "float32"], "float32"),
+    ],
+)
+def test_the_precision_is_that_of_the_format_unless_it_is_given(options: list[str], precision: str) -> None:
+    arguments, _ = export.parse("export", ["best.ckpt", *options])
+    assert arguments.precision == precision
 
 
 def test_what_is_exported_already_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +127,7 @@ def test_the_commands_of_the_page_run(checkpoint: str, tmp_path: Path, monkeypat
         shutil.copy(path, f"pictures/{number or 'street'}.jpg")
     page = (ROOT / "docs" / "export.md").read_text()
     commands = re.findall(r"^deeplab (.+)$", page, re.MULTILINE)
-    assert len(commands) == 8
+    assert len(commands) == 10
     with an_eighth_of_the_channels():
         for command in commands:
             words = shlex.split(command)
@@ -121,5 +139,5 @@ def test_the_commands_of_the_page_run(checkpoint: str, tmp_path: Path, monkeypat
     assert printed.getvalue().startswith("(1, 128, 128) ")
     assert len(list(Path("out/masks").glob("*.png"))) == 4
     assert np.asarray(Image.open("out/masks/street.png")).shape == (128, 128)
-    for name in ("model.onnx", "labels.onnx", "half.onnx", "int8.onnx", "model.pt2"):
+    for name in ("model.onnx", "labels.onnx", "half.onnx", "int8.onnx", "model.pt2", "page.html", "small.html"):
         assert Path(name).stat().st_size > 0, name
