@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes
   --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock demo page test bench lint format clean
+.PHONY: help env lock demo page test bench lint docs format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-18s%s\n' "$$name" "$$text"; done
@@ -59,9 +59,12 @@ lint: .venv/stamp  ## run ruff, ruff format --check and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/stamp  ## build the documentation as a site in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: .venv/stamp  ## let ruff correct what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:  ## remove the environment and the caches
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache site *.egg-info

@@ -1,10 +1,17 @@
-"""The wheel holds the whole package with its experiments, and works alone: with its base dependencies, anywhere."""
+"""The wheel holds the whole package with its experiments, and works alone: with its base dependencies, anywhere.
+
+docs/first_run.md is tried here as well, as a new user would.
+"""
 
 import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import urllib.request
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from zipfile import ZipFile
@@ -75,14 +82,16 @@ def test_the_wheel_holds_every_file_of_the_package_and_every_experiment(wheel: P
     assert packed == expected
 
 
-def base_distributions(requirements: list[str]) -> set[str]:
-    """The names of the installed distributions that requirements without extras need, and those that these need."""
+def needed_distributions(requirements: list[str], extras: Sequence[str] = ()) -> set[str]:
+    """The names of the installed distributions that requirements and some extras need, and those that these need."""
     found: set[str] = set()
-    names = [match[0] for each in requirements if "extra ==" not in each and (match := re.match(r"[\w.-]+", each))]
-    names += ["typeshed-client"]  # of jsonargparse[signatures], the one requirement that names an extra
-    names += ["docstring-parser"]
-    while names:
-        name = re.sub(r"[-_.]+", "-", names.pop()).lower()
+    optional = re.compile(r"extra == .(\w+)")
+    names = [re.match(r"[\w.-]+", each) for each in requirements if set(optional.findall(each)) <= set(extras)]
+    waiting = [match[0] for match in names if match]
+    waiting += ["typeshed-client"]  # of jsonargparse[signatures], the one requirement that names an extra
+    waiting += ["docstring-parser"]
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
         if name in found:
             continue
         try:
@@ -90,18 +99,18 @@ def base_distributions(requirements: list[str]) -> set[str]:
         except PackageNotFoundError:  # for other systems or versions of Python
             continue
         found.add(name)
-        names += [match[0] for each in required if "extra ==" not in each and (match := re.match(r"[\w.-]+", each))]
+        waiting += [match[0] for each in required if "extra ==" not in each and (match := re.match(r"[\w.-]+", each))]
     return found
 
 
-def install(wheel: Path, folder: Path) -> Path:
-    """Install the wheel into a new environment with its base dependencies, which are links to those of this one."""
+def install(wheel: Path, folder: Path, extras: Sequence[str] = ()) -> Path:
+    """Install the wheel into a new environment with its dependencies, which are links to those of this one."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     site = next(folder.glob("lib/python*/site-packages"))
     with ZipFile(wheel) as file:
         metadata = next(name for name in file.namelist() if name.endswith("METADATA"))
         requirements = re.findall(r"^Requires-Dist: (.*)$", file.read(metadata).decode(), re.MULTILINE)
-    for name in base_distributions(requirements):
+    for name in needed_distributions(requirements, extras):
         files = distribution(name)
         for top in {path.parts[0] for path in files.files or () if path.parts[0] not in ("..", "__pycache__")}:
             source = Path(str(files.locate_file(top)))
@@ -110,6 +119,12 @@ def install(wheel: Path, folder: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet"]
     subprocess.run([*pip, "--no-index", "--no-deps", str(wheel)], check=True)
     return folder / "bin"
+
+
+def without_compiler(programs: Path, home: Path) -> dict[str, str]:
+    """The variables of a process that finds the installed programs alone, and no compiler."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("OMP", "TMP"))}
+    return kept | {"PATH": str(programs), "HOME": str(home), "CC": "false", "CXX": "false"}
 
 
 @pytest.mark.slow
@@ -121,8 +136,7 @@ def test_the_wheel_alone_runs_the_demo_in_an_empty_folder(wheel: Path, tmp_path:
     programs = install(wheel, tmp_path / "environment")
     here = tmp_path / "empty"
     here.mkdir()
-    kept = {name: value for name, value in os.environ.items() if name.startswith(("OMP", "TMP"))}
-    environment = kept | {"PATH": str(programs), "HOME": str(tmp_path), "CC": "false", "CXX": "false"}
+    environment = without_compiler(programs, tmp_path)
 
     def run(*words: str | Path) -> str:
         done = subprocess.run(list(words), cwd=here, env=environment, capture_output=True, text=True, check=False)
@@ -137,3 +151,44 @@ def test_the_wheel_alone_runs_the_demo_in_an_empty_folder(wheel: Path, tmp_path:
     assert (here / "runs" / "demo" / "report.html").is_file()
     assert "deeplab_v1_largefov" in said["describe --all"]
     assert "mg111_block4" in said[COMMANDS[-1]]
+
+
+def served(command: Sequence[str], here: Path, environment: Mapping[str, str]) -> str:
+    """Start a server, open the page that it names, end it as Ctrl-C does, and return what it printed."""
+    with subprocess.Popen(command, cwd=here, env=environment, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        with urllib.request.urlopen(line.split()[0]) as page:
+            assert page.status == 200
+        server.send_signal(signal.SIGINT)
+        return line + server.stdout.read()
+
+
+@pytest.mark.slow
+def test_the_first_run_in_an_empty_folder_prints_what_the_page_says(wheel: Path, tmp_path: Path) -> None:
+    """Numbers may differ, and lines of dots stand for any lines. Installing is the helper's work, not the page's."""
+    programs = install(wheel, tmp_path / "environment", ["export", "serve"])
+    here = tmp_path / "empty"
+    here.mkdir()
+    environment = without_compiler(programs, tmp_path)
+    page = (ROOT / "docs" / "first_run.md").read_text()
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page.partition("## Twenty pictures")[2], re.MULTILINE | re.DOTALL)
+    printed = ""
+    for kind, text in blocks:
+        if kind == "python":
+            (here / "draw.py").write_text(text)
+        elif kind == "console":
+            printed = ""
+            for command in map(shlex.split, text.splitlines()):
+                if command[:2] == ["deeplab", "serve"]:
+                    printed += served(command, here, environment)
+                    continue
+                done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
+                assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+                printed += done.stdout + done.stderr
+        else:
+            for line in text.splitlines():
+                pattern = re.sub(r"\d+(\\\.\d+)?", r"[\\d.]+", re.escape(line.strip()))
+                assert line == "..." or re.search(pattern, printed), f"{line}\n{printed}"
+    for name in ("out/masks/00.png", "out/areas.csv", "out_of_onnx/masks/00.png"):
+        assert (here / name).is_file(), name

@@ -7,7 +7,7 @@ import pytest
 from tests.integration.conftest import ROOT
 
 SECTIONS = {
-    "README.md": {"4.3"},  # bootstrapping (v3)
+    "docs/data.md": {"4.3"},  # bootstrapping (v3)
     "deeplab_lightning/callbacks/bootstrap_hard_images.py": {"4.3"},
     "deeplab_lightning/datamodules/coco.py": {"4.3"},
     "deeplab_lightning/inference.py": {"4.2"},  # scales and mirrored inputs (v3)

@@ -21,7 +21,7 @@ from tests.run_folders import METRICS, write_classes, write_run
 from tests.segmentation.models import NAMES, describe_small, write_checkpoint
 from tests.test_identity import IDENTITY
 
-PAGE = Path(__file__).parents[2] / "docs" / "published_weights.md"
+PAGE = Path(__file__).parents[2] / "docs" / "hub.md"
 SCORE = Score(ScoreName.parse("val/miou"), 0.4, IDENTITY.as_dict() | {"split": "val"})
 CONFIG = """
 seed_everything: 3
@@ -159,8 +159,7 @@ def test_the_commands_of_the_page(
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (32, 24)).save(tmp_path / "pictures" / "a.png")
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(tmp_path / "street"))
-    section = PAGE.read_text().partition("## The hub")[2].partition("## ")[0]
-    commands = re.findall(r"^deeplab ([^#\n]+)", section, re.MULTILINE)
+    commands = re.findall(r"^deeplab ([^#\n]+)", PAGE.read_text(), re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["hub", "segment", "hub", "segment"]
     for command in commands:
         assert main(command.split()) == 0, command

@@ -1,0 +1,82 @@
+"""The site: pages whose links stay within it, built strictly, without any other host; and the API's list of names."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from importlib import util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "deeplab_lightning"
+
+
+@pytest.fixture(scope="module")
+def hooks() -> ModuleType:
+    spec = util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_links_of_a_page_lead_to_places_in_the_site(hooks: ModuleType) -> None:
+    text = (
+        "[a](../README.md#data) [b](segment.md) [c](../deeplab_lightning/crf) [d](../experiments/base.yaml) [e](#here)"
+    )
+    assert re.findall(r"\((.*?)\)", hooks.relinked(text, ROOT / "docs" / "serve.md")) == [
+        "index.md#data",
+        "segment.md",
+        "repository/deeplab_lightning/crf/README.md",
+        "repository/experiments/base.yaml.txt",
+        "#here",
+    ]
+    text = "[a](../README.md) [b](../docs/demo.png) [c](https://arxiv.org/abs/1412.7062) [d](../.ci/run)"
+    assert re.findall(r"\((.*?)\)", hooks.relinked(text, ROOT / "experiments" / "README.md")) == [
+        "../../index.md",
+        "../../demo.png",
+        "https://arxiv.org/abs/1412.7062",
+        "../ci/run.txt",
+    ]
+
+
+def test_folders_and_notebooks_become_pages(hooks: ModuleType) -> None:
+    assert "- [lattice.py](lattice.py)" in hooks.page_text(PACKAGE / "crf")
+    assert hooks.page_text(ROOT / "experiments") == (ROOT / "experiments" / "README.md").read_text()
+    notebook = hooks.page_text(ROOT / "notebooks" / "04_atrous_convolution.ipynb")
+    assert notebook.startswith("# Atrous convolution")
+    assert "```python\nimport os" in notebook
+
+
+def exported(package: Path) -> list[str]:
+    """The full names of what a package exports lazily, from its imports for type checkers."""
+    nodes = [node for node in ast.walk(ast.parse(package.read_text())) if isinstance(node, ast.ImportFrom)]
+    return [f"{node.module}.{alias.name}" for node in nodes for alias in node.names if alias.asname]
+
+
+def test_the_api_has_every_exported_name_once() -> None:
+    documented = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    names = {name for package in PACKAGE.rglob("__init__.py") for name in exported(package)}
+    assert len(names) > 50
+    assert names <= set(documented)
+    assert len(documented) == len(set(documented))
+
+
+@pytest.mark.slow
+def test_the_site_builds_strictly_and_asks_no_other_host(tmp_path: Path) -> None:
+    """`make docs` runs the same command."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = {path.relative_to(tmp_path / "site").as_posix(): path for path in (tmp_path / "site").rglob("*.html")}
+    assert {f"{path.stem}.html" for path in (ROOT / "docs").glob("*.md")} | {"index.html"} <= set(pages)
+    for name, path in pages.items():
+        text = path.read_text()
+        assert not re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=[\"']?(?:https?:)?//", text), name
+    assert (tmp_path / "site" / "repository" / "experiments" / "base.yaml.txt").is_file()
