@@ -23,12 +23,14 @@ from deeplab_lightning.segmentation.pipeline import Tally, batches, clear_drafts
 from deeplab_lightning.segmentation.segmenter import Segmenter
 from deeplab_lightning.segmentation.stages import Batch, Stages
 
-OF_NETWORK, OF_FILES = 0.75, 0.25
-"""The shares of a processor that a network on a CPU, and reading or writing, are counted with."""
+OF_NETWORK = 0.75
+"""The share of a processor that a network on a CPU counts for. A task that reads and one that writes share the rest.
+There are as many of each as processors at most: otherwise nothing is written before all is read."""
 STORE = 256 << 20
 """Bytes for each processor of the memory that a local cluster shares between its processes."""
-RETRIES = 3
-"""Number of times that a batch is tried again after its process has died."""
+RETRIES, ROUNDS = 3, 2
+"""Number of times that a batch is tried again after its process has died, and of rounds in which this happens: with a
+node, all tries of a batch may be lost within a second."""
 MOST_BLOCKS, LARGEST_BLOCK = 4096, 16
 """Number of tasks above which a task takes several batches, and the largest number that it takes."""
 
@@ -134,24 +136,31 @@ class RayPipeline:
         if not items:  # a shard may have none
             return tally
         clear_drafts(self.stages.folder, items)
+        chunks = list(batches(items, self.stages.batch_size))
         try:
             with cluster() as ray:
-                for outcomes in self._outcomes(ray, items, manifest):
-                    for name, outcome in outcomes.items():
-                        if left.pop(name, None) is not None:
-                            tally.count(outcome, manifest)
-                    on_progress(len(outcomes))
+                for _ in range(ROUNDS):
+                    chunks = [chunk for chunk in chunks if any(item.name in left for item in chunk)]
+                    for outcomes in self._outcomes(ray, chunks, manifest):
+                        own = [name for name in outcomes if left.pop(name, None) is not None]
+                        for name in own:
+                            tally.count(outcomes[name], manifest)
+                        on_progress(len(own))
         finally:
             manifest.tidy()
             clear_drafts(self.stages.folder, list(left.values()))
-        died = f"the process that had it died {RETRIES + 1} times, which a lack of memory does"
+        died = "the processes that had it died, as they do without enough memory; the next start tries again"
         tally.failed += [f"{item.path}: {died}" for item in left.values()]
         on_progress(len(left))
         return tally
 
-    def _outcomes(self, ray: Any, items: Sequence[Item], manifest: Manifest) -> Iterator[dict[str, Any]]:
+    def _outcomes(
+        self, ray: Any, chunks: Sequence[Sequence[Item]], manifest: Manifest
+    ) -> Iterator[dict[str, dict[str, Any]]]:
         """Yield the outcomes of the batches by names, in the order in which they finish."""
-        from ray.data import ActorPoolStrategy, DataContext, from_items
+        if not chunks:
+            return
+        from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy, from_items
 
         there = ray.cluster_resources()
         gpus, processors = int(there.get("GPU", 0)), max(1, int(there.get("CPU", 1)))
@@ -160,9 +169,13 @@ class RayPipeline:
         if on_gpu and not (gpus and has_weights):
             raise RuntimeError("--device cuda needs a cluster with GPUs, and a checkpoint in place of an ONNX file")
         actors = self.workers or (gpus if on_gpu else processors)
+        of_files: dict[str, Any] = {
+            "compute": TaskPoolStrategy(size=processors),
+            "num_cpus": (1 if on_gpu else 1 - OF_NETWORK) / 2,
+            "ray_remote_args_fn": lambda: {"max_retries": RETRIES},
+        }
         processor = Processor(self.stages, os.getcwd(), max(1, processors // actors))
         model = [ray.put(self.segmenter)]  # in a list, because Ray replaces a bare reference by what it stands for
-        chunks = list(batches(items, self.stages.batch_size))
         rows = [{"batch": Batch(chunk, {item.name: manifest.origin(item.name) for item in chunk})} for chunk in chunks]
         context = DataContext.get_current()
         context.enable_progress_bars = False
@@ -170,7 +183,7 @@ class RayPipeline:
         with warnings.catch_warnings(action="ignore"):  # Ray 2.60 has no other way to bound the retries
             dataset = (
                 from_items(rows, override_num_blocks=max(1, len(rows) // block_size(len(rows))))
-                .map(processor.read, num_cpus=OF_FILES, ray_remote_args_fn=lambda: {"max_retries": RETRIES})
+                .map(processor.read, **of_files)
                 .map(
                     Network,  # type: ignore[arg-type]  # Ray makes an actor of a class, and calls that
                     fn_constructor_args=(processor, model, "cuda" if on_gpu else "cpu"),
@@ -179,7 +192,7 @@ class RayPipeline:
                     num_gpus=1 if on_gpu else None,
                     ray_remote_args_fn=lambda: {"max_task_retries": RETRIES},
                 )
-                .map(processor.write, num_cpus=OF_FILES, ray_remote_args_fn=lambda: {"max_retries": RETRIES})
+                .map(processor.write, **of_files)
             )
         try:
             for row in dataset.iter_rows():
@@ -211,7 +224,6 @@ def cluster() -> Iterator[Any]:
         "num_cpus": processors,
         "object_store_memory": processors * STORE,
         "include_dashboard": False,
-        "_node_ip_address": "127.0.0.1",  # it has no password, so it listens to this machine alone
     }
     try:
         settings = {} if address else own
