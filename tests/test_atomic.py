@@ -14,11 +14,12 @@ MOVES = {"os.replace", "os.rename", "shutil.move", "tempfile.mkstemp", "tempfile
 MAY_MOVE = {
     "atomic.py",
     "archives.py",  # what is unpacked, once it is whole: folders too
+    "mending.py",  # a folder of lists, once it is whole
     "download.py",  # what stays where it breaks off, to go on from there
     "sources.py",  # within a folder that gets its name when it is complete
 }
 """Files that move others into place by themselves."""
-SAVES, DRAFTS = {"save", "savez", "savefig"}, {"draft", "file", "page", "content"}
+SAVES, DRAFTS = {"save", "savez", "savefig"}, {"draft", "str(draft)", "file", "page", "content"}
 """Methods that write a file, and the names of arguments that are drafts, streams or memory."""
 MAY_SAVE = {
     "data.py",  # the picture of `deeplab data show`, in a format by its name

@@ -5,7 +5,8 @@ import logging
 import sys
 import tempfile
 from argparse import Namespace, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -80,8 +81,7 @@ def _parser(command: str) -> Parser:
 
 
 def _attribute(first: Measurement, second: Measurement | None, arguments: Namespace) -> list[Rescored]:
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # each evaluation would print the same lines
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _quiet():
         attribution = Attribution(first, arguments.out or Path(folder), arguments.images)
         parts = {name: PROTOCOLS[name] for name in arguments.protocols}
         if second is not None:
@@ -91,6 +91,18 @@ def _attribute(first: Measurement, second: Measurement | None, arguments: Namesp
             print(f"{each.part}: {each.remark or f'{each.miou:.2f}'}", file=sys.stderr)
             rescored.append(each)
         return rescored
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning from printing the same lines for each evaluation."""
+    logger = logging.getLogger("lightning.pytorch")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _side(side: Measurement) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from io import BytesIO
@@ -9,7 +10,6 @@ from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from deeplab_lightning.drawing import label_image
 from deeplab_lightning.palette import Palette
@@ -25,6 +25,8 @@ FORMATS = {"mask.png": "image/png", "polygons.json": "application/json"}
 class _Kept:
     name: str
     png: bytes
+    labels: bytes
+    size: tuple[int, int]
     palette: Palette
 
 
@@ -47,7 +49,8 @@ class Downloads:
         label_image(mask, palette).save(file, "PNG")
         token = secrets.token_urlsafe(16)
         with self._lock:
-            self._kept[token] = _Kept(name, file.getvalue(), palette)
+            labels = zlib.compress(np.ascontiguousarray(mask))
+            self._kept[token] = _Kept(name, file.getvalue(), labels, (mask.shape[0], mask.shape[1]), palette)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return token
@@ -63,6 +66,5 @@ class Downloads:
             return None
         if kind == "mask.png":
             return kept.png
-        with Image.open(BytesIO(kept.png)) as image:
-            mask = np.asarray(image)
+        mask = np.frombuffer(zlib.decompress(kept.labels), np.uint8).reshape(kept.size)
         return json.dumps(coco_file(mask, kept.palette.class_names, kept.name)).encode()

@@ -49,7 +49,10 @@ def test_score(weights_cache: Path, voc_root: Path, tmp_path: Path, capsys: pyte
 
 
 def test_scores_that_cannot_be_measured(voc_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, reason in (("caffe/v1_largefov_voc_trainval", "not public"), ("vainf/deeplabv3_resnet50_voc", "crop")):
+    for name, reason in (
+        ("caffe/v1_largefov_voc_trainval", "not public"),
+        ("mmsegmentation/deeplabv3_r101-d8_480x480_40k_pascal_context", "not among"),
+    ):
         assert main(["weights", "score", name, "--root", str(voc_root)]) == 1
         assert reason in " ".join(capsys.readouterr().out.split())
 

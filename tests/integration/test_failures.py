@@ -18,7 +18,7 @@ def data(shapes_root: Path, tmp_path: Path) -> Path:
 
 
 def test_unknown_command(failure: Failure) -> None:
-    assert "there is no command 'fti'; did you mean fit? The commands are fit, validate" in failure("fti")
+    assert "there is no command 'fti'; did you mean fit? The commands are train, fit, validate" in failure("fti")
 
 
 def test_missing_data_root(failure: Failure, experiment: list[str]) -> None:
