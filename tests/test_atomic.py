@@ -10,6 +10,7 @@ from deeplab_lightning.atomic import replacing, write_atomically
 
 PACKAGE = Path(deeplab_lightning.__file__).parent
 WRITES_IN_PLACE = {"write_text", "write_bytes"}
+MAY_WRITE = {"atomic.py", "memory.py"}  # the second one writes into /proc, where there are no files
 MOVES = {"os.replace", "os.rename", "shutil.move", "tempfile.mkstemp", "tempfile.NamedTemporaryFile"}
 MAY_MOVE = {
     "atomic.py",
@@ -81,7 +82,7 @@ def test_nothing_in_the_package_writes_a_file_in_place() -> None:
     for path in files:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute) and node.attr in WRITES_IN_PLACE:
-                assert path.name == "atomic.py", f"{path}:{node.lineno} writes a file in place"
+                assert path.name in MAY_WRITE, f"{path}:{node.lineno} writes a file in place"
             if isinstance(node, ast.Attribute) and ast.unparse(node) in MOVES:
                 assert path.name in MAY_MOVE, f"{path}:{node.lineno} has a draft of its own"
 

@@ -49,8 +49,10 @@ class Downloads:
         label_image(mask, palette).save(file, "PNG")
         token = secrets.token_urlsafe(16)
         with self._lock:
-            labels = zlib.compress(np.ascontiguousarray(mask))
-            self._kept[token] = _Kept(name, file.getvalue(), labels, (mask.shape[0], mask.shape[1]), palette)
+            labels = zlib.compress(mask.tobytes())
+            self._kept[token] = _Kept(
+                name, file.getvalue(), labels, size=(mask.shape[0], mask.shape[1]), palette=palette
+            )
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return token
