@@ -90,3 +90,10 @@ def test_there_is_one_version() -> None:
     assert str(read(ROOT / "CITATION.cff")["version"]) == __version__
     headings = re.findall(r"^## (.*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert re.search(rf"(?<!\d){re.escape(__version__)}(?!\d)", headings[0])
+
+
+def test_no_marks_of_a_merge_are_left() -> None:
+    marks = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
+    texts = [path for kind in ("*.md", "docs/*.md", "experiments/**/*.md") for path in ROOT.glob(kind)]
+    assert len(texts) > 10
+    assert [path for path in texts if marks.search(path.read_text())] == []
