@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
-from deeplab_lightning.export.check import SIZES, Agreement
+from deeplab_lightning.export.check import SIZES, Agreement, ExportError
 from deeplab_lightning.export.cost import mean_ious
 from deeplab_lightning.export.exported_program import write_exported_program
 from deeplab_lightning.export.graph import ExportedNetwork
@@ -48,7 +48,10 @@ def run(command: str, options: list[str]) -> int:
     arguments, settings = parse(command, options)
     started = time.perf_counter()
     segmenter = load(arguments.model, output_stride=arguments.output_stride, device="cpu")
-    network = ExportedNetwork(segmenter, Interface(arguments.inputs, arguments.outputs)).eval()
+    try:
+        network = ExportedNetwork(segmenter, Interface(arguments.inputs, arguments.outputs)).eval()
+    except ValueError as error:
+        raise ValueError(f"{arguments.model}: {error}") from error
     batches = _calibration(arguments.calibration, network) if arguments.calibration else []
     data = _data(arguments.config, settings, segmenter) if arguments.config else None
     if arguments.format == "html":
@@ -130,11 +133,14 @@ def _write(
     arguments: Namespace, segmenter: Segmenter, path: Path, batches: list[Tensor]
 ) -> tuple[Agreement, Agreement | None]:
     interface = Interface(arguments.inputs, arguments.outputs)
-    if arguments.format == "torch":
-        return write_exported_program(segmenter, path, interface), None
-    if arguments.precision == "float32":
-        return write_onnx(segmenter, path, interface), None
-    return write_reduced(segmenter, path, arguments.precision, interface, batches=batches)
+    try:
+        if arguments.format == "torch":
+            return write_exported_program(segmenter, path, interface), None
+        if arguments.precision == "float32":
+            return write_onnx(segmenter, path, interface), None
+        return write_reduced(segmenter, path, arguments.precision, interface, batches=batches)
+    except ExportError as error:
+        raise ExportError(f"{arguments.out}: {error}") from error
 
 
 def _print_agreement(

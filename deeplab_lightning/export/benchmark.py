@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from deeplab_lightning.export.engines import Engine, Run
+from deeplab_lightning.export.graph import blurred_noise
 from deeplab_lightning.export.memory import peak_memory
+from deeplab_lightning.segmentation.pictures import affine
 from deeplab_lightning.segmentation.segmenter import Segmenter
 
 Size = tuple[int, int, int]
@@ -79,8 +81,10 @@ def measure(
         repeats: Number of timed passes of each engine.
         on_progress: Function that is called with the engine and the size that run next.
     """
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(size[0], segmenter.reader.num_channels, *size[1:], generator=generator)
+    batch, height, width = size
+    shares = blurred_noise((batch, segmenter.reader.num_channels, height, width))
+    factor, offset = affine(segmenter.description.normalization, (0.0, 1.0))
+    images = shares * factor[:, None, None] + offset[:, None, None]
     measured, running, reference = [], [], torch.empty(0)
     for engine in engines:
         on_progress(f"{engine.name} at {words(size)}")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deeplab_lightning.export.onnx import write_onnx
 from deeplab_lightning.models.layers import SegmentationNetwork
+from deeplab_lightning.segmentation.model_file import Model
 from deeplab_lightning.segmentation.onnx_network import ONNXNetwork, read_onnx
 from deeplab_lightning.segmentation.segmenter import Segmenter
 
@@ -72,9 +73,10 @@ def _compiled(segmenter: Segmenter) -> Run:
 def _onnxruntime(segmenter: Segmenter) -> Run:
     if isinstance(segmenter.network, ONNXNetwork):
         return segmenter.network
+    model = Model(copy.deepcopy(segmenter.network), segmenter.description, segmenter.layers, segmenter.digest)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        write_onnx(segmenter, path)
+        write_onnx(Segmenter(model, "cpu"), path)
         return read_onnx(path).network  # which has read the file
 
 

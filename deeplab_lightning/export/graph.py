@@ -78,11 +78,8 @@ class ExportedNetwork(nn.Module):
         return (logits.softmax(1) if self.interface.outputs == "probabilities" else logits.argmax(1).to(torch.uint8),)
 
     def example(self, batch: int = EXAMPLE[0], height: int = EXAMPLE[1], width: int = EXAMPLE[2]) -> Tensor:
-        """Return a batch of inputs of a size: blurred noise, the same at every call, so that there are borders."""
-        generator = torch.Generator().manual_seed(height * width)
-        coarse = torch.rand(batch, self.normalization.num_channels, 9, 9, generator=generator)
-        noise = torch.rand(batch, self.normalization.num_channels, height, width, generator=generator)
-        shares = 0.8 * nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1) + 0.2 * noise
+        """Return a batch of inputs of a size."""
+        shares = blurred_noise((batch, self.normalization.num_channels, height, width))
         low, high = self.normalization.value_range
         pixels = (low + (high - low) * shares).permute(0, 2, 3, 1)
         pixels = pixels.round().to(torch.uint8) if self.is_eight_bit else pixels
@@ -102,3 +99,11 @@ class ExportedNetwork(nn.Module):
         """The dimensions that the graph leaves open, with their names."""
         last = self.interface.inputs == "pixels"
         return {(each if last or not each else each + 1): name for name, each in DYNAMIC.items()}
+
+
+def blurred_noise(shape: tuple[int, int, int, int]) -> Tensor:
+    """Return images (B, C, H, W) in 0..1 with borders between regions, the same at every call."""
+    generator = torch.Generator().manual_seed(shape[-2] * shape[-1])
+    coarse = torch.rand(*shape[:2], 9, 9, generator=generator)
+    smooth = nn.functional.interpolate(coarse, shape[-2:], mode="bicubic").clamp(0, 1)
+    return 0.8 * smooth + 0.2 * torch.rand(shape, generator=generator)

@@ -128,11 +128,12 @@ def scaled_side(side: int, scale: float, align_corners: bool) -> int:
 
     With aligned corners, a side of 321 becomes 241 at scale 0.75, and its grid of stride 8 has 31 positions. The
     arithmetic is that of integers without a branch, which `torch.export` keeps for every size; it cannot keep `round`.
+    No dividend is negative, because ONNX divides integers towards 0.
     """
     share = Fraction(scale).limit_denominator(10**6)
     if not align_corners:
         return max(1, side * share.numerator // share.denominator)
     doubled, whole = 2 * (side - 1) * share.numerator + share.denominator, 2 * share.denominator
     rounded_up, rest = doubled // whole, doubled % whole
-    is_half = (whole - rest) // whole  # 1 where nothing is left over, else 0
-    return rounded_up - is_half * (rounded_up % 2) + 1
+    is_no_half = (rest + whole - 1) // whole  # 0 where nothing is left over, else 1
+    return rounded_up - (1 - is_no_half) * (rounded_up % 2) + 1

@@ -16,7 +16,7 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands import export
 from deeplab_lightning.datasets.shapes import CLASS_NAMES, generate
 from deeplab_lightning.description import DESCRIPTION, ModelDescription
-from deeplab_lightning.export.check import Agreement
+from deeplab_lightning.export.check import Agreement, ExportError
 from deeplab_lightning.models.build import build_network
 from deeplab_lightning.palette import Palette
 from tests.segmentation.models import PIXELS
@@ -116,6 +116,18 @@ def test_calibration_and_price_are_those_of_the_images(
     with an_eighth_of_the_channels():
         assert main(["export", checkpoint, *options, "--data.root", "shapes"]) == 2
     assert "bicycle, cross" in capsys.readouterr().err
+
+
+def test_a_fault_of_the_file_names_it(
+    checkpoint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def differs(*_: object) -> Agreement:
+        raise ExportError("the graph differs")
+
+    monkeypatch.setattr(export, "write_onnx", differs)
+    with an_eighth_of_the_channels():
+        assert main(["export", checkpoint, "--out", "model.onnx"]) == 1
+    assert "deeplab: error: model.onnx: the graph differs" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -27,6 +27,10 @@ def test_sides_of_a_crop_of_321() -> None:
     sides = [scaled_side(321, scale, True) for scale in (1, 0.75, 0.5)]
     assert [(side - 1) // 8 + 1 for side in sides] == [41, 31, 21]
     assert scaled_side(321, 0.5, False) == 160
+    for scale in (1, 0.75, 0.625, 0.5, 0.25):
+        for side in range(1, 600):
+            assert scaled_side(side, scale, True) == round((side - 1) * scale) + 1
+            assert scaled_side(side, scale, False) == max(1, int(side * scale))
 
 
 def test_branches_are_summed() -> None:
