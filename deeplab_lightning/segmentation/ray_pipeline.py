@@ -8,6 +8,7 @@ repeats the batches of a process or a node that dies.
 import json
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +27,8 @@ from deeplab_lightning.segmentation.stages import Batch, Stages
 OF_NETWORK = 0.75
 """The share of a processor that a network on a CPU counts for. A task that reads and one that writes share the rest.
 There are as many of each as processors at most: otherwise nothing is written before all is read."""
+CONNECTING = 20.0
+"""Seconds within which the cluster's address must answer."""
 STORE = 256 << 20
 """Bytes for each processor of the memory that a local cluster shares between its processes."""
 RETRIES, ROUNDS = 3, 2
@@ -214,12 +217,18 @@ def cluster() -> Iterator[Any]:
     Raises:
         RuntimeError: There is no cluster at RAY_ADDRESS.
     """
+    address, processors = os.environ.get("RAY_ADDRESS"), os.cpu_count() or 1
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        try:  # Ray would try for many minutes
+            socket.create_connection((host, int(port)), CONNECTING).close()
+        except OSError as error:
+            raise RuntimeError(f"no cluster of Ray at RAY_ADDRESS {address}: {error.strerror or error}") from error
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     import ray.data
 
     logging.getLogger("ray.data").setLevel(os.environ["RAY_DATA_LOG_LEVEL"])
-    address, processors = os.environ.get("RAY_ADDRESS"), os.cpu_count() or 1
     own: dict[str, Any] = {
         "num_cpus": processors,
         "object_store_memory": processors * STORE,

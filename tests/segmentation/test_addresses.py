@@ -98,7 +98,7 @@ def test_copies_are_removed_and_files_delivered(memory: Any) -> None:
 def test_results_at_an_address_are_those_in_a_folder(
     checkpoint: Path, images: Path, memory: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--csv", "--overlays", "--device", "cpu", "--workers", "1"]
+    options = ["--csv", "--overlays", "--device", "cpu", "--workers", "2"]
     assert main(["segment", str(checkpoint), str(images), "--out", str(tmp_path / "out"), *options]) == 0
     command = ["segment", str(checkpoint), "memory://in", "--out", "memory://out", *options]
     assert main(command) == 0

@@ -1,5 +1,6 @@
 """What runs on Ray's processes, without Ray; tests/integration/test_segment_on_ray.py runs it on clusters."""
 
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 
 from deeplab_lightning import Segmenter, extras
 from deeplab_lightning.segmentation.inputs import Item
-from deeplab_lightning.segmentation.ray_pipeline import Network, Processor, RayPipeline, block_size
+from deeplab_lightning.segmentation.ray_pipeline import Network, Processor, RayPipeline, block_size, cluster
 from deeplab_lightning.segmentation.segmenter import Method
 from deeplab_lightning.segmentation.stages import Batch, Stages
 
@@ -49,3 +50,12 @@ def test_what_cannot_work_is_refused(segmenter: Segmenter, tmp_path: Path, monke
     pytest.importorskip("ray")
     with pytest.raises(ValueError, match="cuda:1"):
         RayPipeline(segmenter, stages, device="cuda:1")
+
+
+def test_an_address_without_a_cluster_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # without listening, it refuses connections
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(RuntimeError, match=address), cluster():
+            pass
