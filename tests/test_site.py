@@ -1,6 +1,7 @@
-"""The site: pages whose links stay within it, built strictly, without any other host; and the API's list of names."""
+"""The site: links stay within it, it is built strictly and asks no other host; its API and its pictures."""
 
 import ast
+import base64
 import os
 import re
 import subprocess
@@ -9,20 +10,26 @@ from importlib import util
 from pathlib import Path
 from types import ModuleType
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "deeplab_lightning"
 
 
-@pytest.fixture(scope="module")
-def hooks() -> ModuleType:
-    spec = util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
+def program(name: str) -> ModuleType:
+    """A program of docs/, which is no package."""
+    spec = util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def hooks() -> ModuleType:
+    return program("hooks")
 
 
 def test_links_of_a_page_lead_to_places_in_the_site(hooks: ModuleType) -> None:
@@ -65,6 +72,23 @@ def test_the_api_has_every_exported_name_once() -> None:
     assert len(names) > 50
     assert names <= set(documented)
     assert len(documented) == len(set(documented))
+
+
+def test_every_picture_of_the_story_is_drawn_by_a_notebook() -> None:
+    draw_story = program("draw_story")
+    text = (ROOT / "docs" / "story.md").read_text()
+    drawn = {name for names in draw_story.PICTURES.values() for name in names}
+    assert set(re.findall(r"\(story/(\w+)\.png\)", text)) == drawn
+    assert {path.stem for path in (ROOT / "docs" / "story").iterdir()} == drawn
+    assert all(path.stat().st_size < 150_000 for path in (ROOT / "docs" / "story").iterdir())
+    notebook = nbformat.read(draw_story.NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+    png = {"image/png": base64.b64encode(b"picture").decode()}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [{"output_type": "display_data", "data": png}] * 2
+    assert [name for name, _ in draw_story.pictures(notebook)] == [
+        name for names in draw_story.PICTURES.values() for name in names
+    ]
 
 
 @pytest.mark.slow
