@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
+from deeplab_lightning.identity import describe_identity
 from deeplab_lightning.palette import Color, Palette
 from deeplab_lightning.scores import Score
 
@@ -183,6 +184,12 @@ def _normalization(value: Any) -> PixelNormalization:
     return PixelNormalization(_numbers(values["mean"]), _numbers(values["std"]), (low, high), values["channel_order"])
 
 
+def _score(value: Any) -> Score:
+    score = Score.of_record(value)
+    describe_identity(score.identity)  # raises an error if the identity is incomplete
+    return score
+
+
 PARSERS: dict[str, Callable[[Any], Any]] = {
     "network": _text,
     "arguments": _settings,
@@ -191,7 +198,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "pad_to": _size,
     "crf_layers": _text,
     "crf": _settings,
-    "score": Score.of_record,
+    "score": _score,
     "assumed": _texts,
 }
 """The function that checks each entry of a description and gives it its type."""

@@ -14,7 +14,7 @@ from deeplab_lightning.extras import EXTRAS
 PACKAGE = Path(deeplab_lightning.__file__).parent
 LEVELS = {
     -2: {"exports", "palette"},
-    -1: {"atomic", "drawing", "extras", "folder_lock", "packaged", "run_folder", "scores", "usage"},
+    -1: {"atomic", "drawing", "extras", "folder_lock", "identity", "packaged", "run_folder", "scores", "usage"},
     0: {
         "models",
         "datasets",
@@ -23,7 +23,6 @@ LEVELS = {
         "metrics",
         "schedules",
         "inference",
-        "identity",
         "checkpoint_file",
         "class_record",
         "description",
@@ -57,7 +56,6 @@ MAY_USE = {
         "metrics",
         "schedules",
         "inference",
-        "identity",
         "checkpoint_file",
         "description",
         "published",
@@ -70,15 +68,13 @@ MAY_USE = {
         "inference",
         "checkpoint_file",
         "description",
-        "identity",
     },
     "datamodules": {"datasets"},
-    "run_reader": {"class_record", "datasets", "identity"},
+    "run_reader": {"class_record", "datasets"},
     "callbacks": {
         "crf",
         "metrics",
         "datasets",
-        "identity",
         "class_record",
         "checkpoint_file",
         "modules",

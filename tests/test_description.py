@@ -7,6 +7,7 @@ import pytest
 from deeplab_lightning.description import ModelDescription, PixelNormalization
 from deeplab_lightning.palette import Palette
 from deeplab_lightning.scores import Score, ScoreName
+from tests.test_identity import IDENTITY
 
 PIXELS = PixelNormalization((0.5, 0.25, 0.1), (0.5, 0.2, 0.1), channel_order="reversed")
 FULL = ModelDescription(
@@ -17,7 +18,7 @@ FULL = ModelDescription(
     pad_to=(513, 513),
     crf_layers="after",
     crf={"bilateral_xy": 50.0},
-    score=Score(ScoreName("val", "miou"), 0.75, {"split": "val", "dataset": "Shapes"}),
+    score=Score(ScoreName("val", "miou"), 0.75, IDENTITY.as_dict()),
     assumed=("the images were not padded",),
 )
 
@@ -41,6 +42,7 @@ def test_a_description_survives_json() -> None:
         ({"palette": FULL.as_dict()["palette"] | {"void": [0, 0]}}, "palette"),
         ({"palette": FULL.as_dict()["palette"] | {"void": [0, 0, float("nan")]}}, "palette"),
         ({"normalization": {}}, "normalization"),
+        ({"score": FULL.as_dict()["score"] | {"identity": {"dataset": "VOC 2012"}}}, "score"),
         ({"normalization": FULL.as_dict()["normalization"] | {"std": [1, 1, 0]}}, "std"),
         ({"normalization": FULL.as_dict()["normalization"] | {"mean": [True, 1, 1]}}, "True"),
         ({"normalization": FULL.as_dict()["normalization"] | {"value_range": [255, 0]}}, "value_range"),
