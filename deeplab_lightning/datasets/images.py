@@ -4,7 +4,7 @@ import ctypes
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -161,6 +161,13 @@ def size_of(path: Path) -> tuple[int, int]:
     """
     with _opened(path) as image:
         return image.size
+
+
+def format_of(path: Path) -> str | None:
+    """Pillow's name of the format of an image, such as "JPEG"; None for what `load` does not read."""
+    with suppress(DataError), _opened(path) as image:
+        return image.format
+    return None
 
 
 def frames_of(path: Path) -> int:

@@ -18,6 +18,7 @@ from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.crf.published import SETTINGS
 from deeplab_lightning.crf.settings import CRFSettings
+from deeplab_lightning.datasets.images import format_of
 from deeplab_lightning.description import ModelDescription, PixelNormalization
 from deeplab_lightning.drawing import percent
 from deeplab_lightning.export.web.runtime import read_runtime
@@ -144,8 +145,7 @@ def read_example(path: Path, reader: PixelReader) -> Example:
     """
     pixels = reader.read(path).pixels
     content = path.read_bytes()
-    with Image.open(path) as image:
-        kind = BROWSER_FORMATS.get(image.format or "")
+    kind = BROWSER_FORMATS.get(format_of(path) or "")
     if kind is None or len(content) > LARGEST_EXAMPLE:
         picture, file = Image.fromarray(pixels), BytesIO()
         picture.thumbnail((LONGEST_EXAMPLE, LONGEST_EXAMPLE), Image.Resampling.LANCZOS)
