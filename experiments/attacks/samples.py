@@ -14,12 +14,27 @@ from scipy.sparse import csc_array
 
 from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 from deeplab_lightning.description import DESCRIPTION, ModelDescription, PixelNormalization
+from deeplab_lightning.identity import EvaluationIdentity
 from deeplab_lightning.models.build import build_network
 from deeplab_lightning.palette import Palette
 from deeplab_lightning.scores import Score, ScoreName
 
 Sample = tuple[str, bytes]
 """The name and the content of a file."""
+
+MEASURED = EvaluationIdentity(
+    dataset="Shapes",
+    split="val",
+    labels="masks",
+    num_images=1,
+    size_policy="whole image",
+    output_stride=16,
+    align_corners=True,
+    scales=(1.0,),
+    flip=False,
+    precision="32-true",
+    weights="of step 1",
+)
 
 
 def files(real: Path, *patterns: str) -> list[Sample]:
@@ -143,7 +158,7 @@ def model() -> Sample:
         palette=Palette.voc(("sky", "road", "tree")),
         normalization=PixelNormalization((0.5, 0.4, 0.3), (0.2, 0.2, 0.2)),
         crf={"bilateral_xy": 50.0, "iterations": 10},
-        score=Score(ScoreName("val", "miou"), 0.5, {"split": "val"}),
+        score=Score(ScoreName("val", "miou"), 0.5, MEASURED.as_dict()),
     )
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     file = BytesIO()
