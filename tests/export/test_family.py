@@ -22,7 +22,7 @@ from tests.thin import an_eighth_of_the_channels
 VARIANTS = (
     *("v1 4x4", "v1 MSc", "v1 7x7", "v2 vgg16", "v2 resnet50", "v3 resnet18", "v3 without image pooling", "v3 block4"),
     *("v3 block7", "v3+ resnet18", "v3+ two joins", "v3+ separable", "v3+ xception41", "v3+ mobilenet_v2"),
-    *("v3+ mobilenet_v3", "v3+ dense prediction cell", "LR-ASPP large", "LR-ASPP small", "smp's U-Net"),
+    *("v3+ mobilenet_v3", "v3+ dense prediction cell", "smp's U-Net"),
     *("v3 smp's EfficientNet", "v3+ timm's RegNet", "v3+ timm"),
 )
 """Networks of the contract test; LargeFOV is exported by the other tests."""
