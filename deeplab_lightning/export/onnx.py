@@ -103,7 +103,10 @@ def write_reduced(
         else:
             quantize(whole, draft, batches)
         reduced = compare(network, open_graph(draft, network), batches, tie=0)
-        return agreement, demand(reduced, *ALLOWED[precision])
+        try:
+            return agreement, demand(reduced, *ALLOWED[precision])
+        except ExportError as error:
+            raise ExportError(f"{error}; --precision float32 keeps the weights as they are") from error
 
 
 def open_graph(path: Path, network: ExportedNetwork) -> Callable[[Tensor], Tensor]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnx
 import pytest
 import torch
 
+import deeplab_lightning.export.onnx as graphs
 from deeplab_lightning import load
 from deeplab_lightning.export.check import ExportError
 from deeplab_lightning.export.graph import ExportedNetwork
@@ -99,3 +101,13 @@ def test_a_file_of_less_precision_is_made_from_one_that_agrees(
     logits = open_graph(tmp_path / "half.onnx", network)(network.example())
     torch.testing.assert_close(logits, network(network.example())[0], rtol=0, atol=1e-2 * agreement.value_range)
     assert [path.name for path in tmp_path.iterdir()] == ["half.onnx"]
+
+
+def test_a_precision_that_is_too_coarse_names_the_way_out(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graphs, "write_onnx", lambda segmenter, path, interface: copy(exported.onnx, path))
+    monkeypatch.setitem(graphs.ALLOWED, "half", (0.0, 1.0))
+    with pytest.raises(ExportError, match="--precision float32"):
+        write_reduced(exported.segmenter, tmp_path / "half.onnx", "half", Interface())
+    assert list(tmp_path.iterdir()) == []
