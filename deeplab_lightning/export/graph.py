@@ -47,6 +47,11 @@ class ExportedNetwork(nn.Module):
                 "its layers pad as TensorFlow's do (strided_padding 'same'), by amounts that depend on the image's "
                 "size, with which torch.export does not get done; `deeplab segment` runs it from the checkpoint"
             )
+        if segmenter.description.network == "LRASPP":
+            raise ValueError(
+                "the exporter does not get done with LR-ASPP, whose pooling depends on the image's size; "
+                "`deeplab segment` runs it from the checkpoint"
+            )
         self.network, self.interface = segmenter.network, interface
         self.reader, self.pad_to = segmenter.reader, segmenter.description.pad_to
         self.normalization = segmenter.description.normalization
