@@ -118,12 +118,15 @@ def _sentence(error: Exception) -> str:
         return f"out of memory ({_lines(of_memory)[0]}); lower data.batch_size, data.crop_size or data.num_workers"
     if WORKER_FAILED.match(lines[0]):
         return lines[-1].partition(": ")[2] or lines[-1]
-    if lines[0].startswith(WORKER_KILLED) or type(error) in PARTIAL_BATCH:
+    # torch raises it wherever the program is when the worker dies, such as within the writing of a checkpoint
+    killed = next((_lines(each)[0] for each in _chain(error) if str(each).startswith(WORKER_KILLED)), None)
+    if killed or type(error) in PARTIAL_BATCH:
         from deeplab_lightning.datamodules.workers import opened_last
 
-        images = " or ".join(opened_last(lines[0])) or "unknown"
+        killed = killed or lines[0]
+        images = " or ".join(opened_last(killed)) or "unknown"
         return (
-            f"a loader worker was killed, by a lack of memory or a damaged image ({lines[0]}); the last image that it "
+            f"a loader worker was killed, by a lack of memory or a damaged image ({killed}); the last image that it "
             f"opened is {images}; lower data.num_workers or data.batch_size, or run `deeplab data check`, then resume "
             "with --ckpt_path last"
         )

@@ -43,6 +43,10 @@ def test_faults_are_counted_and_kept(
     def wait(path: Path) -> None:
         threading.Event().wait()
 
+    del bytearray(1 << 24)[:]  # mallopt(3): malloc takes no mapping of its own for blocks below what was freed once
+    blocks = [bytearray(1 << 20) for _ in range(400)]
+    del blocks[:-1]  # malloc keeps their memory, as the last lies above it
+
     readers = {
         "crash": lambda path: os.kill(os.getpid(), signal.SIGKILL),
         "hang": wait,

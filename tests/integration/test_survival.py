@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import deeplab_lightning.cli
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
@@ -196,3 +197,19 @@ def test_a_checkpoint_that_would_execute_something_is_refused(
     assert not (tmp_path / "executed").exists()
     pickle.loads(pickle.dumps(Malicious()))
     assert (tmp_path / "executed").exists()  # it would have
+
+
+def test_a_worker_that_dies_while_a_checkpoint_is_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Torch raises its error in the middle of what the program is doing, which takes it for its own."""
+
+    def write(command: str, options: list[str]) -> int:
+        try:
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+        except RuntimeError as error:
+            raise OSError("last.ckpt: the checkpoint cannot be written") from error
+
+    monkeypatch.setattr(deeplab_lightning.cli, "run", write)
+    assert main(["fit"]) == 1
+    assert "a loader worker was killed" in capsys.readouterr().err
