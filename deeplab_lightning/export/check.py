@@ -8,8 +8,9 @@ from torch import Tensor
 
 from deeplab_lightning.export.graph import ExportedNetwork
 
-SIZES = ((1, 97, 150), (3, 64, 101), (1, 225, 193))
-"""Batches and sides (B, H, W) of the comparison: odd, even, wide, high, and none as at the export."""
+SIZES = ((1, 49, 1000), (3, 64, 101), (1, 225, 193))
+"""Batches and sides (B, H, W) of the comparison: odd, even, wide, high, and none as at the export. In a width of 1000,
+LR-ASPP's window of 25 positions at stride 32 has more than one place."""
 TOLERANCE = 1e-3
 """Largest difference, as a share of the range of the network's values. Two orders of summing up float32 differ by 1e-6
 to 1e-4 of the range, and by up to 1e-3 through a hundred layers."""

@@ -28,8 +28,7 @@ class ExportedNetwork(nn.Module):
         output_names: Names of the outputs.
 
     Raises:
-        ValueError: The model has a CRF as layers, whose lattice depends on the image's colours; or it pads as
-            TensorFlow does, by amounts that depend on the image's size, with which torch.export does not get done.
+        ValueError: The model has a CRF as layers, whose lattice depends on the image's colours.
     """
 
     factor: Tensor
@@ -41,16 +40,6 @@ class ExportedNetwork(nn.Module):
             raise ValueError(
                 "its CRF is trained as layers (model.crf_rnn), whose lattice depends on the colours of each image and "
                 "cannot become a graph; `deeplab segment` runs it from the checkpoint"
-            )
-        if segmenter.description.arguments.get("strided_padding") == "same":
-            raise ValueError(
-                "its layers pad as TensorFlow's do (strided_padding 'same'), by amounts that depend on the image's "
-                "size, with which torch.export does not get done; `deeplab segment` runs it from the checkpoint"
-            )
-        if segmenter.description.network == "LRASPP":
-            raise ValueError(
-                "the exporter does not get done with LR-ASPP, whose pooling depends on the image's size; "
-                "`deeplab segment` runs it from the checkpoint"
             )
         self.network, self.interface = segmenter.network, interface
         self.reader, self.pad_to = segmenter.reader, segmenter.description.pad_to

@@ -151,4 +151,6 @@ def zoom(features: Tensor, factor: int, first: int, size: Sequence[int]) -> Tens
     than the crop.
     """
     zoomed = upsample(features, [(side - 1) * factor + 1 for side in features.shape[2:]], align_corners=True)
-    return zoomed[..., first : first + size[0], first : first + size[1]]
+    surplus = [zoomed.shape[2 + axis] - first - size[axis] for axis in (0, 1)]
+    # torch.export would keep a slice for sides with a surplus alone, or for those without, as in its example.
+    return F.pad(zoomed, (-first, -surplus[1], -first, -surplus[0]))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -47,9 +48,12 @@ class LiteASPP(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, h, w) to (B, channels, h, w)."""
-        size = features.shape[-2:]
-        window = [min(side, limit) for side, limit in zip(size, self.pooling_size, strict=True)]
-        gate = F.hardsigmoid(self.gate(F.avg_pool2d(features, window, self.pooling_stride)))
+        size, window = features.shape[-2:], self.pooling_size
+        # A window cut to the map would be a number in an exported graph, right for images of one size alone.
+        empty: list[Any] = [torch.sym_max(limit - side, 0) for side, limit in zip(size, window, strict=True)]
+        share = (window[0] - empty[0]) * (window[1] - empty[1]) / (window[0] * window[1])
+        means = F.avg_pool2d(F.pad(features, (0, empty[1], 0, empty[0])), window, self.pooling_stride) / share
+        gate = F.hardsigmoid(self.gate(means))
         scaled: Tensor = self.branch(features) * upsample(gate, size, self.align_corners)
         return scaled
 

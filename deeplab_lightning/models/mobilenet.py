@@ -17,7 +17,8 @@ MOBILENETS = ("mobilenet_v2", *V3_BLOCKS)
 class SameConv2d(nn.Conv2d):
     """A convolution padded as TensorFlow's "SAME": where a stride leaves a choice, the end gets the odd position.
 
-    With stride 2, an even side has one position less before its start than with symmetric padding.
+    With stride 2, an even side has one position less before its start than with symmetric padding. The kernel is at
+    least as wide as the stride.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
@@ -25,9 +26,11 @@ class SameConv2d(nn.Conv2d):
         pads: list[int] = []
         for axis in (1, 0):  # F.pad begins with the last axis
             side, stride = input.shape[2 + axis], self.stride[axis]
-            reach = (-(-side // stride) - 1) * stride + self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
-            total = max(reach - side, 0)
-            pads += [total // 2, total - total // 2]
+            reach = self.dilation[axis] * (self.kernel_size[axis] - 1)
+            before = (reach + 1 - stride + -side % stride) // 2
+            # The sum of both is constant. TensorFlow leaves out the last position where no kernel reaches it, but with
+            # a sum that depends on the side, torch.export's formula of the side doubles at every layer: it never ends.
+            pads += [before, reach - before]
         return F.conv2d(
             F.pad(input, pads), self.weight, self.bias, self.stride, dilation=self.dilation, groups=self.groups
         )

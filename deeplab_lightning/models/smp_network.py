@@ -70,10 +70,9 @@ class SMPNetwork(SegmentationNetwork):
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Map images (B, C, H, W) to logits (B, K, H, W)."""
-        height, width = images.shape[-2:]
-        padded = F.pad(images, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
-        logits: Tensor = self.classifier(self.decoder(self.backbone(padded)))
-        return logits[..., :height, :width]
+        bottom, right = (-side % MULTIPLE for side in images.shape[-2:])
+        logits: Tensor = self.classifier(self.decoder(self.backbone(F.pad(images, (0, right, 0, bottom)))))
+        return F.pad(logits, (0, -right, 0, -bottom))  # torch.export would keep a slice for padded sides alone
 
     def _freeze_unused(self) -> None:
         training = self.training

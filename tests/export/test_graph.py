@@ -65,14 +65,6 @@ def test_the_outputs_are_those_asked_for(thin_segmenter: tuple[Path, Segmenter])
     assert pixels.open_dimensions() == {0: "batch", 1: "height", 2: "width"}
 
 
-def test_tensorflows_padding_cannot_be_exported(thin_segmenter: tuple[Path, Segmenter]) -> None:
-    segmenter = thin_segmenter[1]
-    arguments = segmenter.description.arguments | {"strided_padding": "same"}
-    padded = Model(segmenter.network, replace(segmenter.description, arguments=arguments), None, "")
-    with pytest.raises(ValueError, match="strided_padding 'same'"):
-        ExportedNetwork(Segmenter(padded, "cpu"), Interface())
-
-
 def test_a_crf_as_layers_cannot_be_exported(thin_segmenter: tuple[Path, Segmenter]) -> None:
     segmenter = thin_segmenter[1]
     layered = Segmenter(Model(segmenter.network, segmenter.description, CRFRNN(3), ""), "cpu")

@@ -24,8 +24,8 @@ BLOCKS = np.kron(np.random.default_rng(0).integers(0, 256, (9, 8, 3), np.uint8),
 
 def test_the_command_prints_what_it_compared_and_wrote(exported: Exported) -> None:
     compared, wrote, *values = exported.printed.splitlines()
-    assert compared.startswith("at 1x97x150, 3x64x101, 1x225x193: largest difference ")
-    assert "equal labels 100.000 % of 77367 pixels" in compared
+    assert compared.startswith("at 1x49x1000, 3x64x101, 1x225x193: largest difference ")
+    assert "equal labels 100.000 % of 111817 pixels" in compared
     assert f"wrote {exported.onnx}: " in wrote
     assert values == [
         "  takes images: float (batch, 3, height, width)",

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from deeplab_lightning.models.deeplab_v1 import DeepLabV1
 from deeplab_lightning.models.deeplab_v2 import DeepLabV2
@@ -13,8 +14,8 @@ from deeplab_lightning.models.deeplab_v3_cascade import DeepLabV3Cascade
 from deeplab_lightning.models.deeplab_v3plus import DeepLabV3Plus
 from deeplab_lightning.models.encoders import CLASSIFIER_HEADS, Encoder
 from deeplab_lightning.models.imagenet import for_channels
-from deeplab_lightning.models.layers import SegmentationNetwork
-from deeplab_lightning.models.lraspp import LRASPP
+from deeplab_lightning.models.layers import SegmentationNetwork, upsample
+from deeplab_lightning.models.lraspp import LRASPP, LiteASPP
 from deeplab_lightning.models.smp_network import SMPNetwork
 from tests.thin import an_eighth_of_the_channels
 
@@ -61,7 +62,7 @@ NETWORKS: dict[str, Builder] = {
         5, "mobilenet_v2", atrous_rates=(), width_multiplier=0.5, batch_norm_eps=1e-3, strided_padding="same"
     ),
     "LR-ASPP large": lambda: LRASPP(5, strided_padding="same"),
-    "LR-ASPP small": lambda: LRASPP(5, "mobilenet_v3_small_seg", 16, pooling_size=(2, 3), align_corners=False),
+    "LR-ASPP small": lambda: LRASPP(5, "mobilenet_v3_small_seg", 16, pooling_size=(5, 9), align_corners=False),
     "smp's U-Net": lambda: SMPNetwork(5, "unet", "resnet18"),
     "smp's FPN": lambda: SMPNetwork(5, "fpn", "resnet18"),
     "v3 smp's EfficientNet": lambda: DeepLabV3(5, "efficientnet-b0"),
@@ -124,6 +125,15 @@ def test_parts_have_the_agreed_names(network: SegmentationNetwork) -> None:
     parts = {name for name, _ in network.named_children()}
     assert parts <= {"backbone", "aspp", "head", "decoder", "classifier"}
     assert {"backbone", "classifier"} <= parts
+
+
+@pytest.mark.parametrize("size", [(3, 4), (7, 4), (3, 11), (7, 11)])
+def test_lr_aspp_pools_over_windows_cut_to_the_map(size: tuple[int, int]) -> None:
+    aspp = LiteASPP(2, 6, pooling_size=(5, 6), pooling_stride=(2, 3), align_corners=True).eval()
+    features = torch.randn(2, 2, *size)
+    means = F.avg_pool2d(features, (min(5, size[0]), min(6, size[1])), (2, 3))
+    gate = upsample(F.hardsigmoid(aspp.gate(means)), size, align_corners=True)
+    torch.testing.assert_close(aspp(features), aspp.branch(features) * gate)
 
 
 OF_CHANNELS: dict[str, Callable[[int], SegmentationNetwork]] = {
