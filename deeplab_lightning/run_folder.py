@@ -231,6 +231,24 @@ class JobFolder(RunFolder):
         """The lock file that the runner and the job's process hold."""
         return self.path / "lock"
 
+    def records(self) -> list[Path]:
+        """The existing files that report the job, sorted: settings, logs and outcome.
+
+        Checkpoints, locks, the offline records of Weights & Biases, and the evaluations of a training are left out.
+        """
+        apart = {self.path / EVALUATIONS, self.wandb}
+        files = (path for path in sorted(self.path.rglob("*")) if path.is_file() and not apart & set(path.parents))
+        return [
+            path
+            for path in files
+            if path.suffix != self.last.suffix and path != self.lock and not path.name.startswith(".")
+        ]
+
+    def clear(self) -> None:
+        """Remove the records and the checkpoints of the job."""
+        for path in (*self.records(), self.best, self.last, self.previous):
+            path.unlink(missing_ok=True)
+
     def evaluations(self) -> list[Self]:
         """The existing folders of a training's evaluations, sorted by name."""
         return [type(self)(path) for path in sorted(self.path.glob(f"{EVALUATIONS}/*"))]

@@ -52,6 +52,22 @@ def test_evaluations_of_a_job_are_jobs_in_its_folder(tmp_path: Path) -> None:
     assert folder.done == tmp_path / "89abcdef01_seed3" / "evaluations" / "0123abcd" / "done.json"
 
 
+def test_the_records_of_a_job_are_without_checkpoints_locks_and_evaluations(tmp_path: Path) -> None:
+    key = JobKey("89abcdef01_seed3")
+    folder, evaluation = (JobFolder.of(tmp_path, each) for each in (key, JobKey(key.training, "0123abcd")))
+    log = folder.new_log("fit")
+    records = [folder.config, folder.done, folder.log, log.metrics, log.panels / "val" / "a.png"]
+    checkpoints = [folder.best, folder.last, folder.previous]
+    kept = [evaluation.done, folder.lock, folder.fit_lock, folder.wandb / "offline-run" / "run.wandb"]
+    for path in [*records, *checkpoints, *kept]:
+        write(path, 1)
+    assert folder.records() == sorted(records)
+    folder.clear()
+    assert [path for path in (*records, *checkpoints) if path.exists()] == []
+    assert all(path.exists() for path in kept)
+    folder.clear()  # also where there is nothing
+
+
 def test_jobs_are_in_the_order_of_their_end(tmp_path: Path) -> None:
     keys = [JobKey("b_seed0"), JobKey("b_seed0", "0123"), JobKey("a_seed10")]
     for seconds, key in enumerate(keys, 1):

@@ -49,6 +49,11 @@ class Job:
         return self.training.source if self.evaluation is None else self.training
 
     @property
+    def is_shared(self) -> bool:
+        """Whether machines share the job's result. Each one downloads published weights into a cache of its own."""
+        return self.command != "weights"
+
+    @property
     def rows_name(self) -> str:
         """The name of the first row that the job serves, and the number of further rows."""
         return rows_name(self.training.rows if self.evaluation is None else self.evaluation.rows)

@@ -18,6 +18,7 @@ class State(Enum):
 
     NOT_RUN = "not yet run"
     STARTED = "started"
+    WAITING = "waiting for another machine"
     UNFINISHED = "unfinished"
     DONE = "done"
     FAILED = "failed"

@@ -1,6 +1,7 @@
 """`deeplab ablate`: train and score the rows of tables that are not done yet."""
 
 import json
+import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from deeplab_lightning.ablation.claims import EXPIRY
+from deeplab_lightning.ablation.failed import only_failed
 from deeplab_lightning.ablation.job import Job, jobs_of
 from deeplab_lightning.ablation.older import accept_older, find_older
 from deeplab_lightning.ablation.outcomes import State, read_folder
@@ -16,6 +19,7 @@ from deeplab_lightning.ablation.plan import Plan, plan_table
 from deeplab_lightning.ablation.resources import WHOLE_MACHINE, Resources, split_devices
 from deeplab_lightning.ablation.runner import RUNS, run_jobs
 from deeplab_lightning.ablation.scales import PAPER_SCALE, SCALES, check_scale
+from deeplab_lightning.ablation.shared import SharedResults
 from deeplab_lightning.ablation.sweep import common_options, parts_of, write_sweep
 from deeplab_lightning.ablation.table import Table, TableError, read_table, table_files
 from deeplab_lightning.commands.dry_run import as_dict, print_plan
@@ -23,13 +27,17 @@ from deeplab_lightning.packaged import find_experiment
 from deeplab_lightning.reports.compare import compare
 from deeplab_lightning.reports.terminal import print_comparison, print_line
 from deeplab_lightning.run_folder import JobKey
+from deeplab_lightning.segmentation.addresses import address_of
 from deeplab_lightning.usage import Parser
 
 EPILOG = """Rows with the same training settings share one training, also across tables. Rows that differ only in their
 evaluation share its checkpoint. Finished jobs are identified by the hash of their settings and of the code's defaults,
 so the same command resumes after an interrupt and retries failed jobs. If the code has changed since, --older decides.
+With --results, the same command on several machines divides the jobs among them: each job runs on one machine, the
+others copy its result, and the jobs of a machine that dies are run by another.
 `deeplab report` with the same files prints the tables at any time."""
 
+FAILED = "failed"
 RESERVED_WANDB = {"asked", "group", "name", "paper", "protocol", "tags", "work"}
 """The W&B settings that `deeplab ablate` sets itself. A report finds the runs of a table by them."""
 
@@ -42,6 +50,9 @@ def run(command: str, options: list[str]) -> int:
     outcomes = read_folder(root)
     accepted = accept_older(plans, outcomes) if arguments.older == "accept" else plans
     older = {} if arguments.older else find_older(plans, outcomes)
+    if arguments.only == FAILED and not (accepted := only_failed(accepted, outcomes)):
+        print(f"none of these rows has a failed job in {root}", file=sys.stderr)
+        return 0
     if arguments.dry_run:
         for plan in accepted:
             if arguments.json:
@@ -52,7 +63,8 @@ def run(command: str, options: list[str]) -> int:
     if arguments.launcher in LAUNCHERS:
         return LAUNCHERS[arguments.launcher](accepted, arguments)
     resources = split_devices(arguments.jobs) if arguments.launcher == "local" else [WHOLE_MACHINE]
-    failed = _run(accepted, root, older, resources)
+    shared = SharedResults(arguments.results / arguments.scale, root) if arguments.results else None
+    failed = _run(accepted, root, older, resources=resources, shared=shared)
     outcomes = read_folder(root)
     for plan in plans:
         print_comparison(Console(), compare(plan, outcomes))
@@ -94,6 +106,18 @@ def _parse(command: str, options: list[str]) -> Namespace:
         default=PAPER_SCALE,
         help="paper: as published; camvid: on CamVid; smoke: a few steps on generated Shapes; default: paper",
     )
+    parser.add_argument(
+        "--only",
+        choices=(FAILED,),
+        help="failed: only the rows and seeds with a failed job; default: all that is not done",
+    )
+    parser.add_argument(
+        "--results",
+        type=address_of,
+        metavar="DIR",
+        help="folder or fsspec address, such as s3://bucket/results, where machines share results and divide the jobs "
+        f"among them; a machine that shows no life for {EXPIRY / 60:g} minutes loses its jobs; default: none",
+    )
     parser.add_argument("--runs", type=Path, default=RUNS, help=f"folder of the runs of each scale; default: {RUNS}")
     parser.add_argument(
         "--older",
@@ -105,10 +129,18 @@ def _parse(command: str, options: list[str]) -> Namespace:
     parser.add_argument("--json", action="store_true", help="with --dry-run: print a line of JSON for each table")
     _add_launchers(parser)
     arguments = parser.parse_args(options)
+    _check(parser, arguments)
+    return arguments
+
+
+def _check(parser: Parser, arguments: Namespace) -> None:
+    """Refuse options that have no effect beside one another, or lack what they need."""
     if arguments.json and not arguments.dry_run:
         parser.error("--json needs --dry-run; `deeplab report --json` prints the scores")
     if arguments.launcher and arguments.dry_run:
         parser.error("--dry-run prints the same plan for every launcher; leave out --launcher")
+    if arguments.results and arguments.dry_run:
+        parser.error("--dry-run prints the plan without the results of other machines; leave out --results")
     if arguments.jobs is not None and (arguments.launcher != "local" or arguments.jobs < 1):
         parser.error(f"--jobs needs --launcher local and a number of at least 1, got {arguments.jobs}")
     if bool(arguments.slurm) != (arguments.launcher == "slurm"):
@@ -117,7 +149,6 @@ def _parse(command: str, options: list[str]) -> Namespace:
         parser.error(f"--wandb cannot set {', '.join(own)}: ablate sets them so that reports find the runs of a table")
     if arguments.slurm and not isinstance(arguments.slurm.get("time"), int):
         parser.error(f"--slurm needs a time in minutes, such as time=720; got {arguments.slurm.get('time')}")
-    return arguments
 
 
 def _add_launchers(parser: Parser) -> None:
@@ -190,7 +221,7 @@ def _submit(plans: list[Plan], arguments: Namespace) -> int:
     from deeplab_lightning.ablation.slurm import submit
 
     root = arguments.runs / arguments.scale
-    folder, common = root / "slurm", common_options(plans, arguments.runs, _older(arguments))
+    folder, common = root / "slurm", common_options(plans, arguments.runs, _more(arguments))
     ids = submit(parts_of(plans), common, root, folder=folder, settings=arguments.slurm)
     print("\n".join(ids))
     print(f"{len(ids)} tasks; their output goes to {folder}, and `deeplab report` prints the results")
@@ -198,21 +229,29 @@ def _submit(plans: list[Plan], arguments: Namespace) -> int:
 
 
 def _write_sweep(plans: list[Plan], arguments: Namespace) -> int:
-    path = write_sweep(plans, arguments.runs, _older(arguments))
+    path = write_sweep(plans, arguments.runs, _more(arguments))
     print(f"wandb sweep {path}     # run this once; it prints the ID of the sweep")
     print("wandb agent ID     # run this on every machine, in this folder")
     return 0
 
 
-def _older(arguments: Namespace) -> list[str]:
-    return ["--older", arguments.older] if arguments.older else []
+def _more(arguments: Namespace) -> list[str]:
+    """The options that every machine takes over."""
+    older = ["--older", arguments.older] if arguments.older else []
+    return older + (["--results", str(arguments.results)] if arguments.results else [])
 
 
 LAUNCHERS = {"slurm": _submit, "wandb": _write_sweep}
 """The launchers that run the jobs elsewhere."""
 
 
-def _run(plans: list[Plan], root: Path, older: Mapping[JobKey, str], resources: Sequence[Resources]) -> int:
+def _run(
+    plans: list[Plan],
+    root: Path,
+    older: Mapping[JobKey, str],
+    resources: Sequence[Resources],
+    shared: SharedResults | None,
+) -> int:
     """Run the jobs of plans with a progress bar, and return the number of jobs that are not done in the end."""
     jobs, console = jobs_of(*plans), Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -225,9 +264,12 @@ def _run(plans: list[Plan], root: Path, older: Mapping[JobKey, str], resources: 
             if state is State.STARTED:
                 progress.update(bar, description=escape(title))
                 return
+            if state is State.WAITING:
+                progress.update(bar, description=escape(f"{title}: waiting for {reason}"))
+                return
             progress.advance(bar)
             if state is not State.DONE:
                 print_line(console, f"{title} not done; {job.folder(root).path}:")
                 print_line(console, reason)
 
-        return run_jobs(jobs, root, on_progress, resources=resources, older=older)
+        return run_jobs(jobs, root, on_progress, resources=resources, older=older, shared=shared)

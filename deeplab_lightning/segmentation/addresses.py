@@ -5,8 +5,9 @@ Paths on a disk pass through as they are, so that what reads and writes files kn
 
 import glob
 import tempfile
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -50,6 +51,35 @@ class Address:
         with self._reached() as (files, inside):
             files.put_file(str(path), inside)
 
+    def replace(self, path: Path) -> None:
+        """Copy the file at a path here, so that readers find the old file or the whole new one."""
+        with self._reached() as (files, inside):
+            draft = f"{inside}.{uuid.uuid4().hex[:8]}.draft"
+            files.makedirs(_folder_of(inside), exist_ok=True)
+            files.put_file(str(path), draft)
+            files.mv(draft, inside)
+
+    def read_text(self) -> str:
+        """Return the text of a small file."""
+        with self._reached() as (files, inside):
+            return str(files.cat_file(inside).decode(errors="replace"))
+
+    def write_text(self, text: str) -> None:
+        """Write a small file, which a reader may find empty meanwhile."""
+        with self._reached() as (files, inside):
+            files.makedirs(_folder_of(inside), exist_ok=True)
+            files.pipe_file(inside, text.encode())
+
+    def remove(self) -> None:
+        """Remove the file, if it is there."""
+        with suppress(FileNotFoundError), self._reached() as (files, inside):
+            files.rm_file(inside)
+
+    def is_file(self) -> bool:
+        """Whether there is a file at the address."""
+        with self._reached() as (files, inside):
+            return bool(files.isfile(inside))
+
     def is_folder(self) -> bool:
         """Whether there are files below the address."""
         with self._reached() as (files, inside):
@@ -82,7 +112,8 @@ class Address:
             files.invalidate_cache()
             yield files, inside
         except Exception as error:  # the clients of the protocols have no common class of error
-            kind = PermissionError if isinstance(error, PermissionError) else OSError
+            kinds = (PermissionError, FileNotFoundError)
+            kind = next((each for each in kinds if isinstance(error, each)), OSError)
             raise kind(f"{self.url}: {_line(error)}") from error
 
 
@@ -96,6 +127,12 @@ def located(word: str) -> Place:
     if not scheme or not protocol.replace("+", "").isalnum():
         return Path(word)
     return Path(rest) if protocol == FILE else Address(word)
+
+
+def address_of(word: str) -> Address:
+    """Return the address that a word means; a path becomes its file:// address."""
+    place = located(word)
+    return Address(f"{FILE}{SCHEME}{place.resolve()}") if isinstance(place, Path) else place
 
 
 @contextmanager
@@ -135,6 +172,10 @@ def delivering(folder: Place) -> Iterator[Path]:
 
 def _relative(names: list[str], folder: str) -> list[str]:
     return sorted(name[len(folder.rstrip("/")) :].lstrip("/") for name in names)
+
+
+def _folder_of(inside: str) -> str:
+    return inside.rpartition("/")[0]
 
 
 def _line(error: Exception) -> str:

@@ -2,8 +2,13 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deeplab_lightning.__main__ import main
+from deeplab_lightning.ablation.job import jobs_of
+from deeplab_lightning.ablation.outcomes import Outcome, State
+from deeplab_lightning.ablation.plan import plan_table
+from deeplab_lightning.ablation.table import read_table
 from tests.ablation.tables import write_tree
 from tests.integration.conftest import ROOT
 
@@ -83,6 +88,8 @@ def test_faults_are_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: P
         (("--launcher", "slurm", "--slurm", "time=12:00:00"), "got 12:00:00"),
         (("--launcher", "slurm", "--slurm", "gpu"), "'gpu'"),
         (("--launcher", "wandb", "--dry-run"), "--launcher"),
+        (("--results", "there", "--dry-run"), "--results"),
+        (("--only", "done"), "'done'"),
     ],
 )
 def test_options_without_their_launcher_are_refused(
@@ -100,3 +107,23 @@ def test_a_row_of_one_of_several_tables(capsys: pytest.CaptureFixture[str], tmp_
     (plan,) = printed(capsys, path, other, "--rows", "other/flip", "--dry-run", "--json").splitlines()
     assert json.loads(plan)["table"] == str(other)
     assert [row["name"] for row in json.loads(plan)["rows"]] == ["flip"]
+
+
+def test_only_the_failed_rows_are_left(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path, runs = write_tree(tmp_path, tmp_path), tmp_path / "runs"
+    options = (path, "--runs", runs, "--only", "failed", "--dry-run", "--json")
+    assert printed(capsys, *options) == ""
+    plan = plan_table(read_table(path), "paper")
+    (flip,) = (job for job in jobs_of(plan) if job.rows_name == "flip")
+    Outcome(State.FAILED, "killed").write(flip.folder(runs / "paper"), flip.command, {})
+    found = json.loads(printed(capsys, *options))
+    assert [row["name"] for row in found["rows"]] == ["flip"]
+    assert [command[1] for command in found["runs"][0]["commands"]] == ["fit", "validate"]
+
+
+def test_a_sweep_passes_the_folder_of_results_on(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path, runs = write_tree(tmp_path, tmp_path), tmp_path / "runs"
+    printed(capsys, path, "--runs", runs, "--launcher", "wandb", "--results", "s3://bucket/results")
+    (sweep,) = runs.rglob("*.yaml")
+    command = yaml.safe_load(sweep.read_text())["command"]
+    assert command[command.index("--results") + 1] == "s3://bucket/results"

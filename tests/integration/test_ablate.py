@@ -82,3 +82,45 @@ def test_a_row_starts_from_another_and_a_failing_row_stops_no_other(
     assert found["plain"]["status"] == "not yet run"
     text = next(log for log in runs.glob("paper/*/log.txt") if "--wandb.name after" in log.read_text()).read_text()
     assert "Started from" in text
+
+
+QUICK = """
+import sys
+from deeplab_lightning.ablation import claims
+claims.BEAT, claims.EXPIRY = 0.5, float(sys.argv.pop(1))
+from deeplab_lightning.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def machine(root: Path, path: Path, results: str, expiry: float) -> "subprocess.Popen[bytes]":
+    """Start a process with a run root of its own, which stands for a machine."""
+    command = [sys.executable, "-c", QUICK, str(expiry), "ablate", str(path), "--results", results, "--runs", str(root)]
+    with (root.parent / f"{root.name}.log").open("a") as file:
+        return subprocess.Popen(
+            [*command, "--wandb", "mode=disabled"], stdout=file, stderr=file, start_new_session=True
+        )
+
+
+@pytest.mark.slow
+def test_two_machines_share_a_table_and_one_dies(
+    tmp_path: Path, shapes_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first is killed by SIGKILL with all its processes while it trains; the second runs what the first had."""
+    path = write_tree(tmp_path / "experiments", shapes_root, TABLE + ROWS)
+    whole, one, two, results = (tmp_path / name for name in ("whole", "one", "two", "results"))
+    first = machine(one, path, f"file://{results}", 60)
+    stop(first, signal.SIGKILL, lambda: any(one.glob("paper/*/last.ckpt")), tmp_path / "one.log")
+    assert len(list(results.glob("paper/claims/*/*"))) == 1
+    machines = [machine(root, path, str(results), 5) for root in (two, tmp_path / "three")]
+    assert [each.wait(PATIENCE) for each in machines] == [0, 0], (tmp_path / "two.log").read_text()
+    assert main(["ablate", str(path), "--runs", str(whole), "--wandb", "mode=disabled"]) == 0
+    expected = scores(path, whole, capsys)
+    assert [row["name"] for row in expected if row["ours"] is not None] == ["plain", "flip", "after"]
+    for root in (two, tmp_path / "three"):
+        assert scores(path, root, capsys) == expected
+    assert main(["ablate", str(path), "--runs", str(one), "--results", str(results), "--wandb", "mode=disabled"]) == 0
+    assert scores(path, one, capsys) == expected
+    files = [file for file in results.rglob("*") if file.is_file()]
+    assert {file.suffix for file in files} == {".zip", ".ckpt"}  # neither claims nor drafts
+    assert len(files) == 3 + 3 + 3  # trainings with their checkpoints, and evaluations

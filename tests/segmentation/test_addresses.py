@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.segmentation.addresses import Address, delivering, fetched, located
+from deeplab_lightning.segmentation.addresses import Address, address_of, delivering, fetched, located
 from deeplab_lightning.segmentation.inputs import find_inputs
 from deeplab_lightning.usage import UsageError
 
@@ -93,6 +93,42 @@ def test_copies_are_removed_and_files_delivered(memory: Any) -> None:
         (folder / "masks" / "a.png").write_bytes(b"png")
     assert memory.cat_file("/out/masks/a.png") == b"png"
     assert not folder.exists()
+
+
+def test_a_path_has_an_address(tmp_path: Path) -> None:
+    assert address_of(str(tmp_path / "x")) == Address(f"file://{tmp_path}/x")
+    assert address_of("s3://bucket/x") == Address("s3://bucket/x")
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_a_file_is_replaced_whole(memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    folder = address_of(f"{kind}://{tmp_path}/there")
+    place, source = folder / "sub" / "a.bin", tmp_path / "source"
+    assert not place.is_file()
+    for content in ("first", "second"):
+        source.write_text(content)
+        place.replace(source)
+        assert place.read_text() == content
+    assert folder.files() == ["sub/a.bin"]
+    files = fsspec.filesystem(kind)
+    monkeypatch.setattr(files, "mv", lambda *names: files.nothing())
+    source.write_text("third")
+    with pytest.raises(OSError, match="there/sub/a.bin"):
+        place.replace(source)
+    assert place.read_text() == "second"
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_small_files_are_written_and_removed(memory: Any, tmp_path: Path, kind: str) -> None:
+    place = address_of(f"{kind}://{tmp_path}/there") / "sub" / "a.txt"
+    with pytest.raises(FileNotFoundError, match="a.txt"):
+        place.read_text()
+    place.remove()
+    place.write_text("text")
+    assert place.read_text() == "text"
+    assert place.is_file()
+    place.remove()
+    assert not place.is_file()
 
 
 def test_results_at_an_address_are_those_in_a_folder(
