@@ -50,6 +50,7 @@ bench: .venv/stamp  ## print the measurements for the tables of experiments/benc
 	$(BIN)/python experiments/benchmarks/crf.py --large
 	$(BIN)/python experiments/benchmarks/training.py
 	$(BIN)/python experiments/benchmarks/growth.py
+	$(BIN)/python experiments/benchmarks/memory.py
 	$(BIN)/python experiments/benchmarks/evaluation.py
 	$(BIN)/python experiments/benchmarks/segment.py
 	$(BIN)/python experiments/benchmarks/segment.py --large

@@ -139,6 +139,7 @@ TESTED_BY = {
     "modules/smp_network.py": "modules/test_reloading.py",
     "modules/evaluation_identity.py": "modules/test_base.py",
     "modules/freezing.py": "modules/test_protocols.py",
+    "modules/image_means.py": "modules/test_base.py",
     "modules/optimization.py": "modules/test_base.py",
     "modules/outputs.py": "callbacks/test_evaluation.py",
     "modules/start_from.py": "modules/test_protocols.py",

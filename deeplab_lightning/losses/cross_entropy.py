@@ -55,13 +55,38 @@ def cross_entropy(
     Returns:
         A scalar; 0, with zero gradients, if every pixel is void.
     """
-    logits = in_float32(logits)
-    total = F.cross_entropy(logits, target, class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
-    if class_weights is None:
-        weight = (target != IGNORE_INDEX).sum().to(logits.dtype)
-    else:
-        weight = pixel_weights(target, class_weights, logits.dtype).sum()
-    return total / LossContext(mean_over_ranks=mean_over_ranks).shared(weight).clamp(min=1e-12)
+    return CrossEntropy()(logits, target, LossContext(class_weights, mean_over_ranks))
+
+
+class PixelMean:
+    """A loss that is a sum over the pixels divided by their weight, so that it can be computed part by part."""
+
+    def total(self, logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:
+        """Return the sum over the pixels of logits (B, K, H, W) in at least float32 and a target (B, H, W)."""
+        raise NotImplementedError
+
+    def divisor(self, target: Tensor, dtype: torch.dtype, context: LossContext) -> Tensor:
+        """Return the weight of the pixels of a target (B, H, W), averaged over all processes; above 0."""
+        if context.class_weights is None:
+            weight = (target != IGNORE_INDEX).sum().to(dtype)
+        else:
+            weight = pixel_weights(target, context.class_weights, dtype).sum()
+        return context.shared(weight).clamp(min=1e-12)
+
+    def __call__(self, logits: Tensor, target: Tensor, context: LossContext = ALONE) -> Tensor:
+        """Return the loss of logits (B, K, H, W) and a target (B, H, W)."""
+        logits = in_float32(logits)
+        total = self.total(logits, target, context.class_weights)
+        return total / self.divisor(target, logits.dtype, context)
+
+
+@dataclass(frozen=True)
+class CrossEntropy(PixelMean):
+    """The mean cross entropy over the pixels."""
+
+    def total(self, logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:
+        """Return the sum over the pixels of logits (B, K, H, W) in at least float32 and a target (B, H, W)."""
+        return F.cross_entropy(logits, target, class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
 
 
 def in_float32(logits: Tensor) -> Tensor:

@@ -1,14 +1,15 @@
 """The loss of a training: a sum of losses with weights, as settings name them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_lightning import IGNORE_INDEX
-from deeplab_lightning.losses.cross_entropy import ALONE, LossContext, cross_entropy, in_float32, pixel_weights
+from deeplab_lightning.losses.cross_entropy import ALONE, CrossEntropy, LossContext, PixelMean, pixel_weights
 from deeplab_lightning.losses.hard_pixels import BelowThreshold, HardestShare
 from deeplab_lightning.losses.regions import Dice, LovaszSoftmax, Tversky
 from deeplab_lightning.usage import did_you_mean
@@ -28,16 +29,7 @@ class Loss(Protocol):
 
 
 @dataclass(frozen=True)
-class CrossEntropy:
-    """The mean cross entropy over the pixels."""
-
-    def __call__(self, logits: Tensor, target: Tensor, context: LossContext = ALONE) -> Tensor:
-        """Return the loss of logits (B, K, H, W) and a target (B, H, W)."""
-        return cross_entropy(logits, target, context.class_weights, context.mean_over_ranks)
-
-
-@dataclass(frozen=True)
-class Focal:
+class Focal(PixelMean):
     """The mean over the pixels of (1 - p) ** gamma times the cross entropy, where p is the probability of the label.
 
     This is the focal loss (Lin et al., arXiv:1708.02002) on the softmax over all classes. The "focal losses" of
@@ -56,13 +48,12 @@ class Focal:
         if self.gamma < 0:
             raise ValueError(f"gamma must not be negative, got {self.gamma}")
 
-    def __call__(self, logits: Tensor, target: Tensor, context: LossContext = ALONE) -> Tensor:
-        """Return the loss of logits (B, K, H, W) and a target (B, H, W)."""
-        losses = F.cross_entropy(in_float32(logits), target, ignore_index=IGNORE_INDEX, reduction="none")
-        weights = pixel_weights(target, context.class_weights, losses.dtype)
+    def total(self, logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:
+        """Return the sum over the pixels of logits (B, K, H, W) in at least float32 and a target (B, H, W)."""
+        losses = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")
+        weights = pixel_weights(target, class_weights, losses.dtype)
         # expm1 keeps the digits of 1 - p for p near 1.
-        total = (weights * (-(-losses).expm1()).clamp(min=0) ** self.gamma * losses).sum()
-        return total / context.shared(weights.sum()).clamp(min=1e-12)
+        return (weights * (-(-losses).expm1()).clamp(min=0) ** self.gamma * losses).sum()
 
 
 LOSSES: dict[str, type] = {
@@ -77,6 +68,8 @@ LOSSES: dict[str, type] = {
 OF_PIXELS = {"cross_entropy", "hardest_share", "below_threshold", "focal"}
 """Losses of single pixels, on which class weights act."""
 WEIGHT = "weight"
+OverPart = Callable[[Tensor, Tensor], Tensor]
+"""A function from a part of the logits, in at least float32, and of the target to that part's summand of the loss."""
 LossSettings = Mapping[str, float | Mapping[str, float]]
 
 
@@ -115,6 +108,28 @@ class WeightedSum:
         """Return the sum of the losses of logits (B, K, H, W) and a target (B, H, W)."""
         terms = [weight * loss(logits, target, context) for weight, loss in self.losses]
         return sum(terms[1:], terms[0])
+
+    def over_parts(self, target: Tensor, dtype: torch.dtype, context: LossContext = ALONE) -> OverPart | None:
+        """Return the loss as a function of parts of the pixels, whose values add up to the loss of them all.
+
+        Args:
+            target: Class indices and 255 for void of all pixels, (B, H, W).
+            dtype: Type of the loss, at least float32.
+            context: Class weights, processes and step of the training.
+
+        Returns:
+            The function; None if a loss needs all pixels at once, like those of hard pixels and of regions.
+        """
+        means = [(weight, loss) for weight, loss in self.losses if isinstance(loss, PixelMean)]
+        if len(means) < len(self.losses):
+            return None
+        scaled = [(weight / loss.divisor(target, dtype, context), loss) for weight, loss in means]
+
+        def over_part(logits: Tensor, target: Tensor) -> Tensor:
+            terms = [factor * loss.total(logits, target, context.class_weights) for factor, loss in scaled]
+            return sum(terms[1:], terms[0])
+
+        return over_part
 
 
 def _unknown(name: str, key: str, known: Sequence[str]) -> str:

@@ -1,6 +1,5 @@
 """The training, evaluation and prediction steps that all DeepLab modules share."""
 
-import time
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 
@@ -13,10 +12,10 @@ from deeplab_lightning.crf.refinement import Refiner
 from deeplab_lightning.crf.settings import Normalization
 from deeplab_lightning.identity import EvaluationIdentity
 from deeplab_lightning.inference import Inference
-from deeplab_lightning.losses.cross_entropy import LossContext, cross_entropy
+from deeplab_lightning.losses.cross_entropy import LossContext
 from deeplab_lightning.losses.decimation import decimate
 from deeplab_lightning.losses.weighted_sum import WeightedSum
-from deeplab_lightning.metrics import ImageMean, SegmentationScores
+from deeplab_lightning.metrics import SegmentationScores
 from deeplab_lightning.models.batch_norm import set_momentum
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.batch_norm_guard import warn_of_batch_norm
@@ -25,13 +24,14 @@ from deeplab_lightning.modules.class_weights import AUTO, as_tensor, resolve_cla
 from deeplab_lightning.modules.describing import describe_module
 from deeplab_lightning.modules.evaluation_identity import identity_of
 from deeplab_lightning.modules.freezing import freeze, frozen_norms
+from deeplab_lightning.modules.image_means import ImageMeans
 from deeplab_lightning.modules.optimization import Optimization
 from deeplab_lightning.modules.outputs import Outputs, Prediction
 from deeplab_lightning.modules.pretrained import load_pretrained, published_name
 from deeplab_lightning.modules.ranks import mean_over_ranks
 from deeplab_lightning.modules.reloading import ReloadableModule, network_defaults
 from deeplab_lightning.modules.start_from import UNTRAINED, check_fits, keep_settings, load_start, origin_of
-from deeplab_lightning.scores import ScoreName
+from deeplab_lightning.modules.upsampled_loss import upsampled_loss
 
 
 class SegmentationModule(ReloadableModule):
@@ -128,7 +128,7 @@ class SegmentationModule(ReloadableModule):
         self.weighs_by_frequency, self.loss = class_weights == AUTO, WeightedSum(loss, class_weights)
         self.register_buffer("class_weights", as_tensor(class_weights, num_classes), persistent=False)
         self.scores, self.upsample_logits = SegmentationScores(self.class_names, trimap_width), upsample_logits
-        self.image_loss, self.image_seconds, self.optimization = ImageMean(), ImageMean(), Optimization.of(self.hparams)
+        self.image_means, self.optimization = ImageMeans(), Optimization.of(self.hparams)
         if (named := published_name(self.hparams)) is not None:
             network = network | {"pretrained": False}
         built = self.configure_network(num_classes, **network)  # the command line reads the arguments off this call
@@ -173,10 +173,15 @@ class SegmentationModule(ReloadableModule):
     def training_loss(self, images: Tensor, target: Tensor) -> Tensor:
         """Return the loss of crops (B, C, H, W) and masks (B, H, W), averaged over all processes' pixels."""
         if self.upsample_logits:
-            return self.loss(self(images), target, self.loss_context())
+            return self.upsampled_loss(self.network.forward_coarse(images), target)
         logits = self.network.forward_features(images)
         grid = decimate(target, logits.shape[2:], self.network.logits_stride, self.network.grid_offset)
         return self.loss(logits, grid, self.loss_context())
+
+    def upsampled_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of logits (B, K, h, w) that are upsampled to the size of the masks (B, H, W)."""
+        align_corners, context = self.network.align_corners, self.loss_context()
+        return upsampled_loss(self.loss, logits, target, align_corners=align_corners, context=context)
 
     def loss_context(self) -> LossContext:
         """Return the class weights, the processes and the step of the training."""
@@ -203,12 +208,9 @@ class SegmentationModule(ReloadableModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> Outputs:
         """Score one batch of whole images; the loss of a split is the mean of the losses of its images."""
-        start = self._clock()
-        logits = self.evaluation_logits(batch["image"], batch["mask"].shape[-2:])
-        self.image_seconds.update((self._clock() - start) / len(logits), len(logits))
-        images = zip(logits, batch["mask"], strict=True)
-        losses = torch.stack([cross_entropy(own[None], target[None]) for own, target in images])
-        self.image_loss.update(losses)
+        with self.image_means.timed(batch["image"]):
+            logits = self.evaluation_logits(batch["image"], batch["mask"].shape[-2:])
+        losses = self.image_means.losses(logits, batch["mask"])
         self.scores.update(logits.argmax(1), batch["mask"])
         return {"loss": losses.mean(), **self.prediction(logits, batch)}
 
@@ -239,15 +241,10 @@ class SegmentationModule(ReloadableModule):
         height, width = size or images.shape[-2:]
         return self.refine(logits[..., :height, :width], images[..., :height, :width])
 
-    def _clock(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
-
     def on_validation_epoch_start(self) -> None:
         """Reset the scores."""
-        for metric in (self.scores, self.image_loss, self.image_seconds):
-            metric.reset()
+        self.scores.reset()
+        self.image_means.reset()
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -260,10 +257,7 @@ class SegmentationModule(ReloadableModule):
         self._log_scores("test")
 
     def _log_scores(self, split: str) -> None:
-        scores = self.scores.compute(split)
-        scores[ScoreName(split, "loss")] = float(self.image_loss.compute())
-        scores[ScoreName(split, "seconds_per_image")] = float(self.image_seconds.compute())
-        for name, value in scores.items():
+        for name, value in (self.scores.compute(split) | self.image_means.compute(split)).items():
             self.log(str(name), value, sync_dist=True)
         if not self.trainer.sanity_checking:
             self.scored = self.global_step, "" if self.refiner is None else str(self.refiner.crf)

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from deeplab_lightning.losses.decimation import decimate
 from deeplab_lightning.models.deeplab_v2 import DeepLabV2
-from deeplab_lightning.models.layers import upsample
 from deeplab_lightning.modules.base import SegmentationModule
 
 
@@ -32,7 +31,5 @@ class DeepLabV2Module(SegmentationModule):
 
     def _loss_at(self, stride: float, logits: Tensor, target: Tensor) -> Tensor:
         if self.upsample_logits:
-            logits = upsample(logits, target.shape[1:], self.network.align_corners)
-        else:
-            target = decimate(target, logits.shape[2:], stride)
-        return self.loss(logits, target, self.loss_context())
+            return self.upsampled_loss(logits, target)
+        return self.loss(logits, decimate(target, logits.shape[2:], stride), self.loss_context())
