@@ -59,6 +59,7 @@ MAY_USE = {
         "checkpoint_file",
         "description",
         "published",
+        "datamodules",  # the type of the trainer's datamodule
     },
     "segmentation": {
         "published",

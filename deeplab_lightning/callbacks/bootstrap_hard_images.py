@@ -18,6 +18,7 @@ from deeplab_lightning.datasets.class_counts import class_counts
 from deeplab_lightning.datasets.repeated import RepeatedDataset
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.metrics import ConfusionMatrix, mean_iou
+from deeplab_lightning.modules.trainer_data import datamodule_of
 
 HARD_CLASSES = ("bicycle", "chair", "diningtable", "pottedplant", "sofa")
 """The hard classes of v3, section 4.3."""
@@ -68,7 +69,7 @@ class BootstrapHardImages(Callback):
         """Find the images that hold hard classes, and let the datamodule wrap its training set."""
         if stage != "fit":
             return
-        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        datamodule = datamodule_of(trainer)
         self._folder = log_folder(trainer).path
         train_set = datamodule.train_set()
         self._image_ids = train_set.image_ids
@@ -117,7 +118,7 @@ class BootstrapHardImages(Callback):
     @torch.no_grad()
     def _score(self, trainer: Trainer, pl_module: Any) -> NDArray[np.float64]:
         """Return the mean IoU of each training image over the classes in it; every rank scores a part of the images."""
-        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        datamodule = datamodule_of(trainer)
         # Frozen batch norms are in evaluation mode while the network trains, so each module gets back its own mode.
         training = {module: module.training for module in pl_module.modules()}
         dataset = datamodule.train_set().with_transform(datamodule.eval_transform)
@@ -144,7 +145,7 @@ class BootstrapHardImages(Callback):
         """Print, log and write the images that are repeated from an epoch on."""
         if self._extra is None or not trainer.is_global_zero:
             return
-        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        datamodule = datamodule_of(trainer)
         hard = torch.unique(self._extra).numpy()
         held = (self._counts[hard, : datamodule.num_classes] > 0).sum(0)
         by_class = {name: int(count) for name, count in zip(datamodule.class_names, held, strict=True)}

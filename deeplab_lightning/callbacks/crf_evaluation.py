@@ -12,6 +12,7 @@ from deeplab_lightning.crf.refinement import RefinementQueue, Refiner
 from deeplab_lightning.metrics import ImageMean, SegmentationScores
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.outputs import Outputs
+from deeplab_lightning.modules.trainer_data import datamodule_of
 from deeplab_lightning.scores import ScoreName
 
 
@@ -83,7 +84,7 @@ class CRFEvaluation(EvaluationCallback):
         """Stop the workers, and record the confusion matrix."""
         _stop(module)
         if split != "predict" and module.trainer.is_global_zero:
-            palette = module.trainer.datamodule.palette  # type: ignore[attr-defined]
+            palette = datamodule_of(module.trainer).palette
             identity = module.evaluation_identity(split).refined(str(self.crf)).as_dict()
             ClassRecord(palette, self._scores.matrix.tolist(), identity).write(self.logs.classes(split, refined=True))
 

@@ -7,6 +7,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import nn
 
 from deeplab_lightning.modules.batch_norm_guard import training_batch_norms
+from deeplab_lightning.modules.trainer_data import datamodule_of
 
 APART = "of each process"
 """The record of batch norms that do not share statistics between processes."""
@@ -35,7 +36,7 @@ class GlobalBatch(Callback):
         """
         if stage != "fit":
             return
-        datamodule, processes = trainer.datamodule, trainer.world_size  # type: ignore[attr-defined]
+        datamodule, processes = datamodule_of(trainer), trainer.world_size
         self.record = {
             "images": datamodule.batch_size,
             "processes": processes,

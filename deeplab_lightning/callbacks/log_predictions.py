@@ -14,6 +14,7 @@ from deeplab_lightning.crf.refinement import RefinedImage
 from deeplab_lightning.drawing import panel
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.outputs import Outputs
+from deeplab_lightning.modules.trainer_data import datamodule_of
 
 
 @dataclass
@@ -53,7 +54,7 @@ class LogPredictions(EvaluationCallback):
         """Keep the images that will be drawn."""
         if not module.trainer.is_global_zero:
             return
-        transform = module.trainer.datamodule.eval_transform  # type: ignore[attr-defined]
+        transform = datamodule_of(module.trainer).eval_transform
         refinement: Sequence[RefinedImage | None] = outputs.get("refinement") or [None] * len(batch["image"])
         for index in range(min(len(batch["image"]), self.num_images - len(self._kept))):
             maps = {
@@ -73,7 +74,7 @@ class LogPredictions(EvaluationCallback):
         """Draw and log the panels."""
         if not self._kept:
             return
-        palette = module.trainer.datamodule.palette  # type: ignore[attr-defined]
+        palette = datamodule_of(module.trainer).palette
         pictures = [panel([kept.maps], palette) for kept in self._kept]
         for kept, picture in zip(self._kept, pictures, strict=True):
             with replacing(self.logs.panels / split / f"{kept.image_id}.png") as draft:

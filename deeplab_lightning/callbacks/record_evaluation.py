@@ -16,6 +16,7 @@ from deeplab_lightning.callbacks.run_progress import say
 from deeplab_lightning.class_record import ClassRecord
 from deeplab_lightning.identity import EvaluationIdentity, describe_identity
 from deeplab_lightning.modules.base import SegmentationModule
+from deeplab_lightning.modules.trainer_data import datamodule_of
 from deeplab_lightning.scores import Score, ScoreName, group_scores
 
 PRINTED_BANDS = (1, 3, 5, 10, 20, 40)
@@ -49,7 +50,7 @@ class RecordEvaluation(EvaluationCallback):
         identity = module.evaluation_identity(split)
         scores = read_scores(trainer.callback_metrics, split, identity, self._crf)
         scores.sort(key=lambda score: _position(score.name, module.class_names))
-        palette = trainer.datamodule.palette  # type: ignore[attr-defined]
+        palette = datamodule_of(trainer).palette
         record = ClassRecord(palette, module.scores.matrix.tolist(), identity.as_dict())
         record.write(self.logs.classes(split))
         write_atomically(self.logs.evaluation, json.dumps([score.as_record() for score in scores], indent=1))

@@ -12,6 +12,8 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich import get_console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from deeplab_lightning.modules.trainer_data import datamodule_of
+
 BARS_EVERY = 0.1  # seconds
 LINE_EVERY = 60.0  # seconds
 SHORTEST_BAR = 8  # characters
@@ -134,7 +136,7 @@ class RunProgress(ProgressBar):
         self._begin("prediction", trainer.predict_dataloaders, trainer.num_predict_batches)
 
     def _begin(self, name: str, loader: Any, batches: Sequence[float]) -> None:
-        in_batches = int(sum(batches)) * self.trainer.datamodule.eval_batch_size * self.trainer.world_size  # type: ignore[attr-defined]
+        in_batches = int(sum(batches)) * datamodule_of(self.trainer).eval_batch_size * self.trainer.world_size
         total = min(len(loader.dataset), in_batches)
         self._images = Stage(name, "images", total, start=0, begun=monotonic())
         self._open()

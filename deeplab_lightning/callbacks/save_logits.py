@@ -12,6 +12,7 @@ from deeplab_lightning.atomic import replacing
 from deeplab_lightning.callbacks.evaluation import EvaluationCallback, Split
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.outputs import Outputs
+from deeplab_lightning.modules.trainer_data import datamodule_of
 
 
 def load_logits(path: Path) -> tuple[NDArray[np.uint8], Tensor, Tensor]:
@@ -35,7 +36,7 @@ class SaveLogits(EvaluationCallback):
 
     def batch(self, module: SegmentationModule, outputs: Outputs, batch: dict[str, Any], split: Split) -> None:
         """Write the images of one batch."""
-        transform = module.trainer.datamodule.eval_transform  # type: ignore[attr-defined]
+        transform = datamodule_of(module.trainer).eval_transform
         for logits, image, target, image_id in zip(
             outputs["logits"], batch["image"], batch["mask"], batch["image_id"], strict=True
         ):

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from deeplab_lightning.modules.trainer_data import datamodule_of
+
 
 class SeedSteps(Callback):
     """Seeds torch before every step from (seed, step, rank), so that a resumed training draws the same numbers.
@@ -15,6 +17,5 @@ class SeedSteps(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Seed the next batch."""
-        seed: int = trainer.datamodule.seed  # type: ignore[attr-defined]
-        key = (seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)
+        key = (datamodule_of(trainer).seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))

@@ -9,6 +9,7 @@ from deeplab_lightning.callbacks.evaluation import EvaluationCallback, Split
 from deeplab_lightning.drawing import label_image
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.outputs import Outputs
+from deeplab_lightning.modules.trainer_data import datamodule_of
 
 
 class WritePredictions(EvaluationCallback):
@@ -21,7 +22,7 @@ class WritePredictions(EvaluationCallback):
 
     def batch(self, module: SegmentationModule, outputs: Outputs, batch: dict[str, Any], split: Split) -> None:
         """Write the label maps of one batch."""
-        palette = module.trainer.datamodule.palette  # type: ignore[attr-defined]
+        palette = datamodule_of(module.trainer).palette
         if "refinement" in outputs:
             predictions = [image.result()[0] for image in outputs["refinement"]]
         else:

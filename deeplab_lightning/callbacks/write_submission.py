@@ -7,6 +7,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from deeplab_lightning.callbacks.evaluation import EvaluationCallback, Split
 from deeplab_lightning.datasets.submission import Competition, write_submission
 from deeplab_lightning.modules.base import SegmentationModule
+from deeplab_lightning.modules.trainer_data import datamodule_of
 
 
 class WriteSubmission(EvaluationCallback):
@@ -32,7 +33,7 @@ class WriteSubmission(EvaluationCallback):
             ValueError: The command is not `predict`, the split is not the server's, or only some images are predicted.
         """
         super().setup(trainer, pl_module, stage)
-        datamodule = trainer.datamodule  # type: ignore[attr-defined]
+        datamodule = datamodule_of(trainer)
         split, images = datamodule.splits["test"], datamodule.predict_images
         served = datamodule.without_masks or "test"
         if stage != "predict":
@@ -56,7 +57,7 @@ class WriteSubmission(EvaluationCallback):
             images,
             predictions=self.logs.predictions,
             server=self.server,
-            palette=trainer.datamodule.palette,  # type: ignore[attr-defined]
+            palette=datamodule_of(trainer).palette,
             folder=self.logs.path,
         )
         for logger in trainer.loggers:

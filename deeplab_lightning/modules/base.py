@@ -31,6 +31,7 @@ from deeplab_lightning.modules.pretrained import load_pretrained, published_name
 from deeplab_lightning.modules.ranks import mean_over_ranks
 from deeplab_lightning.modules.reloading import ReloadableModule, network_defaults
 from deeplab_lightning.modules.start_from import UNTRAINED, check_fits, keep_settings, load_start, origin_of
+from deeplab_lightning.modules.trainer_data import datamodule_of
 from deeplab_lightning.modules.upsampled_loss import upsampled_loss
 
 
@@ -191,7 +192,7 @@ class SegmentationModule(ReloadableModule):
         """Refine logits (B, K, H, W) by `crf_rnn`, which reads the colours of the normalised images (B, C, H, W)."""
         if self.crf is None:
             return logits
-        transform = self.trainer.datamodule.eval_transform  # type: ignore[attr-defined]
+        transform = datamodule_of(self.trainer).eval_transform
         pixels = torch.stack([transform.denormalize(image) for image in images])
         refined: Tensor = self.crf(logits, pixels.to(logits.device))
         return refined
@@ -226,7 +227,7 @@ class SegmentationModule(ReloadableModule):
         """Return what callbacks read of a step: its logits (B, K, H, W), and what a CRF makes of them."""
         if self.refiner is None:
             return {"logits": logits}
-        transform = self.trainer.datamodule.eval_transform  # type: ignore[attr-defined]
+        transform = datamodule_of(self.trainer).eval_transform
         images = [transform.denormalize(image, logits.shape[-2:]) for image in batch["image"]]
         return {"logits": logits, "refinement": self.refiner(images, logits, batch["image_id"])}
 

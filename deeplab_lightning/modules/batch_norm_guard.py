@@ -5,6 +5,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from deeplab_lightning.models.batch_norm import batch_norms
+from deeplab_lightning.modules.trainer_data import find_datamodule
 
 MIN_IMAGES = 12  # the smallest batch that the TensorFlow release's train.py recommends
 MAX_START = 0.05  # largest acceptable share of the initial statistics at the end of the training
@@ -20,8 +21,9 @@ def warn_of_batch_norm(network: nn.Module, trainer: Trainer, starts_anew: bool) 
     """
     if starts_anew:
         warn_of_slow_statistics(network, trainer.estimated_stepping_batches * trainer.accumulate_grad_batches)
-    if trainer.datamodule is not None:  # type: ignore[attr-defined]
-        warn_of_small_batches(network, trainer.datamodule.batch_size, trainer.world_size)  # type: ignore[attr-defined]
+    data = find_datamodule(trainer)
+    if data is not None:
+        warn_of_small_batches(network, data.batch_size, trainer.world_size)
 
 
 def training_batch_norms(network: nn.Module) -> list[nn.Module]:

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from deeplab_lightning.modules.checks import check_lengths
+from deeplab_lightning.modules.trainer_data import find_datamodule
 
 if TYPE_CHECKING:
     from deeplab_lightning.modules.base import SegmentationModule
@@ -46,7 +47,7 @@ def resolve_class_weights(module: "SegmentationModule", stage: str) -> None:
     if not module.weighs_by_frequency or stage != "fit":
         return
     trainer = module.trainer
-    data: Any = getattr(trainer, "datamodule", None)
+    data = find_datamodule(trainer)
     if data is None:
         raise ValueError("class_weights 'auto' are computed from a datamodule, but the training has none; give numbers")
     if trainer.is_global_zero:

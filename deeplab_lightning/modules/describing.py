@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from deeplab_lightning.description import DESCRIPTION, ModelDescription, PixelNormalization
+from deeplab_lightning.modules.trainer_data import find_datamodule
 from deeplab_lightning.scores import Score, ScoreName
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ def describe_module(module: "SegmentationModule") -> dict[str, Any]:
 
     There is no entry without a datamodule, which alone knows the pixels and the colours.
     """
-    data: Any = None
+    data = None
     with suppress(RuntimeError):  # a module without a trainer raises
-        data = getattr(module.trainer, "datamodule", None)
+        data = find_datamodule(module.trainer)
     if data is None:
         return {}
     transform = data.eval_transform

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from deeplab_lightning.crf.settings import NORMALIZATION_WORDS
 from deeplab_lightning.identity import EvaluationIdentity
+from deeplab_lightning.modules.trainer_data import datamodule_of
 
 if TYPE_CHECKING:
     from deeplab_lightning.modules.base import SegmentationModule
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 def identity_of(module: "SegmentationModule", split: str) -> EvaluationIdentity:
     """Return how the scores last logged for "val" or "test" were measured."""
-    data: dict[str, str] = module.trainer.datamodule.identity(split)  # type: ignore[attr-defined]
+    data: dict[str, str] = datamodule_of(module.trainer).identity(split)
     return EvaluationIdentity(
         **data | {"size_policy": module.inference.size_policy(data["size_policy"])},
         num_images=module.scores.num_images,
