@@ -1,12 +1,15 @@
 """Data and settings that the tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from deeplab_lightning.datasets.shapes import generate
+from tests.browser import chromium, has_chromium
 from tests.devkits import write_sbd, write_voc
 
 os.environ["WANDB_MODE"] = "disabled"  # tests of W&B choose their own mode
@@ -51,6 +54,15 @@ def real_data() -> Path:
     if not (root / "camvid" / "class_names.txt").is_file():
         pytest.skip(f"no real data in {root}; set DEEPLAB_DATA")
     return root
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, without its window; the test is skipped without it."""
+    if not has_chromium():
+        pytest.skip("needs chromium and playwright")
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from zipfile import ZipFile
 import pytest
 
 from deeplab_lightning.extras import EXTRAS
+from tests.browser import chromium, has_chromium, watched
 
 ROOT = Path(__file__).parents[1]
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
@@ -195,3 +196,7 @@ def test_the_first_run_in_an_empty_folder_prints_what_the_page_says(wheel: Path,
     assert compared > 15
     for name in ("out/masks/00.png", "out/areas.csv", "out_of_onnx/masks/00.png", "my_model.html"):
         assert (here / name).is_file(), name
+    if has_chromium():
+        with chromium() as browser, watched(browser, (here / "my_model.html").as_uri()) as opened:
+            opened.locator(".thumb").first.click()
+            opened.locator("#result[data-state=result]").wait_for()

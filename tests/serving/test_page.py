@@ -6,12 +6,12 @@ One server answers all tests but that of its end. Those with a browser need Chro
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ import tifffile
 from PIL import Image
 
 from deeplab_lightning import load
+from tests.browser import watched
 from tests.patience import PATIENCE
 from tests.segmentation.models import describe_small, write_checkpoint
 from tests.segmentation.test_polygons import rasterize
@@ -123,34 +124,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs chromium")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
 @pytest.fixture
 def page(server: Server, browser: Any) -> Iterator[Any]:
-    """The page, just opened; at the end, everything that it asked for was of the server, and no script failed."""
-    opened = browser.new_page(viewport={"width": 1400, "height": 900})
-    opened.set_default_timeout(1000 * PATIENCE)
-    asked: list[str] = []
-    errors: list[str] = []
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.goto(server.address)
-    opened.get_by_role("button", name="Segment").wait_for()
-    yield opened
-    opened.close()
-    hosts = {re.match(r"(data|blob):|[a-z]+://[^/]+", url)[0] for url in asked}  # type: ignore[index]  # all match
-    assert hosts <= {server.address, "data:", "blob:"}
-    assert errors == []
+    """The page, just opened."""
+    with watched(browser, server.address, console=False) as opened:
+        opened.get_by_role("button", name="Segment").wait_for()
+        yield opened
 
 
 def drop(page: Any, path: Path) -> None:
@@ -265,6 +244,21 @@ def test_the_crf_and_the_scales_change_the_result_and_its_drawing(server: Server
     page.get_by_role("button", name="Scales and mirroring").click()
     page.get_by_label("0.5", exact=True).check()
     assert answered(page, third) not in (first, second, third)
+
+
+def test_a_picture_is_pasted(server: Server, page: Any) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server.address)
+    picture = b64encode((server.folder / "scene.png").read_bytes()).decode()
+    copy = """async picture => {
+        const blob = await (await fetch("data:image/png;base64," + picture)).blob();
+        await navigator.clipboard.write([new ClipboardItem({"image/png": blob})]);
+    }"""
+    page.evaluate(copy, picture)
+    page.get_by_role("button", name="Paste from clipboard").click()
+    answered(page)
+    expected = load(server.folder / "first" / "best.ckpt", device="cpu").segment(server.folder / "scene.png")
+    shares = [f"{100 * count / expected.mask.size:.1f} %" for count in expected.areas.values()]
+    assert page.locator("deeplab-view").first.locator(".dl-legend .dl-share").all_inner_texts() == shares
 
 
 def test_an_example_is_one_click(page: Any) -> None:

@@ -1,7 +1,6 @@
 """The page in a browser, from its file: pictures, settings, files, keys, and sentences for what it cannot do."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from PIL import Image
 from deeplab_lightning import load
 from deeplab_lightning.crf.published import DEEPLAB_LARGEFOV
 from deeplab_lightning.segmentation.result import SegmentationResult
+from tests.browser import watched
 from tests.export.web.conftest import Written, scene
 from tests.patience import PATIENCE
 
@@ -41,47 +41,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium, without its window."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs chromium")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-def opened(browser: Any, written: Written, **options: Any) -> Any:
-    page = browser.new_page(**{"viewport": {"width": 1400, "height": 900}} | options)
-    page.set_default_timeout(1000 * PATIENCE)
-    page.goto(written.path.as_uri())
-    return page
-
-
 @pytest.fixture
 def page(browser: Any, written: Written) -> Iterator[Any]:
-    """The page, just opened; at the end, it has asked for nothing but its own parts, and no script has failed."""
-    new = browser.new_page
-    asked: list[str] = []
-    errors: list[str] = []
-
-    def listened(**options: Any) -> Any:
-        made = new(**options)
-        made.on("request", lambda request: asked.append(request.url))
-        made.on("pageerror", lambda error: errors.append(str(error)))
-        made.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        return made
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(browser, "new_page", listened)
-        made = opened(browser, written)
-    yield made
-    made.close()
-    assert {url for url in asked if not url.startswith(("blob:", "data:"))} == {written.path.as_uri()}
-    assert errors == []
+    """The page, just opened."""
+    with watched(browser, written.path.as_uri()) as opened:
+        yield opened
 
 
 def segmented(page: Any, path: Path) -> NDArray[np.uint8]:
@@ -209,7 +173,9 @@ def test_work_is_cancelled_and_goes_on_with_the_next_wish(written: Written, pict
 
 @pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1400, "light")])
 def test_the_page_fits_its_window(width: int, scheme: str, written: Written, browser: Any) -> None:
-    page = opened(browser, written, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.set_default_timeout(1000 * PATIENCE)
+    page.goto(written.path.as_uri())
     page.locator(".thumb").first.click()
     page.locator(SHOWN).wait_for()
     page.locator("#crf").check()
