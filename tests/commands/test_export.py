@@ -15,11 +15,9 @@ from PIL import Image
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands import export
 from deeplab_lightning.datasets.shapes import CLASS_NAMES, generate
-from deeplab_lightning.description import DESCRIPTION, ModelDescription
 from deeplab_lightning.export.check import Agreement, ExportError
-from deeplab_lightning.models.build import build_network
 from deeplab_lightning.palette import Palette
-from tests.segmentation.models import PIXELS
+from tests.segmentation.models import write_thin_v1
 from tests.thin import an_eighth_of_the_channels
 
 ROOT = Path(__file__).parents[2]
@@ -31,16 +29,7 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     path = Path("runs/demo/best.ckpt")
     path.parent.mkdir(parents=True)
-    torch.manual_seed(0)
-    description = ModelDescription("DeepLabV1", {"num_classes": 8}, Palette.generated(CLASS_NAMES), PIXELS)
-    with an_eighth_of_the_channels():
-        network = build_network("DeepLabV1", description.arguments)
-    for name, weight in network.named_parameters():
-        if name.endswith("weight"):
-            torch.nn.init.kaiming_normal_(weight)
-    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    torch.save({"state_dict": tensors, DESCRIPTION: description.as_dict()}, path)
-    return str(path)
+    return str(write_thin_v1(path, Palette.generated(CLASS_NAMES)))
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 from deeplab_lightning import Segmenter, load
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.description import DESCRIPTION, ModelDescription
-from deeplab_lightning.models.build import build_network
 from deeplab_lightning.palette import Palette
-from tests.segmentation.models import NAMES, PIXELS
+from tests.segmentation.models import NAMES, write_thin_v1
 from tests.thin import an_eighth_of_the_channels
 
 
@@ -29,17 +26,9 @@ class Exported:
 
 @pytest.fixture(scope="session")
 def thin_segmenter(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Segmenter]:
-    """A thin DeepLabv1, the network that is exported the fastest, and its checkpoint."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("thin") / "best.ckpt"
-    description = ModelDescription("DeepLabV1", {"num_classes": 3}, Palette.voc(NAMES), PIXELS)
+    """A thin DeepLabv1, and its checkpoint."""
+    path = write_thin_v1(tmp_path_factory.mktemp("thin") / "best.ckpt", Palette.voc(NAMES))
     with an_eighth_of_the_channels():
-        network = build_network("DeepLabV1", description.arguments)
-        for name, weight in network.named_parameters():
-            if name.endswith("weight"):
-                torch.nn.init.kaiming_normal_(weight)
-        tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-        torch.save({"state_dict": tensors, DESCRIPTION: description.as_dict()}, path)
         return path, load(path, device="cpu")
 
 
