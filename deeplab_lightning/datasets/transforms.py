@@ -126,7 +126,7 @@ class EvaluationTransform:
         rows.copy_(pixels.flatten(1)).mul_(factor).add_(offset)
         return canvas.permute(2, 0, 1)
 
-    def denormalize(self, image: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+    def denormalize(self, image: Tensor, size: Sequence[int] | None = None) -> Tensor:
         """The uint8 RGB pixels (h, w, 3) of a normalised image (C, H, W); rounding restores those of 8 bits exactly.
 
         Of images with other channels than RGB, the first three are shown as RGB, or the first one as grey.

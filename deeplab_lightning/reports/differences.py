@@ -13,6 +13,7 @@ from deeplab_lightning.ablation.start import RANDOM, describe_start
 from deeplab_lightning.ablation.table import read_table
 from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.identity import Record
+from deeplab_lightning.packaged import find_experiment
 from deeplab_lightning.reports.effects import Effect, effect_of
 from deeplab_lightning.run_folder import LogFolder, RunFolder
 from deeplab_lightning.run_reader import read_logs, read_scores, reading
@@ -133,7 +134,7 @@ def read_measurement(path: str, split: str) -> Measurement:
     """
     file, colon, row = path.rpartition(":")
     if colon and file.endswith((".yaml", ".yml")):
-        return _of_row(Path(file), row)
+        return _of_row(find_experiment(file), row)
     folder = Path(path)
     if not folder.is_dir():
         raise FileNotFoundError(f"{path}: no such run folder, and not a row of a table as FILE.yaml:ROW")

@@ -7,7 +7,6 @@ import pytest
 
 from deeplab_lightning.reports.differences import differences, read_measurement
 from tests.evaluated_runs import write_evaluation
-from tests.integration.conftest import ROOT
 
 CRF = {"class_path": "deeplab_lightning.callbacks.CRFEvaluation", "init_args": {"bilateral_xy": 20.0}}
 PLANTED: dict[str, Any] = {
@@ -58,10 +57,10 @@ def test_the_training_counts_and_not_the_settings_of_the_evaluation(tmp_path: Pa
     assert (found.short_name, found.first, found.second) == ("model.lr", "0.1", "0.2")
 
 
-def test_a_row_of_a_table(tmp_path: Path) -> None:
+def test_a_row_of_a_table_is_found_in_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     write_evaluation(tmp_path / "a", 0.5)
-    table = ROOT / "experiments" / "ablations" / "deeplab_v3plus_table3.yaml"
-    row = read_measurement(f"{table}:train16_evaluate8_d_ms_flip", "val")
+    row = read_measurement("experiments/ablations/deeplab_v3plus_table3.yaml:train16_evaluate8_d_ms_flip", "val")
     assert row.miou is not None
     assert row.miou[1] == pytest.approx(0.8057)
     names = {each.short_name for each in differences(read_measurement(str(tmp_path / "a"), "val"), row)}
