@@ -59,7 +59,9 @@ def _parser(command: str) -> Parser:
     parser.add_argument("--scale", choices=SCALES, help="for tables: scale of the measured scores; default: paper")
     parser.add_argument("--runs", type=Path, help=f"for tables: the --runs of `deeplab ablate`; default: {RUNS}")
     parser.add_argument(
-        "--wandb", metavar="[ENTITY/]PROJECT", help="for tables: read the runs from the W&B server instead of --runs"
+        "--wandb",
+        metavar="[ENTITY/]PROJECT",
+        help="for tables: read the runs from the W&B server, or from a folder `wandb` of this machine, not from --runs",
     )
     parser.add_argument(
         "--json",

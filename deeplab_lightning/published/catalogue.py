@@ -35,6 +35,16 @@ def converted_place(own: Entry) -> Path:
     return cache.folder() / f"{own.name}.{digest}.ckpt"
 
 
+def is_cached(name: str) -> bool:
+    """Whether published weights are in the folder, as their own file or converted, so that nothing is downloaded.
+
+    Raises:
+        UsageError: There is no such name.
+    """
+    own = entry(name)
+    return converted_place(own).is_file() or cache.place(own).is_file()
+
+
 def checkpoint(name: str, substitute: str = "") -> Path:
     """The path of published weights as a checkpoint of this package; they are downloaded and converted when needed.
 

@@ -1,10 +1,12 @@
 """The outcomes of jobs, read from Weights & Biases."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from deeplab_lightning.ablation.outcomes import Outcome, Outcomes, State
 from deeplab_lightning.extras import require
+from deeplab_lightning.reports.wandb_files import read_files
 from deeplab_lightning.run_folder import JobKey
 from deeplab_lightning.scores import ungroup_scores
 
@@ -51,21 +53,33 @@ def _read_done(run: Any, key: JobKey) -> Outcome:
     )
 
 
-def read_wandb(project: str) -> Outcomes:
-    """The outcomes of a project, named "project" or "entity/project", read by W&B's public API.
+def find_runs(source: str) -> list[Any]:
+    """The runs of a project, "project" or "entity/project", by W&B's public API, or those in a folder `wandb`.
 
     Raises:
-        ConnectionError: There is no API key, no network, or no such project.
+        ConnectionError: There is no API key, no network, no such project, or no run in the folder.
+        ModuleNotFoundError: wandb is not installed.
     """
     require("wandb", "--wandb")
+    if Path(source).is_dir():
+        return list(read_files(Path(source)))
     import wandb
 
     if not wandb.login(prompt=False, verify=False):
         raise ConnectionError(
-            "there is no W&B API key; run `wandb login`, set WANDB_API_KEY, or leave out --wandb to read local runs"
+            "there is no W&B API key; run `wandb login`, set WANDB_API_KEY, or read the runs of this machine"
         )
     try:
-        return read_runs(wandb.Api().runs(project, order="+created_at", per_page=200, lazy=False))
+        return list(wandb.Api().runs(source, order="+created_at", per_page=200, lazy=False))
     except (wandb.Error, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ConnectionError(f"the W&B project {project} cannot be read ({reason})") from error
+        raise ConnectionError(f"the W&B project {source} cannot be read ({reason})") from error
+
+
+def read_wandb(source: str) -> Outcomes:
+    """The outcomes of a project, or of a folder `wandb`.
+
+    Raises:
+        As `find_runs`.
+    """
+    return read_runs(find_runs(source))

@@ -1,92 +1,47 @@
-"""Every notebook runs in an empty namespace on small data, computes right values, and is stored without outputs.
-
-The notebooks share one kernel because its imports take longer than most notebooks.
-"""
+"""Every notebook runs in an empty namespace on small data, computes right values, and is stored without outputs."""
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import numpy as np
 import pytest
-from jupyter_client.manager import KernelManager
-from nbclient import NotebookClient
-from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell
 
+from deeplab_lightning.datasets.shapes import PALETTE, render
 from tests.ablation.tables import TABLE, write_runs, write_tree
-from tests.integration.conftest import ROOT, Run
-from tests.patience import PATIENCE
+from tests.callbacks.evaluated import identity
+from tests.integration.conftest import Run
+from tests.notebooks import NOTEBOOKS, read, run
+from tests.published.releases import SMALLEST
+from tests.segmentation.models import describe_small, write_checkpoint
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning"
 )  # Jupyter's packages use each other's deprecated names
 
-
-Execute = Callable[[str, Path, str], tuple[int, Any]]
-EMPTY = """
-%reset -f
-%matplotlib inline
-import os
-os.chdir({folder!r})
-for name in [name for name in os.environ if name.startswith("DEEPLAB_")]:
-    del os.environ[name]
-os.environ.update({settings!r})
-del name, os
-"""
-
-
-@pytest.fixture(scope="module")
-def kernel() -> Iterator[KernelManager]:
-    manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(env=os.environ | {"PYTHONPATH": str(ROOT), "PYDEVD_DISABLE_FILE_VALIDATION": "1"})
-    yield manager
-    manager.shutdown_kernel(now=True)
-
-
-def read(name: str) -> NotebookNode:
-    notebook: NotebookNode = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4)  # type: ignore[no-untyped-call]
-    return notebook
+Execute = Callable[[str, str], tuple[int, Any]]
 
 
 @pytest.fixture
-def execute(kernel: KernelManager) -> Execute:
+def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Execute:
     """A function that runs a notebook in a folder; it returns the number of pictures and the value of an expression."""
 
-    def run(name: str, folder: Path, asked: str) -> tuple[int, Any]:
-        notebook = read(name)
-        settings = {name: value for name, value in os.environ.items() if name.startswith("DEEPLAB_")}
-        empty = EMPTY.format(folder=str(folder), settings=settings)
-        program = f"import json; print(json.dumps({asked}))"
-        cells = [new_code_cell(empty), *notebook.cells, new_code_cell(program)]  # type: ignore[no-untyped-call]
-        notebook.cells = cells
-        waits: dict[str, Any] = dict.fromkeys(("timeout", "startup_timeout"), PATIENCE)
-        # iopub_timeout: with sliders, the client can miss that a cell's output is complete (nbclient issue 312).
-        client = NotebookClient(notebook, km=kernel, iopub_timeout=60, **waits)
-        client.comm_open_handlers["jupyter.widget"] = lambda _: (
-            None
-        )  # the default handler would wait for its own socket
-        try:
-            client.execute()
-        finally:
-            assert client.kc is not None
-            client.kc.stop_channels()  # the client leaves them open if the kernel is not its own
-        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-        pictures = [output for output in outputs if "image/png" in output.get("data", {})]
-        return len(pictures), json.loads(outputs[-1].text)
+    def execute(name: str, asked: str) -> tuple[int, Any]:
+        monkeypatch.chdir(tmp_path)
+        displayed, value = run(name, asked)
+        pictures = [output for output in displayed if "image/png" in output.data]
+        return len(pictures), json.loads(json.dumps(value))
 
-    return run
+    return execute
 
 
+@pytest.mark.slow
 def test_quickstart(execute: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"RUN": "run", "IMAGES": "12", "STEPS": "4", "SIDE": "48"}.items():
         monkeypatch.setenv(f"DEEPLAB_{name}", value)
     asked = "[run.curves['train/loss'], sorted({score.identity['weights'] for score in ious}), prediction.tolist()]"
-    pictures, (losses, weights, prediction) = execute("01_quickstart", tmp_path, asked)
+    pictures, (losses, weights, prediction) = execute("01_quickstart", asked)
     assert pictures == 8  # data, loss, scores, classes, two panels, prediction, its probability
     assert [step for step, _ in losses] == [0, 1, 2, 3]
     assert weights == ["of step 4"]  # neither the weights of an earlier validation nor random ones
@@ -104,7 +59,7 @@ def test_ablations(execute: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyP
     for name, value in {"TABLE": path, "RUNS": tmp_path / "runs", "SCALE": "paper"}.items():
         monkeypatch.setenv(f"DEEPLAB_{name}", str(value))
     asked = "[scores, {row: [d.estimate, d.low, d.is_significant] for row, d in differences.items()}, dict(resolved)]"
-    pictures, (scores, differences, resolved) = execute("02_ablations", tmp_path, asked)
+    pictures, (scores, differences, resolved) = execute("02_ablations", asked)
     assert pictures == 13  # classes, two curves, trimaps, six panels, seeds, differences, what seeds resolve
     lowest = {"plain": 20, "flip": 30, "other": 20}
     assert scores == {row: pytest.approx([low, low + 1, low + 2]) for row, low in lowest.items()}
@@ -114,15 +69,37 @@ def test_ablations(execute: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert resolved["3"] == pytest.approx(half, abs=1e-3)
 
 
+def test_ablations_of_one_run(execute: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `make demo` leaves: one training, scored in several ways, and no key of Weights & Biases."""
+    logs = tmp_path / "run" / "logs"
+    for number, (miou, scales) in enumerate(((0.5, [1.0]), (0.6, [0.75, 1.0]))):
+        (logs / f"validate_{number}").mkdir(parents=True)
+        own = identity().as_dict() | {"scales": scales}
+        scored = [
+            {"split": "val", "metric": name, "value": miou, "identity": own} for name in ("val/miou", "val/iou/a")
+        ]
+        (logs / f"validate_{number}" / "evaluation.json").write_text(json.dumps(scored))
+    monkeypatch.setenv("DEEPLAB_RUN", "run")
+    monkeypatch.setenv("DEEPLAB_WANDB", "team/mine")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    pictures, (measured, several, resolved) = execute("02_ablations", "[measured, several, dict(resolved)]")
+    assert pictures == 2  # classes, what seeds resolve
+    assert measured == {"scale 1": [50.0], "scales 0.75, 1": [60.0]}
+    assert not several
+    assert resolved["3"] == pytest.approx(2.7764 * (2 / 3) ** 0.5, abs=1e-3)
+
+
 def test_dense_crf(execute: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "logits").mkdir()
     for seed in range(2):
         save_scene(tmp_path / "logits" / f"{seed}.npz", seed)
     monkeypatch.setenv("DEEPLAB_LOGITS", str(tmp_path / "logits"))
-    pictures, curves = execute("03_dense_crf", tmp_path, "curves")
+    pictures, curves = execute("03_dense_crf", "curves")
     assert pictures == 3  # before and after, the curve, what the sliders draw
-    assert all(after > before for before, after in zip(curves["before"], curves["after"], strict=True))
-    assert (tmp_path / "trimap.png").is_file()
+    assert len(curves) == 3
+    for name in curves.keys() - {"before"}:
+        assert all(after > before for before, after in zip(curves["before"], curves[name], strict=True))
 
 
 def save_scene(path: Path, seed: int) -> None:
@@ -136,6 +113,7 @@ def save_scene(path: Path, seed: int) -> None:
     np.savez(path, image=image, logits=np.stack([-score, score]).astype(np.float16), target=target)
 
 
+@pytest.mark.slow
 def test_atrous_convolution(execute: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPLAB_IMAGES", "4")
     numbers = {
@@ -149,7 +127,7 @@ def test_atrous_convolution(execute: Execute, tmp_path: Path, monkeypatch: pytes
         "costs": "costs",
     }
     asked = "{" + ", ".join(f"'{name}': {code}" for name, code in numbers.items()) + "}"
-    pictures, found = execute("04_atrous_convolution", tmp_path, asked)
+    pictures, found = execute("04_atrous_convolution", asked)
     assert pictures == 9
     assert max(found["ways"]) < 1e-12 < found["signal"]
     assert max(found["strides"]) < 1e-9
@@ -166,16 +144,14 @@ def test_atrous_convolution(execute: Execute, tmp_path: Path, monkeypatch: pytes
     assert found["costs"]["8"] > 3 * found["costs"]["16"]
 
 
+@pytest.mark.slow
 def test_hard_images(
     execute: Execute, tmp_path: Path, experiment: list[str], deeplab: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The two commands that the notebook names, on less data."""
+    """The command that the notebook names, on less data."""
     callback = ["--trainer.callbacks+", "BootstrapHardImages", "--trainer.callbacks.classes", "[bicycle]"]
     assert deeplab("fit", *experiment, *callback) == 0
     run = tmp_path / "run"
-    callback = ["--trainer.callbacks+", "SaveLogits", "--trainer.callbacks.folder", str(run / "logits")]
-    options = ["-c", run / "logs" / "fit_0" / "config.yaml", "--ckpt_path", run / "best.ckpt", *callback]
-    assert deeplab("validate", *options) == 0
     monkeypatch.setenv("DEEPLAB_RUN", str(run))
     monkeypatch.setenv("DEEPLAB_ROOT", str(data_root(experiment)))
     numbers = {
@@ -186,16 +162,73 @@ def test_hard_images(
         "wrong": "[int(wrong.sum()), int(total.sum())]",
     }
     asked = "{" + ", ".join(f"'{name}': {code}" for name, code in numbers.items()) + "}"
-    pictures, found = execute("05_hard_images", tmp_path, asked)
+    pictures, found = execute("05_hard_images", asked)
     assert pictures == 8  # shares, samples, histogram, three worst, classes, confusion
     assert found["hard"][0] == found["hard"][1] != []
     count = len(found["hard"][0])
     assert found["shares"] == pytest.approx([count / 12, 2 * count / (12 + count)])
-    records = {r["metric"]: r["value"] for r in json.loads((run / "logs/validate_0/evaluation.json").read_text())}
+    records = {
+        r["metric"]: r["value"] for r in json.loads((run / "logits/logs/validate_0/evaluation.json").read_text())
+    }
     assert found["miou"] == pytest.approx(records["val/miou"], abs=2e-3)  # logits were kept in float16
     assert 1 - found["wrong"][0] / found["wrong"][1] == pytest.approx(records["val/pixel_accuracy"], abs=2e-3)
     assert found["scores"][0] == 5
     assert 0 <= found["scores"][1] < found["scores"][2] <= 1
+
+
+def test_aspp(execute: Execute, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPLAB_MODEL", "random")
+    monkeypatch.setenv("DEEPLAB_SIDE", "129")
+    asked = "[error, list(whole.shape), inside, shares, changed, sides]"
+    pictures, (error, shape, inside, shares, changed, sides) = execute("06_aspp", asked)
+    assert pictures == 4  # taps, parts, labels, effective receptive fields
+    assert error < 1e-5
+    assert shape == [256, 9, 9]
+    assert inside == {"1x1": [1, 1], "rate 6": [1, 9], "rate 12": [1, 9], "rate 18": [1, 9], "pooling": [81, 81]}
+    assert sum(shares.values()) == pytest.approx(1)
+    assert all(0 < share < 1 for share in shares.values())
+    assert all(max(each) > 0 for each in changed.values())
+    assert sides.keys() == {*inside, "logit"}
+    assert all(1 <= half < most <= 129 for half, most in sides.values())
+    assert max(sides, key=lambda name: sides[name][0]) == "pooling"
+
+
+def write_v3plus(path: Path) -> Path:
+    """The checkpoint of a small DeepLabv3+ with random weights for Shapes."""
+    arguments = {"num_classes": 8, "low_level_channels": 8, "decoder_channels": 8}
+    return write_checkpoint(path, describe_small(network="DeepLabV3Plus", palette=PALETTE, arguments=arguments))
+
+
+def test_v1_to_v3plus(execute: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPLAB_MODEL", str(write_v3plus(tmp_path / "model.ckpt")))
+    monkeypatch.setenv("DEEPLAB_SIDE", "97")
+    asked = "[{name: own.parameters for name, own in profiles.items()}, views, table, cached]"
+    pictures, (parameters, views, table, cached) = execute("07_v1_to_v3plus", asked)
+    assert pictures == 3  # fields of view, the CRF, all steps
+    assert {name: round(count / 1e6, 1) for name, count in parameters.items()} == {
+        "v1": 20.5,  # v1, Table 2
+        "v2": 44.0,
+        "v3": 58.0,
+        "v3+": 41.1,
+    }
+    assert list(views.values()) == [[224], [224], [128, 224, 320, 416], []]  # v1, Table 2: both 224
+    assert set(table) == {"one pass", "with the CRF", "six passes", "without detail"}
+    assert len({row["mIoU near borders"] for row in table.values()}) == 4
+    assert cached == []
+
+
+@pytest.mark.slow
+def test_v1_to_v3plus_on_a_photograph(
+    execute: Execute, tmp_path: Path, weights_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render(np.random.default_rng(0), 72, 96)[0].save(tmp_path / "photograph.png")
+    monkeypatch.setenv("DEEPLAB_IMAGE", "photograph.png")
+    monkeypatch.setenv("DEEPLAB_MODEL", str(write_v3plus(tmp_path / "model.ckpt")))
+    monkeypatch.setenv("DEEPLAB_RELEASED", f"{SMALLEST},torchvision/deeplabv3_resnet101")
+    pictures, (table, sizes) = execute("07_v1_to_v3plus", "[table, {n: list(m.shape) for n, m in released.items()}]")
+    assert pictures == 4
+    assert table["one pass"] == {"changed": 0}
+    assert sizes == {SMALLEST.partition("/")[2]: [72, 96]}
 
 
 def data_root(experiment: list[str]) -> str:
@@ -213,5 +246,5 @@ def test_it_is_stored_without_outputs_in_short_cells(path: Path) -> None:
 
 
 def test_all_are_here() -> None:
-    names = ["01_quickstart", "02_ablations", "03_dense_crf", "04_atrous_convolution", "05_hard_images"]
-    assert [path.stem for path in NOTEBOOKS] == names
+    first = ["01_quickstart", "02_ablations", "03_dense_crf", "04_atrous_convolution", "05_hard_images"]
+    assert [path.stem for path in NOTEBOOKS] == [*first, "06_aspp", "07_v1_to_v3plus"]

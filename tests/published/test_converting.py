@@ -12,7 +12,7 @@ from deeplab_lightning.models.build import build_network
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.published.cache import place
-from deeplab_lightning.published.catalogue import checkpoint, converted_place, load, resolve
+from deeplab_lightning.published.catalogue import checkpoint, converted_place, is_cached, load, resolve
 from deeplab_lightning.published.converting import convert
 from deeplab_lightning.published.entries import entries, entry
 from deeplab_lightning.usage import UsageError
@@ -35,6 +35,11 @@ def test_a_name_gives_the_network_and_its_description(weights_cache: Path, relea
     assert description.class_names[15] == "person"
     assert description.normalization.mean == (0.5, 0.5, 0.5)
     assert converted_place(entry(SMALLEST)).is_file()
+
+
+def test_the_cache_is_asked_without_a_download(weights_cache: Path) -> None:
+    assert is_cached(SMALLEST)
+    assert not is_cached("torchvision/deeplabv3_resnet101")
 
 
 def test_a_converted_checkpoint_is_one_of_ours(weights_cache: Path, released: SegmentationNetwork) -> None:
