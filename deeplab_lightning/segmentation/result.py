@@ -23,7 +23,7 @@ class SegmentationResult:
 
     Args:
         mask: Label map (H, W), uint8: the index of each pixel's class.
-        confidence: Probability of each pixel's class, uint8 (H, W): 0..255 for 0..1.
+        confidence: Probability of each pixel's class, uint8 (H, W): 0..255 for 0..1; None if it was not asked for.
         probabilities: Probabilities (K, H, W): float32, or float16 on the disk for an image that was cut into tiles;
             None if they were not asked for.
         image: The image, 8-bit RGB (H, W, 3).
@@ -33,7 +33,7 @@ class SegmentationResult:
     """
 
     mask: NDArray[np.uint8]
-    confidence: NDArray[np.uint8]
+    confidence: NDArray[np.uint8] | None
     probabilities: NDArray[Any] | None
     image: NDArray[np.uint8]
     palette: Palette

@@ -161,14 +161,18 @@ class Segmenter:
             pictures = [self.reader.convert(image, f"image {number}") for number, image in chunk]
             yield from self.run(pictures, how, probabilities)
 
-    def run(self, pictures: Sequence[Picture], how: Method, probabilities: bool = True) -> list[SegmentationResult]:
+    def run(
+        self, pictures: Sequence[Picture], how: Method, probabilities: bool = True, confidence: bool = True
+    ) -> list[SegmentationResult]:
         """Segment pictures, those of equal size at once.
 
         Args:
             pictures: The pictures.
             how: The way to segment them.
             probabilities: The results hold the probabilities of all classes.
+            confidence: The results hold the probability of each pixel's class.
         """
+        wanted = (probabilities, confidence)
         groups: dict[tuple[int, int], list[int]] = {}
         for index, picture in enumerate(pictures):
             groups.setdefault(picture.size, []).append(index)
@@ -176,11 +180,11 @@ class Segmenter:
         for size, indices in groups.items():
             tiling = self.tiling(size, how)
             if tiling is not None:
-                results |= {index: self._by_tiles(pictures[index], how, tiling, probabilities) for index in indices}
+                results |= {index: self._by_tiles(pictures[index], how, tiling, *wanted) for index in indices}
                 continue
             scores = self.scores([pictures[index] for index in indices], how)
             for index, own in zip(indices, scores, strict=True):
-                results[index] = self._result(pictures[index], how, own, probabilities)
+                results[index] = self._result(pictures[index], how, own, *wanted)
         return [results[index] for index in range(len(pictures))]
 
     def tiling(self, size: tuple[int, int], how: Method) -> Tiling | None:
@@ -219,11 +223,12 @@ class Segmenter:
             logits = self.layers(logits, colours_there)
         return logits if how.crf is None else how.crf(colours_there, logits.float().softmax(1))
 
-    def _result(self, picture: Picture, how: Method, scores: Tensor, probabilities: bool) -> SegmentationResult:
-        mask, confidence = labels_of(scores, how)
+    def _result(
+        self, picture: Picture, how: Method, scores: Tensor, probabilities: bool, confidence: bool
+    ) -> SegmentationResult:
         return SegmentationResult(
-            mask=mask,
-            confidence=confidence,
+            mask=labels_of(scores),
+            confidence=confidence_of(scores, how) if confidence else None,
             probabilities=_probabilities(scores, how).cpu().numpy() if probabilities else None,
             image=displayed(picture.pixels, self.reader.range_of(picture.pixels)),
             palette=self.description.palette,
@@ -231,9 +236,12 @@ class Segmenter:
             remarks=self.description.assumed,
         )
 
-    def _by_tiles(self, picture: Picture, how: Method, tiling: Tiling, probabilities: bool) -> SegmentationResult:
+    def _by_tiles(
+        self, picture: Picture, how: Method, tiling: Tiling, probabilities: bool, confidence: bool
+    ) -> SegmentationResult:
         height, width = picture.size
-        mask, confidence = np.empty((height, width), np.uint8), np.empty((height, width), np.uint8)
+        mask = np.empty((height, width), np.uint8)
+        sure = np.empty((height, width), np.uint8) if confidence else None
         kept = _on_disk((len(self.class_names), height, width)) if probabilities else None
 
         def scores_of(rows: Span, columns: Span) -> Tensor:
@@ -242,12 +250,14 @@ class Segmenter:
 
         for rows, columns, scores in blend(picture.size, tiling, scores_of):
             block = slice(*rows), slice(*columns)
-            mask[block], confidence[block] = labels_of(scores, how)
+            mask[block] = labels_of(scores)
+            if sure is not None:
+                sure[block] = confidence_of(scores, how)
             if kept is not None:
                 kept[:, *block] = _probabilities(scores, how).half().cpu().numpy()
         return SegmentationResult(
             mask=mask,
-            confidence=confidence,
+            confidence=sure,
             probabilities=kept,
             image=displayed(picture.pixels, self.reader.range_of(picture.pixels)),
             palette=self.description.palette,
@@ -268,11 +278,16 @@ def _probabilities(scores: Tensor, how: Method) -> Tensor:
     return scores if how.crf is not None else scores.float().softmax(0)
 
 
-def labels_of(scores: Tensor, how: Method) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return the class of each pixel and its probability as 0..255, without a softmax of all classes."""
-    best, labels = scores.float().max(0)
+def labels_of(scores: Tensor) -> NDArray[np.uint8]:
+    """Return the class (H, W) of each pixel."""
+    return scores.argmax(0).byte().cpu().numpy()
+
+
+def confidence_of(scores: Tensor, how: Method) -> NDArray[np.uint8]:
+    """Return the probability of each pixel's class as 0..255, without a softmax of all classes."""
+    best = scores.float().amax(0)
     confidence = best if how.crf is not None else 1 / (scores - best).exp_().sum(0)
-    return labels.byte().cpu().numpy(), (confidence * 255).round().byte().cpu().numpy()
+    return (confidence * 255).round().byte().cpu().numpy()
 
 
 def _on_disk(shape: tuple[int, int, int]) -> NDArray[np.float16]:

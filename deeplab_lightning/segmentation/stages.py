@@ -19,7 +19,7 @@ from deeplab_lightning.segmentation.inputs import Item
 from deeplab_lightning.segmentation.manifest import file_digest, matches
 from deeplab_lightning.segmentation.pictures import Picture
 from deeplab_lightning.segmentation.result import SegmentationResult
-from deeplab_lightning.segmentation.segmenter import Method, Segmenter, labels_of
+from deeplab_lightning.segmentation.segmenter import Method, Segmenter, confidence_of, labels_of
 from deeplab_lightning.segmentation.video import segment_video
 from deeplab_lightning.segmentation.writers import Kind, write_result
 
@@ -144,7 +144,8 @@ class Stages:
                 whole = not any(segmenter.tiling(picture.size, how) for picture in pictures)
                 if self.crf_in_writing and how.crf is not None and whole:
                     batch.is_unrefined, how = True, replace(how, crf=None)
-                results = iter(segmenter.run(pictures, how, batch.is_unrefined or "probabilities" in self.kinds))
+                probabilities = batch.is_unrefined or "probabilities" in self.kinds
+                results = iter(segmenter.run(pictures, how, probabilities, "confidence" in self.kinds))
         except (MemoryError, RuntimeError, ValueError) as error:
             names = ", ".join(str(item.path) for item in batch.items)
             for item in batch.items:
@@ -203,8 +204,8 @@ def refined(result: SegmentationResult, how: Method) -> SegmentationResult:
     assert how.crf is not None
     assert result.probabilities is not None
     shares = how.crf(torch.from_numpy(result.image.copy()), torch.from_numpy(result.probabilities.copy()))
-    mask, confidence = labels_of(shares, how)
-    return replace(result, mask=mask, confidence=confidence, probabilities=shares.numpy())
+    confidence = None if result.confidence is None else confidence_of(shares, how)
+    return replace(result, mask=labels_of(shares), confidence=confidence, probabilities=shares.numpy())
 
 
 def _refuse(batch: Batch, item: Item, error: Exception) -> None:

@@ -58,7 +58,7 @@ def segment_video(
                         stack.enter_context(_Writer(drafts[0], "matroska", ("ffv1", "gray"), rate)),
                         stack.enter_context(_Writer(drafts[1], "mp4", ("libx264", "yuv420p"), rate)),
                     ]
-                (result,) = segmenter.run([Picture(pixels, str(path))], how, probabilities=False)
+                (result,) = segmenter.run([Picture(pixels, str(path))], how, False, False)
                 areas.update(result.areas)
                 writers[0].write(result.mask, "gray", frame)
                 writers[1].write(overlay(result.image, result.mask, palette), "rgb24", frame)

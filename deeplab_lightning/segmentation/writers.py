@@ -35,7 +35,7 @@ def write_result(
     """Write a result into a folder, a folder of it for each kind of file: masks/NAME.png, overlays/NAME.jpg and so on.
 
     Args:
-        result: The result; without probabilities, none are written.
+        result: The result; confidence and probabilities are written if it has them.
         folder: The folder.
         name: Name of the files without suffix, which may hold folders.
         kinds: Kinds of files to write.
@@ -46,9 +46,10 @@ def write_result(
     Raises:
         OSError: A file cannot be written.
     """
+    absent = {"confidence": result.confidence is None, "probabilities": result.probabilities is None}
     written = []
     for kind in SUFFIXES:
-        if kind in kinds and (kind != "probabilities" or result.probabilities is not None):
+        if kind in kinds and not absent.get(kind):
             path = folder / kind / f"{name}{SUFFIXES[kind]}"
             WRITERS[kind](result, path)
             written.append(path.relative_to(folder).as_posix())
@@ -91,6 +92,11 @@ def _write_overlay(result: "SegmentationResult", path: Path) -> None:
         drawn.save(draft, "JPEG", quality=90)
 
 
+def _write_confidence(result: "SegmentationResult", path: Path) -> None:
+    assert result.confidence is not None
+    write_png(path, Image.fromarray(result.confidence))
+
+
 def _write_probabilities(result: "SegmentationResult", path: Path) -> None:
     assert result.probabilities is not None
     write_probabilities(path, result.probabilities)
@@ -99,7 +105,7 @@ def _write_probabilities(result: "SegmentationResult", path: Path) -> None:
 WRITERS: dict[Kind, Callable[["SegmentationResult", Path], None]] = {
     "masks": lambda result, path: write_png(path, result.label_image()),
     "overlays": _write_overlay,
-    "confidence": lambda result, path: write_png(path, Image.fromarray(result.confidence)),
+    "confidence": _write_confidence,
     "probabilities": _write_probabilities,
     "polygons": lambda result, path: write_atomically(path, json.dumps(result.coco())),
 }

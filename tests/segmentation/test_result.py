@@ -48,7 +48,7 @@ def test_a_large_overlay_is_drawn_in_parts(result: SegmentationResult) -> None:
     times = 30
     tall = SegmentationResult(
         mask=np.tile(result.mask, (times, 1)),
-        confidence=np.tile(result.confidence, (times, 1)),
+        confidence=None,
         probabilities=None,
         image=np.tile(result.image, (times, 1, 1)),
         palette=result.palette,
