@@ -42,6 +42,7 @@ def quiet(crf: DenseCRF, done: int, total: int) -> None:
     assert 1 <= done <= total == 3
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_the_best_setting_has_the_best_score(images: list[Path], tmp_path: Path) -> None:
     search = Search(images, tmp_path / "search.csv", 1)
     best = search.run(GRID, 5, 1, quiet)

@@ -55,8 +55,11 @@ def restore_network(name: str, arguments: Mapping[str, Any], tensors: Mapping[st
     Raises:
         ValueError: The network cannot be built, or a tensor is missing, left over or of another shape or type.
     """
-    with torch.device("meta"):
-        network = build_network(name, {**arguments, "pretrained": False})
+    try:
+        with torch.device("meta"):
+            network = build_network(name, {**arguments, "pretrained": False})
+    except RuntimeError as error:  # torch cannot even count the bytes
+        raise ValueError(f"{name} cannot be built with these arguments: {str(error).splitlines()[0]}") from error
     own = network.state_dict()
     for key in sorted(own.keys() | tensors.keys()):
         there, here = _form(tensors.get(key)), _form(own.get(key))

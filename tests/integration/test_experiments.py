@@ -52,22 +52,31 @@ def test_the_experiments_are_found() -> None:
     assert len(CONFIGS) >= 30
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All data sets, in their official layouts."""
+    root = tmp_path_factory.mktemp("data")
+    for name in ("camvid", "my_data"):
+        (root / name).mkdir()
+        (root / name / "class_names.txt").write_text("".join(f"class {index}\n" for index in range(11)))
+    write_voc(root / "VOCdevkit" / "VOC2012")
+    write_sbd(root / "benchmark_RELEASE" / "dataset")
+    write_coco(root / "coco", {})
+    write_coco_stuff(root / "cocostuff-10k-v1.1")
+    write_cityscapes(root / "cityscapes")
+    write_ade20k(root / "ADEChallengeData2016")
+    labels = write_pascal_context(root / "VOCdevkit" / "VOC2010")
+    (root / "pascal-context").mkdir()
+    labels.rename(root / "pascal-context" / "trainval")
+    write_person_part(root / "pascal_person_part", root / "VOCdevkit" / "VOC2012")
+    return root
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(EXPERIMENTS)))
-def test_an_experiment_can_be_instantiated(config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for root in ("camvid", "my_data"):
-        (tmp_path / root).mkdir()
-        (tmp_path / root / "class_names.txt").write_text("".join(f"class {index}\n" for index in range(11)))
-    write_voc(tmp_path / "VOCdevkit" / "VOC2012")
-    write_sbd(tmp_path / "benchmark_RELEASE" / "dataset")
-    write_coco(tmp_path / "coco", {})
-    write_coco_stuff(tmp_path / "cocostuff-10k-v1.1")
-    write_cityscapes(tmp_path / "cityscapes")
-    write_ade20k(tmp_path / "ADEChallengeData2016")
-    labels = write_pascal_context(tmp_path / "VOCdevkit" / "VOC2010")
-    (tmp_path / "pascal-context").mkdir()
-    labels.rename(tmp_path / "pascal-context" / "trainval")
-    write_person_part(tmp_path / "pascal_person_part", tmp_path / "VOCdevkit" / "VOC2012")
-    monkeypatch.setenv("DEEPLAB_DATA", str(tmp_path))
+def test_an_experiment_can_be_instantiated(
+    config: Path, data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DEEPLAB_DATA", str(data))
     monkeypatch.setattr("deeplab_lightning.cli.DeepLabCLI._run_subcommand", lambda self, command: None)
     parts = PARTS | {config.parent.name: str(config.relative_to(EXPERIMENTS))}
     if config.name in ("cpu.yaml", "networks_cpu.yaml"):  # their start_from weights have CamVid's classes

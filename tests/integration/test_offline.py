@@ -101,6 +101,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[O
         thread.join()
 
 
+@pytest.mark.slow
 def test_the_demo_connects_to_nothing(
     outside: tuple[Outside, dict[str, str]], experiment: list[str], tmp_path: Path
 ) -> None:

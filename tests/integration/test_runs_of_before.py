@@ -56,6 +56,7 @@ def scores_of(done: Path) -> dict[str, float]:
     return {each["metric"]: each["value"] for each in json.loads(done.read_text())["records"]}
 
 
+@pytest.mark.slow
 def test_an_old_training_gets_a_new_evaluation() -> None:
     path = Path(TABLE)
     path.write_text(

@@ -10,6 +10,8 @@ import sys
 import termios
 from pathlib import Path
 
+import pytest
+
 from tests.patience import PATIENCE
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -33,6 +35,7 @@ def in_terminal(command: list[str], columns: int) -> tuple[int, str]:
     return process.wait(PATIENCE), written.decode()
 
 
+@pytest.mark.slow
 def test_a_training_fits_into_80_columns(experiment: list[str], tmp_path: Path) -> None:
     shown = ["--trainer.enable_progress_bar", "true", "--trainer.enable_model_summary", "true"]
     status, written = in_terminal([sys.executable, "-m", "deeplab_lightning", "fit", *experiment, *shown], 80)

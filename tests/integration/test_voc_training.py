@@ -58,6 +58,7 @@ def ids_on_two_processes(options: list[str], out: Path) -> list[list[str]]:
     return [path.read_text().splitlines() for path in sorted(out.parent.glob(f"{out.name}_[0-9]"))]
 
 
+@pytest.mark.slow
 def test_one_and_two_processes_see_the_same_order(
     deeplab: Run, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,3 +54,8 @@ def test_weights_of_another_network_are_refused() -> None:
         restore_network("DeepLabV3", arguments, tensors)
     with pytest.raises(ValueError, match=r"classifier.bias is float64 \[3\] there"):
         restore_network("DeepLabV3", arguments, tensors | {"classifier.bias": bias.double()})
+
+
+def test_a_network_whose_size_overflows_is_refused() -> None:
+    with pytest.raises(ValueError, match="DeepLabV3 cannot be built"):
+        restore_network("DeepLabV3", {**SMALL["DeepLabV3"], "num_classes": 3, "aspp_channels": 2**60}, {})
