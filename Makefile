@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes
   --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock demo page test bench lint docs format clean
+.PHONY: help env lock demo page notebooks test bench lint docs format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-18s%s\n' "$$name" "$$text"; done
@@ -39,6 +39,9 @@ demo: .venv/stamp  ## train on generated Shapes, evaluate three ways, write runs
 page: .venv/stamp  ## write docs/demo.html: the demo's model as a page for browsers (after make demo)
 	$(DEEPLAB) export $(DEMO)/best.ckpt --out docs/demo.html \
 	  --examples $${DEEPLAB_DATA:-data}/shapes/JPEGImages/val_0000[0-5].jpg
+
+notebooks: .venv/stamp  ## execute the notebooks for the documentation, into docs/executed/ (after make demo)
+	$(BIN)/python -m tests.notebook_pages
 
 test: .venv/stamp  ## run the tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal

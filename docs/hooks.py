@@ -1,10 +1,10 @@
 """A hook of MkDocs that adds the files of the repository to which the pages link, so that links stay within the site.
 
-Pages link to files by relative paths, as code hosts want it. In the site, the README is the first page; other pages,
-notebooks and folders are pages under `repository/`, and all other files are copied there as text.
+Pages link to files by relative paths, as code hosts want it. In the site, the README is the first page, and the
+executed copy of a notebook is its page. Other pages and folders are pages under `repository/`, and all other files are
+copied there as text.
 """
 
-import json
 import re
 from pathlib import Path
 from posixpath import relpath
@@ -19,10 +19,10 @@ LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)")
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Replace the pages by ones whose links lead to files of the site, and add these files."""
-    waiting, done = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], set()
+    waiting, done = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], set()
     while waiting:
         path = waiting.pop()
-        if path in done or not path.exists():
+        if path in done or not path.exists() or path.suffix == ".ipynb":
             continue
         done.add(path)
         name = address(path)
@@ -42,14 +42,14 @@ def address(path: Path) -> str:
     """Return the place of a file or folder of the repository among the sources of the site."""
     if path == ROOT / "README.md":
         return "index.md"
+    if path.suffix == ".ipynb":
+        return f"executed/{path.stem}.md"
     if path.is_relative_to(DOCS):
         return path.relative_to(DOCS).as_posix()
     if path.is_dir():
         path /= "README.md"  # the address of its own page, if it has one
     parts = [part.removeprefix(".") for part in path.relative_to(ROOT).parts]  # MkDocs leaves out what is hidden
     inside = Path("repository", *parts)
-    if path.suffix == ".ipynb":
-        inside = inside.with_suffix(".md")
     return inside.as_posix() if inside.suffix == ".md" else f"{inside.as_posix()}.txt"
 
 
@@ -65,14 +65,10 @@ def relinked(text: str, path: Path) -> str:
 
 
 def page_text(path: Path) -> str:
-    """Return a page in Markdown, a notebook's cells, or the list of the files in a folder."""
+    """Return a page in Markdown, or the list of the files in a folder."""
     if path.is_dir():
         if (path / "README.md").is_file():
             return (path / "README.md").read_text()
         names = sorted(each.name for each in path.iterdir() if each.is_file())
         return "\n".join([f"# {path.relative_to(ROOT)}/", "", *(f"- [{name}]({name})" for name in names)])
-    if path.suffix == ".ipynb":
-        cells = json.loads(path.read_text())["cells"]
-        texts = [("".join(cell["source"]), cell["cell_type"]) for cell in cells]
-        return "\n\n".join(text if kind == "markdown" else f"```python\n{text}\n```" for text, kind in texts)
     return path.read_text()

@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib as mpl
 import nbformat
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import RichOutput, capture_output
+from IPython.utils.capture import CapturedIO, RichOutput, capture_output
 from matplotlib_inline.backend_inline import configure_inline_support
 from matplotlib_inline.config import InlineBackend
 from traitlets.config import Config
@@ -58,13 +58,18 @@ def read(name: str) -> nbformat.NotebookNode:
     return notebook
 
 
+def cells(own: Shell, name: str) -> Iterator[tuple[nbformat.NotebookNode, CapturedIO | None]]:
+    """Run a notebook; yield each cell, and what it displays and prints if it is code."""
+    for cell in read(name).cells:
+        captured = None
+        if cell.cell_type == "code":
+            with capture_output() as captured:
+                own.run_cell(cell.source, store_history=True).raise_error()  # type: ignore[no-untyped-call]
+        yield cell, captured
+
+
 def run(name: str, asked: str) -> tuple[list[RichOutput], Any]:
     """Run a notebook; return what it displays, and the value of an expression."""
-    displayed: list[RichOutput] = []
     with shell() as own:
-        for cell in read(name).cells:
-            if cell.cell_type == "code":
-                with capture_output() as captured:
-                    own.run_cell(cell.source).raise_error()  # type: ignore[no-untyped-call]
-                displayed += captured.outputs
+        displayed = [output for _, captured in cells(own, name) if captured for output in captured.outputs]
         return displayed, own.ev(asked)  # type: ignore[no-untyped-call]
