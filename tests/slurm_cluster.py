@@ -68,7 +68,9 @@ KillWait=30
 {nodes}
 PartitionName=debug Nodes={",".join(NODES)} Default=YES MaxTime=INFINITE State=UP
 """)
-        self.environment = os.environ | {"SLURM_CONF": str(self.config), "OMP_NUM_THREADS": "1"}
+        # The nodes' names are no host names here, where a training over both nodes would look for its first process.
+        address = {"MASTER_ADDR": "127.0.0.1"}
+        self.environment = os.environ | {"SLURM_CONF": str(self.config), "OMP_NUM_THREADS": "1"} | address
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "Cluster":
