@@ -3,25 +3,15 @@
 import contextlib
 import io
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deeplab_lightning.__main__ import COMMANDS, main
-from deeplab_lightning.commands import segment
+from deeplab_lightning.__main__ import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-LIGHTNING = {name for name, (module, _) in COMMANDS.items() if module == "cli"}
-MY_CONFIG = "runs/mine/logs/fit_0/config.yaml"
-MY_RUN = "{model: {class_path: DeepLabV3Module}, data: {class_path: FolderDataModule, init_args: {root: mine}}}\n"
-PARSED = ["README.md"] + [
-    f"docs/{name}.md"
-    for name in ("data", "many_gpus", "networks", "published_weights", "questions", "scores", "tables", "training")
-]
-"""Pages whose commands are not run elsewhere."""
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "experiments" / "README.md", *DOCS]
 
 
@@ -68,35 +58,3 @@ def test_every_question_has_a_command() -> None:
     answers = re.split(r"^\*\*\d+\.", (ROOT / "docs" / "questions.md").read_text(), flags=re.MULTILINE)[1:]
     assert len(answers) > 12
     assert all(re.search(r"^deeplab ", answer, re.MULTILINE) for answer in answers)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("page", PARSED)
-def test_commands_of_a_page_have_options_that_exist(
-    page: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Training and evaluation commands are parsed with all their values.
-
-    Others are parsed with `--help` as their last word, which checks actions, places and values before it ends them;
-    their options stand in that help.
-    """
-    (tmp_path / "config.yaml").write_text(MY_RUN)
-    commands = re.findall(r"^deeplab (.+)$", (ROOT / page).read_text().replace("\\\n", " "), re.MULTILINE)
-    assert commands
-    for command in commands:
-        words = shlex.split(command.replace(MY_CONFIG, str(tmp_path / "config.yaml")), comments=True)
-        files = [word for word in words if word.startswith("experiments/")]
-        assert all((ROOT / file.partition(":")[0]).is_file() for file in files), command  # FILE:ROW is a row of it
-        if words[0] in LIGHTNING:
-            words = [str(ROOT / word) if word in files else word for word in words]
-            with contextlib.suppress(SystemExit):
-                assert main([*words, "--print_config"]) == 0, command
-            assert "class_path" in capsys.readouterr().out, command
-        else:
-            if words[0] == "segment":
-                segment.parse("segment", words[1:])
-            with pytest.raises(SystemExit) as ended:
-                main([*words, "--help"])
-            printed = capsys.readouterr().out
-            assert ended.value.code == 0, command
-            assert all(word in printed for word in words if word.startswith("-")), command

@@ -9,12 +9,16 @@ from torch import nn
 
 
 @contextmanager
-def an_eighth_of_the_channels() -> Iterator[None]:
-    """Build layers with an eighth of their channels; those with fewer than 16 (colours, classes) keep them."""
+def an_eighth_of_the_channels(*kept: int) -> Iterator[None]:
+    """Build layers with an eighth of their channels; those with fewer than 16 (colours, classes) keep them.
+
+    Args:
+        kept: Numbers of channels that stay as well, such as those of many classes.
+    """
     conv, norm = nn.Conv2d.__init__, nn.BatchNorm2d.__init__
 
     def share(channels: int) -> int:
-        return channels // 8 if channels >= 16 else channels
+        return channels // 8 if channels >= 16 and channels not in kept else channels
 
     def thin_conv(
         layer: nn.Conv2d,
