@@ -63,13 +63,20 @@ class VGG16(nn.Module):
         """
         pools: list[Tensor] = []
         features = images
-        for layer in self.features:
-            if isinstance(layer, nn.MaxPool2d) and len(pools) == 3 and pad_pool4:
-                features = F.pad(features, (1, 1, 1, 1))  # max pooling after a ReLU ignores zeros
-            features = layer(features)
-            if isinstance(layer, nn.MaxPool2d):
-                pools.append(features)
+        for number in range(len(STAGES)):
+            features = self.run_stage(number, features, pad_pool4 and number == 3)
+            pools.append(features)
         return pools[:4], self.pool5a(features)
+
+    def run_stage(self, number: int, features: Tensor, padded: bool) -> Tensor:
+        """Map features (B, C, h, w) through the convolutions of a stage and its pooling, whose input may be padded."""
+        pools = [index for index, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)]
+        for layer in self.features[pools[number - 1] + 1 if number else 0 : pools[number]]:
+            features = layer(features)
+        if padded:
+            features = F.pad(features, (1, 1, 1, 1))  # max pooling after a ReLU ignores zeros
+        pooled: Tensor = self.features[pools[number]](features)
+        return pooled
 
 
 class SlicedConv2d(nn.Conv2d):

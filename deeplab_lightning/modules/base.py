@@ -17,6 +17,7 @@ from deeplab_lightning.losses.decimation import decimate
 from deeplab_lightning.losses.weighted_sum import WeightedSum
 from deeplab_lightning.metrics import SegmentationScores
 from deeplab_lightning.models.batch_norm import set_momentum
+from deeplab_lightning.models.blocks import recompute_activations
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.batch_norm_guard import warn_of_batch_norm
 from deeplab_lightning.modules.checks import check_crf, check_lengths
@@ -67,6 +68,7 @@ class SegmentationModule(ReloadableModule):
             {weight: 0.5, gamma: 2}}.
         class_weights: Weight of each class's pixels in the losses of pixels; all are equal if not given. "auto" takes
             median frequencies of the training split, as `deeplab data check` prints them; checkpoints keep the numbers.
+        recompute_backbone: The backbone's activations are recomputed in the backward pass: less memory, more time.
         scales: Scales of the images at evaluation, over which probabilities are averaged.
         flip: Evaluation runs every scale on the mirrored image as well.
         window: Size (H, W) of the windows that slide over each image at evaluation; the whole image if not given.
@@ -109,6 +111,7 @@ class SegmentationModule(ReloadableModule):
         normalization: Literal["imagenet", "caffe", "inception"] = "imagenet",
         loss: dict[str, float | dict[str, float]] | None = None,
         class_weights: list[float] | Literal["auto"] | None = None,
+        recompute_backbone: bool = False,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
         window: tuple[int, int] | None = None,
@@ -133,17 +136,19 @@ class SegmentationModule(ReloadableModule):
         if (named := published_name(self.hparams)) is not None:
             network = network | {"pretrained": False}
         built = self.configure_network(num_classes, **network)  # the command line reads the arguments off this call
-        if named is not None and start_from is None:  # a checkpoint has the whole backbone
-            load_pretrained(built, named, self.hparams)
-        self._set_network(built, batch_norm_momentum)
+        self._set_network(built, named)
 
     def configure_network(self, num_classes: int, **kwargs: Any) -> SegmentationNetwork:
         """Build the network from its own arguments, whose defaults and descriptions stand in the network's class."""
         raise NotImplementedError
 
-    def _set_network(self, network: SegmentationNetwork, batch_norm_momentum: float) -> None:
+    def _set_network(self, network: SegmentationNetwork, named: str | None) -> None:
         self.network = network
-        set_momentum(network, batch_norm_momentum)
+        if named is not None and self.start_from is None:  # a checkpoint has the whole backbone
+            load_pretrained(network, named, self.hparams)
+        set_momentum(network, self.hparams["batch_norm_momentum"])
+        if self.hparams["recompute_backbone"]:
+            recompute_activations(network.get_submodule("backbone"))
         freeze(network, self.frozen, self.freeze_batch_norm)
         self.train()  # puts frozen batch norms into evaluation mode; Lightning keeps the mode that it finds
         self.weights_origin = UNTRAINED

@@ -1,0 +1,68 @@
+"""The repeated blocks of a backbone, whose activations can be recomputed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from deeplab_lightning.models.batch_norm import batch_norms
+from deeplab_lightning.models.vgg import VGG16
+
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+def recompute_activations(backbone: nn.Module) -> None:
+    """Let the blocks of a backbone keep only their inputs for the backward pass, which runs their forward pass again.
+
+    Gradients are the same, batch norms count each batch once, dropout draws the same values, and names of tensors stay
+    as they are. Blocks must not change their inputs in place.
+    """
+    for block in blocks(backbone):
+        if isinstance(block, VGG16):
+            block.run_stage = partial(_recomputed, block, block.run_stage)  # type: ignore[method-assign]
+        else:
+            block.forward = partial(_recomputed, block, block.forward)
+
+
+def blocks(backbone: nn.Module) -> list[nn.Module]:
+    """Return the modules inside a backbone's sequences that are more than one layer; the backbone if there are none."""
+    return list(_within(backbone)) or [backbone]
+
+
+def _within(module: nn.Module) -> Iterator[nn.Module]:
+    for child in module.children():
+        is_layer = not any(True for _ in child.children())
+        if isinstance(module, CONTAINERS) and not isinstance(child, CONTAINERS) and not is_layer:
+            yield child
+        else:
+            yield from _within(child)
+
+
+def _recomputed(block: nn.Module, forward: Callable[..., Any], *args: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(*args)
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _statistics_kept(block)
+
+    return checkpoint(forward, *args, use_reentrant=False, context_fn=contexts)
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    """Let batch norms count the batch into copies of their running statistics, for they have counted it already.
+
+    Without running statistics they would save fewer tensors than in the first pass, which `checkpoint` does not allow.
+    """
+    kept = [(norm, name, tensor) for norm in batch_norms(block) for name, tensor in norm.named_buffers(recurse=False)]
+    for norm, name, tensor in kept:
+        setattr(norm, name, tensor.clone())
+    try:
+        yield
+    finally:
+        for norm, name, tensor in kept:
+            setattr(norm, name, tensor)
