@@ -30,7 +30,7 @@ LONG = ["--trainer.max_steps", "100000", "--trainer.val_check_interval", "100000
 @pytest.mark.parametrize(
     ("number", "status", "num_processes"),
     [
-        (signal.SIGUSR1, 138, 1),
+        pytest.param(signal.SIGUSR1, 138, 1, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 143, 1, marks=pytest.mark.slow),
         pytest.param(signal.SIGUSR1, 138, 2, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 143, 2, marks=pytest.mark.slow),
