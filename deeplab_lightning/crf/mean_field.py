@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deeplab_lightning.crf.freed_memory import keep_freed_memory
 from deeplab_lightning.crf.lattice import PermutohedralLattice, build_lattice
 from deeplab_lightning.crf.settings import LEAST_PROBABILITY, CRFSettings, Normalization, Pairwise
 
@@ -119,8 +118,6 @@ def refine_batch(
         ValueError: No label of an image reaches `min_probability`.
     """
     batch_size, _, height, width = probabilities.shape
-    if not probabilities.is_cuda:
-        keep_freed_memory()
     alive = probabilities.detach().amax((2, 3)) >= min_probability
     if not alive.any(1).all():
         raise ValueError(f"no label of an image reaches min_probability {min_probability:g} in any pixel")
