@@ -57,6 +57,7 @@ bench: .venv/stamp  ## print the measurements for the tables of experiments/benc
 	$(BIN)/python experiments/benchmarks/evaluation.py
 	$(BIN)/python experiments/benchmarks/segment.py
 	$(BIN)/python experiments/benchmarks/segment.py --large
+	$(BIN)/python experiments/benchmarks/segment.py --deep
 
 lint: .venv/stamp  ## run ruff, ruff format --check and mypy --strict
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.inference import multi_scale_logits
+from deeplab_lightning.models.winograd import use_winograd
 from deeplab_lightning.segmentation.model_file import Model
 from deeplab_lightning.segmentation.pictures import Picture, PixelReader, displayed, normalize
 from deeplab_lightning.segmentation.result import SegmentationResult
@@ -67,6 +68,7 @@ class Segmenter:
         self.network, self.layers = model.network, model.layers
         self.description, self.digest = model.description, model.digest
         self.reader = PixelReader(model.description.normalization, value_range)
+        use_winograd(self.network)
         self.to(device)
 
     def to(self, device: str) -> "Segmenter":
