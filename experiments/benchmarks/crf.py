@@ -111,8 +111,8 @@ def compare(name: str, pairs: list[Pair], num_cores: int) -> list[dict[str, obje
     return rows
 
 
-def memory_bound(image: NDArray[np.uint8], num_classes: int, bytes_per_second: float) -> float:
-    """The least seconds for an image if every array is read or written once per step at full bandwidth.
+def memory_traffic(image: NDArray[np.uint8], num_classes: int) -> float:
+    """The bytes that the iterations on an image move if every array is read or written once per step.
 
     A step of a filter reads its table of float32 values and its indices and weights, and writes the next table.
     """
@@ -129,7 +129,37 @@ def memory_bound(image: NDArray[np.uint8], num_classes: int, bytes_per_second: f
         blur = axes * points * (2 * row + 12)
         total += splat + blur + points * row + pixels * row + kernel.vertices.numel() * 8
     total += 4 * pixels * row  # the two sums, the unary energy, the softmax
-    return float(settings.iterations * total / bytes_per_second)
+    return float(settings.iterations * total)
+
+
+def copy_speed() -> float:
+    """The bytes per second that torch's threads read and write when they copy a large array."""
+    source = torch.rand(50_000_000)
+    copy = torch.empty_like(source)
+    return 2 * source.nbytes / least_seconds(lambda: copy.copy_(source))
+
+
+def least_seconds(function: Callable[[], object]) -> float:
+    """The least seconds of seven calls."""
+    seconds = []
+    for _ in range(7):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def print_bound(name: str, image: NDArray[np.uint8], num_classes: int) -> None:
+    """Print the seconds that the iterations take at least, and those of the lattice that comes before them."""
+    traffic, speed = memory_traffic(image, num_classes), copy_speed()
+    build = least_seconds(lambda: appearance_kernel(torch.from_numpy(image)[None], 67.0, 3.0, "after"))
+    print(
+        f"{name:8} iterations move {traffic / 1e9:.2f} GB, at least {traffic / 4.8e12 * 1e3:.2f} ms at 4.8 TB/s (H200)"
+    )
+    print(
+        f"{name:8} and {traffic / speed:.3f} s at {speed / 1e9:.1f} GB/s, a copy's speed here; lattice {build:.3f} s",
+        flush=True,
+    )
 
 
 def large(num_classes: int = 19) -> float:
@@ -164,8 +194,8 @@ def main() -> None:
     ):
         pairs = list(islice(cycle(read(root / name, ids[: arguments.images], num_classes)), arguments.images))
         rows += compare(name, pairs, num_cores)
-        bound = memory_bound(pairs[0][0], num_classes, 4.8e12)
-        print(f"{name:8} memory-traffic bound at 4.8 TB/s (an H200): {bound * 1e3:.2f} ms/image", flush=True)
+        torch.set_num_threads(num_cores)
+        print_bound(name, pairs[0][0], num_classes)
     print(f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1))

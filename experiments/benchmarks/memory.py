@@ -1,4 +1,4 @@
-"""Peak memory of a training step: the loss in bands of rows, compared with all rows at once.
+"""Peak memory of a training step: the loss in bands of rows, and recomputed blocks, compared with all rows at once.
 
     python experiments/benchmarks/memory.py
 
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from deeplab_lightning.losses.cross_entropy import LossContext
 from deeplab_lightning.losses.weighted_sum import WeightedSum
+from deeplab_lightning.models.blocks import recompute_activations
 from deeplab_lightning.models.build import build_network
 from deeplab_lightning.modules import upsampled_loss as banded
 
@@ -31,7 +32,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 ALONE = {"the loss alone, logits at stride 16": 33, "the loss alone, logits at stride 4": 129}
 """Sides of the logits of cases without a network."""
-WAYS = ("all rows", "bands")
+WAYS = ("all rows", "bands", RECOMPUTED := "bands, backbone recomputed")
 
 
 def loss_of(logits: Tensor, target: Tensor) -> Tensor:
@@ -39,7 +40,7 @@ def loss_of(logits: Tensor, target: Tensor) -> Tensor:
     return banded.upsampled_loss(WeightedSum(), logits, target, align_corners=True, context=LossContext())
 
 
-def step(case: str) -> Callable[[int, int], None]:
+def step(case: str, is_recomputed: bool) -> Callable[[int, int], None]:
     """A function that runs a step of a case on a batch of images of a size."""
     if case in ALONE:
 
@@ -53,6 +54,8 @@ def step(case: str) -> Callable[[int, int], None]:
     network = (
         build_network(name, {"num_classes": NUM_CLASSES, **settings}).train().to(memory_format=torch.channels_last)
     )
+    if is_recomputed:
+        recompute_activations(network.get_submodule("backbone"))
     optimizer = torch.optim.SGD(network.parameters(), 1e-3, 0.9, fused=True)
 
     def whole(batch: int, size: int) -> None:
@@ -69,7 +72,7 @@ def measure(case: str, way: str) -> dict[str, float]:
     """The peak of the memory of a step above what the process held before it, in MiB, and the step's seconds."""
     if way == "all rows":
         banded.VALUES_AT_ONCE = sys.maxsize
-    run = step(case)
+    run = step(case, way == RECOMPUTED)
     run(2, 65)
     with open("/proc/self/statm") as file:
         before = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -88,7 +91,7 @@ def main() -> None:
     print("| step | way | peak, MiB | of all rows | s |\n|---|---|---|---|---|")
     for case in (*ALONE, *NETWORKS):
         peaks: list[float] = []
-        for way in WAYS:
+        for way in WAYS[:2] if case in ALONE else WAYS:
             command = [sys.executable, __file__, case, way]
             found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
             peaks.append(found["mib"])
