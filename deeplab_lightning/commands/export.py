@@ -18,7 +18,7 @@ from deeplab_lightning.export.cost import mean_ious
 from deeplab_lightning.export.exported_program import write_exported_program
 from deeplab_lightning.export.graph import ExportedNetwork
 from deeplab_lightning.export.onnx import OPSET, Precision, open_graph, write_onnx, write_reduced
-from deeplab_lightning.export.web.page import check_pixels, write_page
+from deeplab_lightning.export.web.page import check_pixels, read_example, write_page
 from deeplab_lightning.segmentation.addresses import fetched
 from deeplab_lightning.segmentation.graph_file import Inputs, Interface, Outputs
 from deeplab_lightning.segmentation.inputs import find_inputs
@@ -50,19 +50,22 @@ def run(command: str, options: list[str]) -> int:
     segmenter = load(arguments.model, output_stride=arguments.output_stride, device="cpu")
     try:
         network = ExportedNetwork(segmenter, Interface(arguments.inputs, arguments.outputs)).eval()
+        if arguments.format == "html":
+            check_pixels(segmenter.description.normalization)
     except ValueError as error:
         raise ValueError(f"{arguments.model}: {error}") from error
+    examples = [read_example(each, segmenter.reader) for each in arguments.examples]
     batches = _calibration(arguments.calibration, network) if arguments.calibration else []
     data = _data(arguments.config, settings, segmenter) if arguments.config else None
-    if arguments.format == "html":
-        check_pixels(segmenter.description.normalization)
     page = None
-    with TemporaryDirectory() as folder:
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the page, so that a folder in which nothing can be written is found before the export, and not after it
+    with TemporaryDirectory(dir=arguments.out.parent, prefix=f".{arguments.out.name}.") as folder:
         graph = Path(folder) / "page.onnx" if arguments.format == "html" else arguments.out
         with Console(stderr=True).status("exporting, which takes a minute for a deep network"):
             agreement, reduced = _write(arguments, segmenter, graph, batches)
             if arguments.format == "html":
-                page = write_page(graph, arguments.out, arguments.examples or [])
+                page = write_page(graph, arguments.out, examples)
         _print_agreement(arguments, agreement, reduced, len(batches))
         if data is not None:
             _print_cost(network, open_graph(graph, network), data, arguments.precision)
@@ -94,9 +97,7 @@ def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:
     add("--output_stride", type=int, help="output stride; default: that of the training")
     add("--precision", choices=("float32", *get_args(Precision)), help=PRECISION_HELP)
     add("--calibration", metavar="FOLDER", help="images like those to come, by which int8 is calibrated")
-    add(
-        "--examples", metavar="FILE", nargs="+", type=Path, help="pictures in the page, which readers choose by a click"
-    )
+    add("--examples", metavar="FILE", nargs="+", type=Path, default=[], help="pictures in the page, shown by a click")
     add("-c", "--config", action="append", type=Path, help="YAML file with data, on whose val split the file is scored")
     arguments, settings = parser.parse_known_args(options)
     if not arguments.config and settings:
@@ -108,6 +109,8 @@ def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:
         raise UsageError(
             f"--out {arguments.out}: the name of the file must end in .onnx, in .pt2 for torch, or in .html for a page"
         )
+    if arguments.out.is_dir():
+        raise UsageError(f"--out {arguments.out} is a folder; name a file")
     if arguments.model.endswith(tuple(FORMATS.values())):
         raise UsageError(f"{arguments.model} is exported already; give the checkpoint that it was made from")
     _check(arguments)

@@ -198,6 +198,8 @@ def _opened(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Im
         raise
     except FileNotFoundError as error:
         raise DataError("no such file", path) from error
+    except IsADirectoryError as error:
+        raise DataError("it is a folder, not an image", path) from error
     except UnidentifiedImageError as error:
         raise DataError(f"cannot be read as an image (damaged, or none of {', '.join(formats)})", path) from error
     except Exception as error:  # decoders have no common class of error

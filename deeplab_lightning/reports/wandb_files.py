@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 HEADER, BLOCK = 7, 32768
-"""Number of bytes of a file's header, and of a block of LevelDB's log format, in which W&B writes its records. The wandb
-package has no reader of them in Python."""
+"""Number of bytes of a file's header, and of a block of LevelDB's log format, in which W&B writes its records. The
+wandb package has no reader of them in Python."""
 PREFIX = 7  # checksum (4 bytes), length (2) and kind (1) before each piece of a record
 WHOLE, LAST = 1, 4
 """The kinds of pieces that end a record; the others continue in the next block."""

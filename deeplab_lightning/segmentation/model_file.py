@@ -14,7 +14,7 @@ from deeplab_lightning.checkpoint_file import read_checkpoint
 from deeplab_lightning.crf.crf_rnn import CRFRNN
 from deeplab_lightning.datasets.transforms import NORMALIZATIONS
 from deeplab_lightning.description import DESCRIPTION, ModelDescription, PixelNormalization
-from deeplab_lightning.models.build import NETWORKS, restore_network
+from deeplab_lightning.models.build import NETWORKS, complete_arguments, restore_network
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.palette import Palette
 
@@ -90,6 +90,9 @@ def assemble(description: ModelDescription, tensors: Mapping[str, Tensor], outpu
     """
     arguments = dict(description.arguments)
     if output_stride is not None:
+        known = description.network in NETWORKS
+        if known and "output_stride" not in complete_arguments(description.network, arguments):
+            raise ValueError(f"{description.network} has one output stride alone; leave output_stride out")
         arguments["output_stride"] = output_stride
     network = restore_network(description.network, arguments, _part(tensors, NETWORK))
     layers = _layers(description, _part(tensors, LAYERS))

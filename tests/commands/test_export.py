@@ -5,7 +5,9 @@ import re
 import shlex
 import shutil
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from deeplab_lightning.commands import export
 from deeplab_lightning.datasets.shapes import CLASS_NAMES, generate
 from deeplab_lightning.export.check import Agreement, ExportError
 from deeplab_lightning.palette import Palette
-from tests.segmentation.models import write_thin_v1
+from tests.segmentation.models import PIXELS, write_thin_v1
 from tests.thin import an_eighth_of_the_channels
 
 ROOT = Path(__file__).parents[2]
@@ -46,11 +48,14 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         (["--out", "model.onnx", "--examples", "a.png"], "--examples"),
         (["--out", "page.html", "--outputs", "labels"], "--outputs"),
         (["--out", "page.html", "--precision", "int8"], "--calibration"),
+        (["--out", "folder.onnx"], "folder.onnx is a folder"),
     ],
 )
 def test_options_that_cannot_work_are_refused(
-    options: list[str], named: str, capsys: pytest.CaptureFixture[str]
+    options: list[str], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder.onnx").mkdir()
     assert main(["export", "best.ckpt", *options]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert named in line
@@ -105,6 +110,29 @@ def test_calibration_and_price_are_those_of_the_images(
     with an_eighth_of_the_channels():
         assert main(["export", checkpoint, *options, "--data.root", "shapes"]) == 2
     assert "bicycle, cross" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "named"),
+    [
+        ({}, ["--out", "page.html", "--examples", "missing.jpg"], "missing.jpg"),
+        ({}, ["--out", "runs/demo/best.ckpt/page.html"], "runs/demo/best.ckpt"),
+        ({"mean": (0.5,) * 4, "std": (0.2,) * 4}, ["--out", "page.html"], "runs/demo/best.ckpt: a page takes"),
+    ],
+)
+def test_what_no_page_can_hold_is_found_before_the_export(
+    changes: dict[str, Any],
+    options: list[str],
+    named: str,
+    checkpoint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(export, "write_reduced", lambda *_, **__: pytest.fail("it was exported"))
+    write_thin_v1(Path(checkpoint), Palette.generated(CLASS_NAMES), replace(PIXELS, **changes))
+    with an_eighth_of_the_channels():
+        assert main(["export", checkpoint, *options]) == 1
+    assert named in capsys.readouterr().err
 
 
 def test_a_fault_of_the_file_names_it(

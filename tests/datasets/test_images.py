@@ -31,6 +31,8 @@ def test_palette_and_grey_masks_give_indices(tmp_path: Path) -> None:
 def test_missing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing.jpg: no such file"):
         load(tmp_path / "nothing.jpg")
+    with pytest.raises(DataError, match=f"{tmp_path}: it is a folder"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize("keep", [0, 20, 0.5])

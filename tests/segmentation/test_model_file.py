@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from deeplab_lightning import load
+from deeplab_lightning.description import ModelDescription
 from deeplab_lightning.modules import SegmentationModule
-from deeplab_lightning.segmentation.model_file import OF_THE_TRAINING, describe, keep_crf, read_model, slim
+from deeplab_lightning.palette import Palette
+from deeplab_lightning.segmentation.model_file import OF_THE_TRAINING, assemble, describe, keep_crf, read_model, slim
+from tests.segmentation.models import NAMES, PIXELS
 
 BEFORE = Path(__file__).parents[1] / "runs_of_before" / "half" / "last.ckpt"
 
@@ -63,6 +66,12 @@ def test_faulty_models_are_refused_by_name(
     path = changed(checkpoint, tmp_path, **changes)
     with pytest.raises(ValueError, match=f"changed.ckpt: .*{named}"):
         read_model(path)
+
+
+def test_an_output_stride_that_cannot_be_chosen_is_refused() -> None:
+    description = ModelDescription("DeepLabV1", {"num_classes": 3}, Palette.voc(NAMES), PIXELS)
+    with pytest.raises(ValueError, match="DeepLabV1 has one output stride"):
+        assemble(description, {}, output_stride=8)
 
 
 @pytest.mark.parametrize(

@@ -95,50 +95,52 @@ def check_pixels(normalization: PixelNormalization) -> None:
     if normalization.num_channels != 3 or normalization.value_range != EIGHT_BIT:
         low, high = normalization.value_range
         raise ValueError(
-            "a page takes colour pictures of 8 bits, as browsers read them, but the model takes "
-            f"{normalization.num_channels} channels of {low:g} to {high:g}; write it with --format onnx"
+            "a page takes colour pictures of 8 bits, as browsers read them, but the model takes pictures with "
+            f"in_channels {normalization.num_channels} and values of {low:g} to {high:g}; write it with --format onnx"
         )
 
 
-def write_page(graph: Path, path: Path, examples: Sequence[Path] = ()) -> PageSize:
+def write_page(graph: Path, path: Path, examples: Sequence[Example] = ()) -> PageSize:
     """Write the page of an ONNX file.
 
     Args:
         graph: File of `write_onnx` or `write_reduced` with the default inputs and outputs.
         path: The page.
-        examples: Pictures in the page, which readers choose by a click. JPEG, PNG and WebP files of at most
-            `LARGEST_EXAMPLE` bytes stay as they are.
+        examples: Pictures in the page, which readers choose by a click.
 
     Returns:
         The size of the page.
 
     Raises:
-        DataError: An example cannot be read.
-        OSError: A file cannot be read, or the page cannot be written.
+        OSError: The graph cannot be read, or the page cannot be written.
         ValueError: The graph has other inputs or outputs, or does not take colour pictures of 8 bits.
     """
     facts = GraphFile.of_texts(Session(graph).texts)
     if facts.interface != Interface():
         raise ValueError(f"{graph}: a page needs a graph from normalised images to logits")
     check_pixels(facts.description.normalization)
-    reader = PixelReader(facts.description.normalization)
     runtime = read_runtime()
     parts = {
         "runtime": _text(runtime.script),
         "wasm": _text(runtime.wasm),
         "graph": _text(gzip.compress(graph.read_bytes(), 6, mtime=0)),
     }
-    pictures = [read_example(each, reader) for each in examples]
     size = PageSize(0, len(parts["graph"]), len(parts["runtime"]) + len(parts["wasm"]))
     for _ in range(2):  # the second time with the size that the first one has
-        page = _render(facts, parts, pictures, size).encode()
+        page = _render(facts, parts, examples, size).encode()
         size = PageSize(len(page), size.model, size.runtime)
     write_atomically(path, page)
     return size
 
 
 def read_example(path: Path, reader: PixelReader) -> Example:
-    """Read an example; one that browsers do not read, or that is large, becomes a JPEG of a reduced size.
+    """Read an example. JPEG, PNG and WebP files of at most `LARGEST_EXAMPLE` bytes stay as they are.
+
+    One that browsers do not read, or that is larger, becomes a JPEG of a reduced size.
+
+    Args:
+        path: File of the picture.
+        reader: Reader of the model's pictures.
 
     Raises:
         DataError: It cannot be read.

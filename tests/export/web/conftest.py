@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from deeplab_lightning.export.web.page import PageSize, write_page
+from deeplab_lightning.export.web.page import PageSize, read_example, write_page
 from tests.export.conftest import Exported
 
 
@@ -36,8 +36,9 @@ def written(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Wri
     folder = tmp_path_factory.mktemp("page")
     example = folder / 'a "scene" & more.png'
     Image.fromarray(scene(61, 90)).save(example)
-    return Written(folder / "page.html", exported.onnx, example,
-                   write_page(exported.onnx, folder / "page.html", [example]))  # fmt: skip
+    examples = [read_example(example, exported.segmenter.reader)]
+    size = write_page(exported.onnx, folder / "page.html", examples)
+    return Written(folder / "page.html", exported.onnx, example, size)
 
 
 def with_text(graph: Path, path: Path, name: str, old: str, new: str) -> Path:
