@@ -1,5 +1,6 @@
 """`deeplab hub`: write a model as a folder for the Hugging Face hub, with its card, and push it."""
 
+import re
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -26,13 +27,28 @@ def run(command: str, options: list[str]) -> int:
     push.add_argument("name", metavar="OWNER/NAME", help="name on the hub")
     push.add_argument("--private", action="store_true", help="make a new model visible to its owner alone")
     for each in (save, push):
-        each.add_argument("--license", help="identifier of a licence on the hub, such as mit or cc-by-4.0")
+        each.add_argument("--license", type=licence, help="identifier of a licence on the hub: mit, cc-by-4.0, ...")
         each.add_argument("--run", type=Path, help="run folder of the training; default: that of the checkpoint")
         each.add_argument(
-            "--pictures", type=int, default=4, help="greatest number of pictures of predictions; default: 4"
+            "--pictures", type=count, default=4, help="greatest number of pictures of predictions; default: 4"
         )
     arguments = parser.parse_args(options)
     return _save(arguments) if arguments.action == "save" else _push(arguments)
+
+
+def licence(text: str) -> str:
+    """Parse an identifier of a licence, as the hub writes it."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", text):
+        raise ValueError(f"{text} is no identifier")
+    return text
+
+
+def count(text: str) -> int:
+    """Parse a number of at least 0."""
+    number = int(text)
+    if number < 0:
+        raise ValueError(f"{text} is below 0")
+    return number
 
 
 def _save(arguments: Namespace) -> int:

@@ -44,7 +44,7 @@ class Rate(ProgressColumn):
 def run(command: str, options: list[str]) -> int:
     """Segment the inputs, and report what was skipped and what failed."""
     arguments = parse(command, options)
-    inputs = find_inputs(arguments.inputs, sys.stdin if "-" in arguments.inputs else ())
+    inputs = find_inputs(arguments.inputs, sys.stdin if "-" in arguments.inputs else (), arguments.out)
     segmenter = load(
         arguments.model,
         output_stride=arguments.output_stride,

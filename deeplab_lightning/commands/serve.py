@@ -39,6 +39,7 @@ def run(command: str, options: list[str]) -> int:
     for path in arguments.examples:
         if not path.is_file():
             raise UsageError(f"{path}: no such file; --examples takes pictures")
+        limits.check_file(path)
     with listen(arguments.host, arguments.port) as listener, tempfile.TemporaryDirectory(prefix="deeplab-") as folder:
         value_range = tuple(arguments.value_range) if arguments.value_range else None
         names = names_of(arguments.models)

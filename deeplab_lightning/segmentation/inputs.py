@@ -48,26 +48,32 @@ class Inputs:
     skipped: dict[str, int]
 
 
-def find_inputs(words: Sequence[str], listed: Iterable[str] = ()) -> Inputs:
+def find_inputs(words: Sequence[str], listed: Iterable[str] = (), out: Place | None = None) -> Inputs:
     """Find the files that inputs name.
 
     Args:
         words: Files, folders (with all folders within), patterns with * or ?, each as a path or an fsspec address, and
             "-" for a list of them.
         listed: Lines of that list.
+        out: Folder of the outputs. It is left out of the folders that hold it, so that a second run does not take the
+            label maps of the first for images.
 
     Raises:
         OSError: An address cannot be reached.
-        UsageError: A pattern matches nothing, a folder holds no images, or two files would have the same outputs.
+        UsageError: A pattern matches nothing, a folder holds no images or is that of the outputs, or two files would
+            have the same outputs.
     """
     words = [
         each for word in words for each in ([line.strip() for line in listed] if word == STDIN else [word]) if each
     ]
     skipped: Counter[str] = Counter()
     found: dict[Place, PurePath] = {}  # path within the given folder, by path
+    own = out.resolve() if isinstance(out, Path) else None
     for word in words:
         place = located(word)
-        inside = _on_disk(place, word, skipped) if isinstance(place, Path) else _at_address(place, skipped)
+        if isinstance(place, Path) and own == place.resolve():
+            raise UsageError(f"--out {out} is a folder of the inputs, where a second run would segment the label maps")
+        inside = _on_disk(place, word, skipped, own) if isinstance(place, Path) else _at_address(place, skipped)
         found |= {path: name for path, name in inside.items() if path not in found}
     return Inputs(_named(found), dict(skipped))
 
@@ -77,9 +83,9 @@ def of_shard(items: Sequence[Item], index: int, count: int) -> list[Item]:
     return list(items[index::count])
 
 
-def _on_disk(path: Path, word: str, skipped: Counter[str]) -> dict[Place, PurePath]:
+def _on_disk(path: Path, word: str, skipped: Counter[str], out: Path | None) -> dict[Place, PurePath]:
     if path.is_dir():
-        inside = [each for each in _walk(path) if _is_wanted(each, skipped)]
+        inside = [each for each in _walk(path, out) if _is_wanted(each, skipped)]
         return {each: each.relative_to(path) for each in _some(inside, word)}
     if glob.has_magic(word) and not path.exists():
         matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True)) if os.path.isfile(match)]
@@ -100,8 +106,11 @@ def _at_address(address: Address, skipped: Counter[str]) -> dict[Place, PurePath
     return {address: PurePosixPath(PurePosixPath(address.url).name)}
 
 
-def _walk(folder: Path) -> Iterable[Path]:
+def _walk(folder: Path, out: Path | None) -> Iterable[Path]:
     for parent, folders, files in os.walk(folder):
+        if Path(parent).resolve() == out:
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(parent) / name for name in sorted(files))
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from deeplab_lightning.published import hub
 from deeplab_lightning.published.catalogue import resolve
 from deeplab_lightning.segmentation.model_file import Model, read_model
@@ -33,8 +35,10 @@ def load(
         FileNotFoundError: There is no such file and no such name.
         ModuleNotFoundError: It is an ONNX file, and onnxruntime is not installed.
         OSError: The file cannot be opened.
-        ValueError: The file is damaged or holds no model, or the network has no such output stride.
+        ValueError: The file is damaged or holds no model, the network has no such output stride, or there is no such
+            device.
     """
+    _check_device(device)
     model = find_model(source, output_stride)
     if isinstance(model.network, ONNXNetwork):
         if device not in ("auto", "cpu"):
@@ -72,3 +76,14 @@ def find_model(source: str | Path, output_stride: int | None = None) -> Model:
             raise ValueError(f"{path}: the output stride is fixed in an ONNX file; export it with --output_stride")
         return read_onnx(path)
     return read_model(path, output_stride)
+
+
+def _check_device(name: str) -> None:
+    """Refuse a device that this machine lacks before a large model is read for it."""
+    try:
+        torch.zeros(0, device=None if name == "auto" else name)
+    except torch.OutOfMemoryError:
+        raise
+    except (AssertionError, RuntimeError) as error:  # torch without CUDA raises the former
+        reason = str(error).partition("\n")[0].partition(". ")[0]
+        raise ValueError(f"no device {name!r} can be used here, but cpu can ({reason})") from error

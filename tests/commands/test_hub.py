@@ -141,6 +141,9 @@ def test_existing_folders_and_wrong_runs_are_refused(
     assert "exists" in capsys.readouterr().err
     assert main(["hub", "save", str(trained), str(tmp_path / "street"), "--run", str(tmp_path)]) == 2
     assert "no run folder" in capsys.readouterr().err
+    for name, value in (("--license", "The MIT licence"), ("--pictures", "-1")):
+        assert main(["hub", "save", str(trained), str(tmp_path / "street"), name, value]) == 2
+        assert value in capsys.readouterr().err
     torch.save({}, trained)
     assert main(["hub", "save", str(trained), str(tmp_path / "street")]) == 1
     assert not (tmp_path / "street").exists()

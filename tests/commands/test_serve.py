@@ -20,6 +20,8 @@ from deeplab_lightning.commands.serve import limits_of, names_of, parse
         (["no.ckpt", "--port", "65536"], "65536"),
         (["no.ckpt", "--seconds", "0"], "seconds must be above 0"),
         (["no.ckpt", "--examples", "no.jpg"], "no.jpg"),
+        (["no.ckpt", "--examples", "text.jpg", "--port", "0"], "text.jpg"),
+        (["no.ckpt", "--device", "cuda:99", "--port", "0"], "cuda:99"),
         (["no.ckpt", "--host", "192.0.2.1", "--port", "0"], "192.0.2.1"),
     ],
 )
@@ -27,6 +29,7 @@ def test_mistakes_are_named(
     options: list[str], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("text.jpg").write_text("no picture")
     assert main(["serve", *options]) in (1, 2)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("deeplab: error: ")

@@ -73,6 +73,14 @@ def test_nothing_to_do_and_equal_names_are_refused(words: list[str], named: str)
 
 
 @pytest.mark.usefixtures("tree")
+def test_the_outputs_are_no_inputs() -> None:
+    assert [item.name for item in find_inputs(["in"], out=Path("in/b")).items] == ["a", "clip"]
+    assert [item.name for item in find_inputs(["in/b"], out=Path("in")).items] == ["1", "2", "c/3"]
+    with pytest.raises(UsageError, match="--out in/b"):
+        find_inputs([f"{Path.cwd()}/in/b/"], out=Path("in/b"))
+
+
+@pytest.mark.usefixtures("tree")
 def test_shards_add_up() -> None:
     items = find_inputs(["in"]).items
     shards = [of_shard(items, index, 3) for index in range(3)]
