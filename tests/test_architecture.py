@@ -142,6 +142,7 @@ TESTED_BY = {
     "modules/freezing.py": "modules/test_protocols.py",
     "modules/image_means.py": "modules/test_base.py",
     "modules/optimization.py": "modules/test_base.py",
+    "modules/dropout_seeds.py": "callbacks/test_seed_steps.py",
     "modules/outputs.py": "callbacks/test_evaluation.py",
     "modules/start_from.py": "modules/test_protocols.py",
     "published/formats/files.py": "published/formats/test_mutations.py",

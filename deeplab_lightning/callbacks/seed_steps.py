@@ -1,4 +1,4 @@
-"""Random numbers in a network that depend only on the seed, the step and the rank."""
+"""Random numbers in a network that depend only on the seed, the step and the image or the process."""
 
 from typing import Any
 
@@ -6,19 +6,21 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from deeplab_lightning.modules.dropout_seeds import seed_dropout
 from deeplab_lightning.modules.trainer_data import datamodule_of
 
 
 class SeedSteps(Callback):
-    """Seeds torch before every step from (seed, step, rank), so that a resumed training draws the same numbers.
+    """Seeds every step from the datamodule's seed and the step, so that a resumed training draws the same numbers.
 
-    The seed is that of the datamodule. The numbers are used by dropout and drop path. They belong to the process and
-    not to the image: on another number of processes an image meets another mask, of the same distribution. A mask that
-    depends on the position in the batch of all processes would need other layers in place of torch's, also within the
-    encoders of smp and timm, whose drop path draws in code of their own.
+    The networks' dropout is seeded for each image by its place in the batch of all processes, so that any number of
+    processes draws the same masks. Other draws, such as the drop path of timm's encoders, are seeded by the rank.
     """
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Seed the next batch."""
-        key = (datamodule_of(trainer).seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        key = (datamodule_of(trainer).seed, trainer.fit_loop.total_batch_idx)
+        torch.manual_seed(int(np.random.SeedSequence((*key, trainer.global_rank)).generate_state(1)[0]))
+        images = len(batch["image"])
+        places = range(trainer.global_rank, images * trainer.world_size, trainer.world_size)  # dealt out in turn
+        seed_dropout(pl_module, key, places)

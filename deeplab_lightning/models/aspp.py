@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_lightning.models.batch_norm import RescuedBatchNorm2d
+from deeplab_lightning.models.dropout import SampleDropout
 from deeplab_lightning.models.layers import conv_bn_relu, separable_conv_bn_relu
 
 Conv3x3 = bool | Literal["projection"]
@@ -77,7 +78,7 @@ class ASPP(nn.Module):
         self.branches = nn.ModuleList(branches)
         kernel_size = 3 if conv3x3 == "projection" else 1
         projection = conv_bn_relu(len(branches) * channels, channels, kernel_size)
-        self.project = nn.Sequential(*projection, nn.Dropout(dropout))
+        self.project = nn.Sequential(*projection, SampleDropout(dropout))
         self.conv3x3 = conv(channels, channels, 3) if conv3x3 is True else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:

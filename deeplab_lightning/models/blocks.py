@@ -1,4 +1,4 @@
-"""The repeated blocks of a backbone, whose activations can be recomputed."""
+"""The repeated blocks of a backbone, whose activations can be recomputed and which can be compiled."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,6 +13,22 @@ from deeplab_lightning.models.batch_norm import batch_norms
 from deeplab_lightning.models.vgg import VGG16
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+RECOMPILE_LIMIT = 64
+"""Compiled forms of the blocks of one class: a ResNet has up to 14 kinds, each in training and in evaluation."""
+
+
+def prepare_blocks(network: nn.Module, *, recompute: bool, compiled: bool) -> None:
+    """Let the blocks of a network's backbone recompute their activations, or compile them.
+
+    Raises:
+        ValueError: Both are asked for; torch.compile cannot trace blocks that recompute.
+    """
+    if recompute and compiled:
+        raise ValueError("recompute_backbone and compile cannot both be true; set one of them to false")
+    if recompute:
+        recompute_activations(network.get_submodule("backbone"))
+    if compiled:
+        compile_blocks(network.get_submodule("backbone"))
 
 
 def recompute_activations(backbone: nn.Module) -> None:
@@ -26,6 +42,15 @@ def recompute_activations(backbone: nn.Module) -> None:
             block.run_stage = partial(_recomputed, block, block.run_stage)  # type: ignore[method-assign]
         else:
             block.forward = partial(_recomputed, block, block.forward)
+
+
+def compile_blocks(backbone: nn.Module) -> None:
+    """Let torch.compile compile the blocks of a backbone at their first call; names of tensors stay as they are.
+
+    Blocks of one kind share their code. From the second size of images on, the code is for all sizes.
+    """
+    for block in blocks(backbone):
+        block.compile(recompile_limit=RECOMPILE_LIMIT)
 
 
 def blocks(backbone: nn.Module) -> list[nn.Module]:

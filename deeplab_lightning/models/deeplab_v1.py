@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deeplab_lightning.models.dropout import SampleDropout
 from deeplab_lightning.models.imagenet import asks_for_imagenet
 from deeplab_lightning.models.layers import SegmentationNetwork, gaussian, upsample
 from deeplab_lightning.models.vgg import VGG16, ConvolutionalFC, field_of_view, load_imagenet
@@ -31,10 +32,10 @@ class MultiScalePrediction(nn.Module):
             nn.Sequential(
                 gaussian(nn.Conv2d(channels, BRANCH_CHANNELS, 3, stride, padding=1), 0.001),
                 nn.ReLU(inplace=True),
-                nn.Dropout(0.5),
+                SampleDropout(0.5),
                 gaussian(nn.Conv2d(BRANCH_CHANNELS, BRANCH_CHANNELS, 1), 0.005 if number == POOL4 else 0.001),
                 nn.ReLU(inplace=True),
-                nn.Dropout(0.5),
+                SampleDropout(0.5),
             )
             for number, (channels, stride) in enumerate(sources)
         )

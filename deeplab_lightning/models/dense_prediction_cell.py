@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from deeplab_lightning.models.dropout import SampleDropout
 from deeplab_lightning.models.layers import conv_bn_relu, separable_conv_bn_relu
 
 
@@ -47,7 +48,7 @@ class DensePredictionCell(nn.Module):
             inputs = in_channels if source is None else channels
             rate = (rates[0] * 16 // output_stride, rates[1] * 16 // output_stride)
             self.branches.append(separable_conv_bn_relu(inputs, channels, 3, dilation=rate))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = SampleDropout(dropout)
         self.project = conv_bn_relu(len(BRANCHES) * channels, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deeplab_lightning.models.dropout import SampleDropout
 from deeplab_lightning.models.imagenet import for_channels, imagenet_state_dict
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -117,7 +118,7 @@ class ConvolutionalFC(nn.Sequential):
         padding = (kernel_size - 1) * rate // 2
         fc6 = SlicedConv2d(VGG16.out_channels, channels, kernel_size, padding=padding, dilation=rate)
         fc7 = nn.Conv2d(channels, channels, 1)
-        super().__init__(fc6, nn.ReLU(inplace=True), nn.Dropout(0.5), fc7, nn.ReLU(inplace=True), nn.Dropout(0.5))
+        super().__init__(fc6, nn.ReLU(inplace=True), SampleDropout(0.5), fc7, nn.ReLU(inplace=True), SampleDropout(0.5))
         initialize(self)
 
     def load_imagenet(self, state: dict[str, Tensor]) -> None:

@@ -17,7 +17,7 @@ from deeplab_lightning.losses.decimation import decimate
 from deeplab_lightning.losses.weighted_sum import WeightedSum
 from deeplab_lightning.metrics import SegmentationScores
 from deeplab_lightning.models.batch_norm import set_momentum
-from deeplab_lightning.models.blocks import recompute_activations
+from deeplab_lightning.models.blocks import prepare_blocks
 from deeplab_lightning.models.layers import SegmentationNetwork
 from deeplab_lightning.modules.batch_norm_guard import warn_of_batch_norm
 from deeplab_lightning.modules.checks import check_crf, check_lengths
@@ -69,6 +69,7 @@ class SegmentationModule(ReloadableModule):
         class_weights: Weight of each class's pixels in the losses of pixels; all are equal if not given. "auto" takes
             median frequencies of the training split, as `deeplab data check` prints them; checkpoints keep the numbers.
         recompute_backbone: The backbone's activations are recomputed in the backward pass: less memory, more time.
+        compile: The backbone's blocks are compiled by torch.compile, which needs a C++ compiler on a CPU.
         scales: Scales of the images at evaluation, over which probabilities are averaged.
         flip: Evaluation runs every scale on the mirrored image as well.
         window: Size (H, W) of the windows that slide over each image at evaluation; the whole image if not given.
@@ -112,6 +113,7 @@ class SegmentationModule(ReloadableModule):
         loss: dict[str, float | dict[str, float]] | None = None,
         class_weights: list[float] | Literal["auto"] | None = None,
         recompute_backbone: bool = False,
+        compile: bool = False,  # noqa: A002 (torch's own name)
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
         window: tuple[int, int] | None = None,
@@ -147,8 +149,7 @@ class SegmentationModule(ReloadableModule):
         if named is not None and self.start_from is None:  # a checkpoint has the whole backbone
             load_pretrained(network, named, self.hparams)
         set_momentum(network, self.hparams["batch_norm_momentum"])
-        if self.hparams["recompute_backbone"]:
-            recompute_activations(network.get_submodule("backbone"))
+        prepare_blocks(network, recompute=self.hparams["recompute_backbone"], compiled=self.hparams["compile"])
         freeze(network, self.frozen, self.freeze_batch_norm)
         self.train()  # puts frozen batch norms into evaluation mode; Lightning keeps the mode that it finds
         self.weights_origin = UNTRAINED

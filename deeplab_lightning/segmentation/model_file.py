@@ -26,7 +26,7 @@ OF_THE_TRAINING = {
     *("class_names", "optimizer", "lr", "momentum", "weight_decay", "bias_lr_multiplier", "lr_multipliers"),
     *("poly_power", "step_size", "upsample_logits", "frozen", "freeze_batch_norm", "batch_norm_momentum", "crf_rnn"),
     *("crf_normalization", "start_from", "normalization", "class_weights", "scales", "flip", "trimap_width"),
-    *("loss", "window", "window_stride", "fit_to", "recompute_backbone"),
+    *("loss", "window", "window_stride", "fit_to", "recompute_backbone", "compile"),
 }
 """The names in `hyper_parameters` that are no arguments of the network, in checkpoints without a description."""
 

@@ -21,7 +21,7 @@ IRRELEVANT = {
         *("inference_mode", "log_every_n_steps", "logger", "model_registry", "num_nodes", "num_sanity_val_steps"),
         *("callbacks", "profiler", "strategy", "use_distributed_sampler"),
     },
-    "model": {*FROM_DATA, "start_from", "recompute_backbone"},
+    "model": {*FROM_DATA, "start_from", "recompute_backbone", "compile"},
     "data": {"eval_batch_size", "normalization", "num_workers", "seed"},
     "callbacks": {"num_workers"},
 }

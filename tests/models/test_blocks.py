@@ -1,13 +1,14 @@
-"""Blocks that recompute their activations: the same gradients, batch statistics and names of tensors."""
+"""Blocks that recompute their activations or are compiled: the same numbers and names of tensors."""
 
 import copy
+import shutil
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from deeplab_lightning.models.blocks import recompute_activations
+from deeplab_lightning.models.blocks import blocks, compile_blocks, recompute_activations
 from deeplab_lightning.models.build import build_network
 from deeplab_lightning.modules.deeplab_v3 import DeepLabV3Module
 from tests.thin import an_eighth_of_the_channels
@@ -81,3 +82,52 @@ def test_a_module_recomputes_on_request() -> None:
         modules = [DeepLabV3Module(4, backbone="resnet18", recompute_backbone=asked) for asked in (False, True)]
     saved = [step(module.double())[2] for module in modules]
     assert saved[1] < 0.75 * saved[0]
+
+
+def test_recomputed_blocks_are_not_compiled() -> None:
+    with pytest.raises(ValueError, match="recompute_backbone and compile"):
+        DeepLabV3Module(4, backbone="resnet18", recompute_backbone=True, compile=True)
+
+
+def test_every_block_is_compiled_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda block, **_: compiled.append(block))
+    with an_eighth_of_the_channels():
+        DeepLabV3Module(4, backbone="resnet18")
+        assert not compiled
+        module = DeepLabV3Module(4, backbone="resnet18", compile=True)
+    assert compiled == blocks(module.network.get_submodule("backbone"))
+    assert len(compiled) == 8
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch reads it while it traces
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("DeepLabV3", {"backbone": "resnet18"}), ("DeepLabV3Plus", {"backbone": "mobilenet_v2"}), ("DeepLabV1", {})],
+)
+def test_compiled_blocks_have_the_same_numbers_and_are_not_compiled_for_every_size(
+    name: str, settings: dict[str, Any]
+) -> None:
+    with an_eighth_of_the_channels():
+        plain = build_network(name, {"num_classes": 4, **settings}).double()
+    other = copy.deepcopy(plain)
+    compile_blocks(other.get_submodule("backbone"))
+    assert list(other.state_dict()) == list(plain.state_dict())
+    images = torch.randn(2, 3, 65, 65, dtype=torch.float64)
+    for network in (plain.train(), other.train()):
+        torch.manual_seed(0)  # of the dropout, which is behind the backbone
+        torch.autograd.backward(network(images).square().mean())
+    for own, theirs in zip(other.parameters(), plain.parameters(), strict=True):
+        assert own.grad is not None
+        assert theirs.grad is not None
+        torch.testing.assert_close(own.grad, theirs.grad, rtol=1e-6, atol=1e-12)
+    plain.eval(), other.eval()
+    with torch.no_grad():
+        for side in (65, 81):
+            other(torch.randn(1, 3, side, side + 16, dtype=torch.float64))
+        with torch.compiler.set_stance("fail_on_recompile"):
+            for side in (97, 129, 113):
+                images = torch.randn(1, 3, side, side + 16, dtype=torch.float64)
+                torch.testing.assert_close(other(images), plain(images))
