@@ -1,13 +1,13 @@
 """Label maps as COCO annotations: polygons along the borders of pixels, or run lengths where a region has holes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Ring = NDArray[np.int64]
-"""Corners (N, 2) of a closed line as x, y in pixels' corners."""
+ROWS_AT_ONCE = 1024
+"""Rows of a region that are searched for holes at once, which bounds the memory."""
 
 
 def coco_annotations(mask: NDArray[np.uint8]) -> list[dict[str, Any]]:
@@ -57,9 +57,8 @@ def coco_file(mask: NDArray[np.uint8], class_names: Sequence[str], name: str) ->
 
 
 def _segmentation(region: NDArray[np.bool_], corner: tuple[int, int], size: tuple[int, int]) -> Any:
-    rings = list(_rings(region))
-    if len(rings) == 1:
-        return [(rings[0] + np.array(corner)[::-1]).ravel().tolist()]
+    if not _has_holes(region):
+        return [(_outline(region) + np.array(corner)[::-1]).ravel().tolist()]
     (height, width), (top, left) = size, corner
     columns = np.zeros((region.shape[1], height), bool)  # COCO counts down the columns
     columns[:, top : top + region.shape[0]] = region.T
@@ -77,29 +76,43 @@ def _segmentation(region: NDArray[np.bool_], corner: tuple[int, int], size: tupl
     return {"size": list(size), "counts": counts}
 
 
-def _rings(region: NDArray[np.bool_]) -> Iterator[Ring]:
-    """Follow the borders of a region (H, W); yield the corners of the outer one and of those of the holes.
+def _has_holes(region: NDArray[np.bool_]) -> bool:
+    """Whether a region, connected by edges, has holes, connected by corners too: its Euler number is not 1.
 
-    A border is followed with the region on the right. Where two pixels touch at a corner only, it turns right and stays
-    at its pixel, because the region is connected by edges.
+    The number follows from the squares of 2x2 pixels that hold one pixel of the region, three, or two across a corner
+    (Gray, "Local Properties of Binary Images in Two Dimensions", IEEE Transactions on Computers 1971).
+    """
+    padded = np.pad(region, 1)
+    four_times = 0
+    for top in range(0, len(padded) - 1, ROWS_AT_ONCE):
+        band = padded[top : top + ROWS_AT_ONCE + 1].view(np.uint8)
+        pixels = band[:-1, :-1] + band[:-1, 1:] + band[1:, :-1] + band[1:, 1:]
+        across = (pixels == 2) & (band[:-1, :-1] == band[1:, 1:])
+        four_times += int((pixels == 1).sum()) - int((pixels == 3).sum()) + 2 * int(across.sum())
+    return four_times != 4
+
+
+def _outline(region: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the corners (N, 2), as x, y, of the border of a region (H, W) without holes.
+
+    The border is followed with the region on the right. Where two pixels touch at a corner only, it turns right and
+    stays at its pixel, because the region is connected by edges.
     """
     following = _edges(region)
-    while following:
-        first = next(iter(following))
-        point, direction, ring = first, (0, 0), []
-        while point in following:
-            ends = following[point]
-            right = (point[0] - direction[1], point[1] + direction[0])
-            end = right if right in ends else ends[0]
-            ends.remove(end)
-            if not ends:
-                del following[point]
-            before, direction = direction, (end[0] - point[0], end[1] - point[1])
-            if direction != before:
-                ring.append(point)
-            point = end
-        goes_straight_on = (ring[1][0] - ring[0][0]) * direction[1] == (ring[1][1] - ring[0][1]) * direction[0]
-        yield np.array(ring[goes_straight_on:])
+    point, direction, ring = next(iter(following)), (0, 0), []
+    while point in following:
+        ends = following[point]
+        right = (point[0] - direction[1], point[1] + direction[0])
+        end = right if right in ends else ends[0]
+        ends.remove(end)
+        if not ends:
+            del following[point]
+        before, direction = direction, (end[0] - point[0], end[1] - point[1])
+        if direction != before:
+            ring.append(point)
+        point = end
+    goes_straight_on = (ring[1][0] - ring[0][0]) * direction[1] == (ring[1][1] - ring[0][1]) * direction[0]
+    return np.array(ring[goes_straight_on:])
 
 
 def _edges(region: NDArray[np.bool_]) -> dict[tuple[int, int], list[tuple[int, int]]]:

@@ -9,7 +9,8 @@ from deeplab_lightning.segmentation.polygons import coco_annotations
 
 @pytest.mark.parametrize("factor", [1, 3])
 @pytest.mark.parametrize("seed", range(6))
-def test_drawn_annotations_are_the_mask(seed: int, factor: int) -> None:
+def test_drawn_annotations_are_the_mask(seed: int, factor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deeplab_lightning.segmentation.polygons.ROWS_AT_ONCE", 3)
     rng = np.random.default_rng(seed)
     mask = np.kron(rng.choice([0, 1, 2, 255], rng.integers(1, 20, 2)), np.ones((factor, factor))).astype(np.uint8)
     drawn = np.full(mask.shape, 255, np.uint8)
