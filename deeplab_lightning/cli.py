@@ -94,7 +94,7 @@ class DeepLabCLI(LightningCLIWithGivenSettings):
             subclass_mode_data=True,
             seed_everything_default=0,
             save_config_callback=RecordRun,
-            save_config_kwargs={"overwrite": True},
+            save_config_kwargs={"save_to_log_dir": False},  # `RecordRun` writes the file
             trainer_defaults=TRAINER_DEFAULTS,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,

@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 import deeplab_lightning
-from deeplab_lightning.atomic import naming, write_atomically
+from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.callbacks.global_batch import GlobalBatch
 from deeplab_lightning.callbacks.log_folder import log_folder
 
@@ -37,22 +37,21 @@ class RecordRun(SaveConfigCallback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the log folder."""
-        logs = log_folder(trainer)
-        self._path = logs.run
-        with naming(logs.config):
-            super().setup(trainer, pl_module, stage)
+        self._logs = log_folder(trainer)
+        super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write all values that are known at the start."""
+        """Write the settings, which are not validated a second time, and all values that are known at the start."""
+        settings = self.parser.dump(self.config, skip_unset=False, skip_validation=True)
+        write_atomically(self._logs.config, settings)
         self._record = {"git": git_state(), "environment": environment(trainer)}
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, GlobalBatch) and callback.record:
                 self._record["batch"] = callback.record
         self._write()
-        settings = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.experiment.config.update(settings | self._record, allow_val_change=True)
+                logger.experiment.config.update(yaml.safe_load(settings) | self._record, allow_val_change=True)
 
     @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -73,7 +72,7 @@ class RecordRun(SaveConfigCallback):
     @rank_zero_only
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Record the time of a run that ends early."""
-        if self._record and self._path.parent.is_dir():  # else the run folder was moved or deleted
+        if self._record and self._logs.path.is_dir():  # else the run folder was moved or deleted
             with suppress(OSError):  # an error here would hide the first one
                 self._record_time()
 
@@ -93,7 +92,7 @@ class RecordRun(SaveConfigCallback):
         self._write()
 
     def _write(self) -> None:
-        write_atomically(self._path, json.dumps(self._record, indent=1))
+        write_atomically(self._logs.run, json.dumps(self._record, indent=1))
 
 
 def git_state() -> dict[str, Any] | None:
