@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.ablation.plan import plan_table
@@ -57,6 +56,8 @@ def test_the_parts_of_tables_that_share_trainings_run_every_row_once(
 
 def substituted(sweep: dict[str, object], values: dict[str, object]) -> list[str]:
     """The words of an agent's command line after `-m deeplab_lightning`."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args  # a second of imports
+
     macros = create_sweep_command_args({"args": {name: {"value": value} for name, value in values.items()}})
     macros |= {"env": ["/usr/bin/env"], "interpreter": ["python"], "program": [sweep["program"]]}
     command: list[str] = []

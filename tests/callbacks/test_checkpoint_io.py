@@ -4,8 +4,8 @@ import os
 import re
 import resource
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +13,25 @@ import pytest
 import torch
 
 from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
+from tests.forked import fork, status_of, text_of
 
-WRITER = """
-import os, resource, signal, sys, torch
-from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 
-def save(number):
-    AtomicCheckpointIO().save_checkpoint({"number": number, "weights": torch.full((500_000,), number)}, sys.argv[1])
-
-def die(*_):
+def die(*_: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
-def in_the_write():
+
+def in_the_write() -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-def before_it_is_on_the_disk():
+
+def before_it_is_on_the_disk() -> None:
     os.fsync = die
 
-def before_it_is_in_place():
-    os.replace = die
 
-save(1)
-for prepare in (in_the_write, before_it_is_on_the_disk, before_it_is_in_place):
-    if os.fork() == 0:
-        prepare()
-        save(2)
-        os._exit(0)
-    print(os.WTERMSIG(os.wait()[1]))
-"""
+def before_it_is_in_place() -> None:
+    os.replace = die
 
 
 def run_checkpoint(step: int) -> dict[str, Any]:
@@ -62,8 +51,19 @@ def flip(path: Path) -> None:
 
 def test_kills_during_the_write_leave_a_whole_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "run" / "last.ckpt"
-    killed = subprocess.run([sys.executable, "-c", WRITER, str(path)], capture_output=True, text=True, check=True)
-    assert [int(line) for line in killed.stdout.split()] == [signal.SIGXFSZ, signal.SIGKILL, signal.SIGKILL]
+
+    def save(number: int) -> None:
+        AtomicCheckpointIO().save_checkpoint({"number": number, "weights": torch.full((500_000,), number)}, path)
+
+    def killed(prepare: Callable[[], None]) -> None:
+        prepare()
+        save(2)
+
+    save(1)
+    prepared = (in_the_write, before_it_is_on_the_disk, before_it_is_in_place)
+    logs = [tmp_path / prepare.__name__ for prepare in prepared]
+    ends = [status_of(fork(partial(killed, prepare), log)) for prepare, log in zip(prepared, logs, strict=True)]
+    assert ends == [-signal.SIGXFSZ, -signal.SIGKILL, -signal.SIGKILL], [text_of(log) for log in logs]
     saved = torch.load(path, weights_only=True)
     assert saved["number"] == 1
     assert bool((saved["weights"] == 1).all())

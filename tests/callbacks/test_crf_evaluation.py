@@ -1,7 +1,6 @@
 """The callback in a minimal evaluation loop: its scores and its cleanup."""
 
 import multiprocessing
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from deeplab_lightning.crf import pool
 from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.metrics import SegmentationScores
 from tests.callbacks.evaluated import TRANSFORM, EvaluatedModule, evaluate, noisy_halves, trainer_in
+from tests.crf.test_pool import die
 from tests.patience import wait_until
 
 CRF: dict[str, Any] = {
@@ -62,10 +62,6 @@ def test_a_worker_that_dies_is_named_with_its_image(monkeypatch: pytest.MonkeyPa
         evaluate([callback], module, [noisy_halves(number) for number in range(5)])
     callback.on_exception(module.trainer, module, RuntimeError())
     wait_until(lambda: not multiprocessing.active_children())
-
-
-def die(*_: Any) -> None:
-    os._exit(1)
 
 
 def test_it_stays_out_of_a_training_run_unless_asked(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from shutil import copytree
 
@@ -12,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.forked import fork_deeplab, status_of, text_of
 from tests.integration.conftest import Run
 from tests.integration.test_resume import TWO, curve, start
-from tests.patience import PATIENCE
+from tests.integration.test_two_hosts import free_port
 
 OPTIONS = ["--trainer.max_steps", "8", "--trainer.limit_val_batches", "0", "--model.freeze_batch_norm", "true"]
 OPTIONS += ["--model.dropout", "0.5"]
@@ -44,10 +43,11 @@ def test_two_processes_train_as_one(
     options = ["fit", *experiment, *OPTIONS, *(WEIGHTS if weighted else []), "--data.root", str(uneven)]
     one, two = tmp_path / "one", tmp_path / "two"
     assert deeplab(*options, "--data.batch_size", 4, "--trainer.default_root_dir", one) == 0
-    command = [sys.executable, "-m", "deeplab_lightning", *options, *TWO, "--data.batch_size", "4"]
-    command += ["--trainer.default_root_dir", str(two)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
-    assert done.returncode == 0, done.stdout + done.stderr
+    options += [*TWO, "--data.batch_size", "4", "--trainer.default_root_dir", str(two)]
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "NODE_RANK": "0"}
+    logs = [tmp_path / f"rank_{rank}" for rank in range(2)]
+    ranks = [fork_deeplab(options, log, address | {"LOCAL_RANK": str(rank)}) for rank, log in enumerate(logs)]
+    assert [status_of(rank) for rank in ranks] == [0, 0], [text_of(log) for log in logs]
     record = json.loads((two / "logs" / "fit_0" / "run.json").read_text())
     assert (record["batch"]["images"], record["batch"]["images_per_process"]) == (4, 2)
     weights = [torch.load(root / "last.ckpt", weights_only=True) for root in (one, two)]

@@ -4,8 +4,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import torch
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.modules.base import SegmentationModule
+from tests.forked import fork_deeplab, kill, text_of
 from tests.integration.conftest import Run
 from tests.patience import PATIENCE, wait_until
 
@@ -32,23 +31,20 @@ def test_ctrl_c_leaves_a_last_checkpoint_that_resumes(deeplab: Run, experiment: 
         "1",
     ]
     options += ["--trainer.val_check_interval", "100000"]
-    with (tmp_path / "log").open("w") as log:
-        command = [sys.executable, "-m", "deeplab_lightning", "fit", *options]
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        try:
-            metrics = tmp_path / "run" / "logs" / "fit_0" / "metrics.csv"
-            wait_until(
-                lambda: (metrics.exists() and metrics.read_text().count("\n") > 3) or process.poll() is not None,
-                (tmp_path / "log").read_text,
-            )
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            os.killpg(process.pid, signal.SIGINT)  # like a terminal, which signals the loader workers too
-            process.wait(PATIENCE)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-    text = (tmp_path / "log").read_text()
-    assert process.returncode == 128 + signal.SIGINT
+    log, metrics = tmp_path / "log", tmp_path / "run" / "logs" / "fit_0" / "metrics.csv"
+    process = fork_deeplab(["fit", *options], log)
+    try:
+        wait_until(
+            lambda: (metrics.exists() and metrics.read_text().count("\n") > 3) or not process.is_alive(),
+            lambda: text_of(log),
+        )
+        assert process.is_alive(), text_of(log)
+        os.killpg(process.pid or 0, signal.SIGINT)  # like a terminal, which signals the loader workers too
+        process.join(PATIENCE)
+    finally:
+        kill(process)
+    text = text_of(log)
+    assert process.exitcode == 128 + signal.SIGINT
     assert "saved" in text
     assert "Traceback" not in text
     assert "srun" not in text

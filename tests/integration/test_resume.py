@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 import torch
 
+from deeplab_lightning.__main__ import main
+from tests.forked import fork, status_of, text_of
 from tests.integration.conftest import Run
+from tests.integration.killed import kill_at
 from tests.patience import PATIENCE
 
 STEPS, BATCHES_PER_EPOCH = 15, 6
@@ -102,7 +105,13 @@ def test_a_killed_training_continues_exactly(
 ) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert deeplab(*options(experiment, whole, 1, 0)) == 0
-    assert start(["tests.integration.killed", where, str(count)], options(experiment, cut, 1, 0)) == -signal.SIGKILL
+
+    def killed() -> int:
+        kill_at(where, count)
+        return main(options(experiment, cut, 1, 0))
+
+    log = tmp_path / "log"
+    assert status_of(fork(killed, log)) == -signal.SIGKILL, text_of(log)
     step = torch.load(cut / "last.ckpt", weights_only=True)["global_step"]
     assert step % BATCHES_PER_EPOCH, "the kill must fall into the middle of an epoch"
     assert deeplab(*options(experiment, cut, 1, 0), "--ckpt_path", "last") == 0

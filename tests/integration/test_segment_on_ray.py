@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,7 @@ from PIL import Image
 from tests.patience import PATIENCE, wait_until
 from tests.segmentation.models import describe_small, write_checkpoint
 
-pytest.importorskip("ray")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="ray is missing")]
 
 IMAGES = 60
 OPTIONS = ["--overlays", "--probabilities", "--csv", "--tile", "256", "--batch_size", "2"]

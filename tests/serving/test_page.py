@@ -15,6 +15,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,10 @@ from tests.patience import PATIENCE
 from tests.segmentation.models import describe_small, write_checkpoint
 from tests.segmentation.test_polygons import rasterize
 
-pytestmark = pytest.mark.slow
-pytest.importorskip("gradio")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is missing"),  # its import takes seconds
+]
 SIZE = (96, 128)
 REFUSED = {
     "text.png": "cannot be read as an image",
