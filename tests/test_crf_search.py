@@ -1,5 +1,7 @@
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,10 +34,21 @@ def images(tmp_path: Path) -> list[Path]:
     return paths
 
 
+class PicklingThreads(ThreadPoolExecutor):
+    """A stand-in for processes, which take seconds to start: threads that get what a process could be sent."""
+
+    def __init__(self, workers: int, *_: Any) -> None:
+        super().__init__(workers)
+
+    def submit(self, function: Any, /, *arguments: Any, **keywords: Any) -> Any:
+        function, arguments = pickle.loads(pickle.dumps((function, arguments)))
+        return super().submit(function, *arguments, **keywords)
+
+
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run workers in this process, which is faster, for tests that do not depend on separate processes."""
-    monkeypatch.setattr(crf_search, "ProcessPoolExecutor", lambda workers, *_: ThreadPoolExecutor(workers))
+    """Run workers in this process, for tests that do not depend on separate processes."""
+    monkeypatch.setattr(crf_search, "ProcessPoolExecutor", PicklingThreads)
 
 
 def quiet(crf: DenseCRF, done: int, total: int) -> None:

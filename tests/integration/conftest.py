@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -42,6 +43,20 @@ def experiment_in(folder: Path, shapes_root: Path) -> list[str]:
     configs = [ROOT / "experiments" / "base.yaml", folder / "data.yaml", folder / "tiny.yaml"]
     options = [option for config in configs for option in ("-c", str(config))]
     return [*options, "--trainer.default_root_dir", str(folder / "run")]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, shapes_root: Path) -> Path:
+    """The run folder of the small experiment after its six steps. No test changes it."""
+    folder = tmp_path_factory.mktemp("finished")
+    assert main(["fit", *experiment_in(folder, shapes_root)]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of that folder, where `fit` with the options of `experiment` would have left it."""
+    return Path(copytree(finished, tmp_path / "run"))
 
 
 @pytest.fixture

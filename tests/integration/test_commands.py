@@ -11,6 +11,7 @@ import yaml
 from lightning import Trainer
 from PIL import Image
 
+from deeplab_lightning import crf_search
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.crf_search import Search, fragment
 from deeplab_lightning.datasets.class_names import write_palette
@@ -23,6 +24,7 @@ from deeplab_lightning.models.build import restore_network
 from deeplab_lightning.modules.deeplab_v3plus import DeepLabV3PlusModule
 from deeplab_lightning.palette import Palette
 from tests.integration.conftest import ROOT, Run
+from tests.test_crf_search import PicklingThreads
 
 
 def records(log: Path) -> dict[str, dict[str, object]]:
@@ -34,9 +36,7 @@ def network_of(checkpoint: Path) -> dict[str, torch.Tensor]:
     return {name.removeprefix("network."): tensor for name, tensor in tensors.items()}
 
 
-def test_fit_leaves_checkpoints_and_records(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
-    assert deeplab("fit", *experiment) == 0
-    run = tmp_path / "run"
+def test_fit_leaves_checkpoints_and_records(run: Path) -> None:
     for name in ("best.ckpt", "last.ckpt"):
         checkpoint = torch.load(run / name, weights_only=True)
         assert checkpoint["global_step"] in (3, 6)
@@ -76,10 +76,8 @@ def test_the_tests_own_trainers_pass_where_there_is_an_srun() -> None:
     assert Trainer(accelerator="cpu", logger=False).num_devices == 1
 
 
-def test_one_checkpoint_serves_many_evaluations(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
+def test_one_checkpoint_serves_many_evaluations(deeplab: Run, run: Path) -> None:
     """Scales and flip of the command line win over those the checkpoint was trained with; the CRF comes on top."""
-    deeplab("fit", *experiment)
-    run = tmp_path / "run"
     checkpoint = ("--ckpt_path", run / "best.ckpt")
     config = ("-c", run / "logs" / "fit_0" / "config.yaml")
     crf = Path(__file__).parents[2] / "experiments" / "crf" / "shapes.yaml"
@@ -101,17 +99,8 @@ def test_one_checkpoint_serves_many_evaluations(deeplab: Run, experiment: list[s
     assert "CRF" in (run / "report.html").read_text()
 
 
-@pytest.mark.filterwarnings("ignore:You're resuming")  # Lightning warns about a checkpoint from the middle of an epoch
-def test_resuming_continues_to_the_last_step(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
-    deeplab("fit", *experiment, "--trainer.max_steps", "3")
-    deeplab("fit", *experiment, "--ckpt_path", "last")
-    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 6
-    assert {path.name for path in (tmp_path / "run" / "logs").iterdir()} == {"fit_0", "fit_1"}
-
-
-def test_the_learning_rate_decreases_with_every_step(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
-    deeplab("fit", *experiment, "--trainer.log_every_n_steps", "1")
-    lines = [line.split(",") for line in (tmp_path / "run/logs/fit_0/metrics.csv").read_text().splitlines()]
+def test_the_learning_rate_decreases_with_every_step(run: Path) -> None:
+    lines = [line.split(",") for line in (run / "logs/fit_0/metrics.csv").read_text().splitlines()]
     column = next(index for index, name in enumerate(lines[0]) if name.startswith("lr-") and "backbone/weights" in name)
     rates = [float(line[column]) for line in lines[1:] if line[column]]
     expected = [0.01 * (1 - step / 6) ** 0.9 for step in range(6)]
@@ -119,14 +108,12 @@ def test_the_learning_rate_decreases_with_every_step(deeplab: Run, experiment: l
 
 
 def test_predict_writes_label_maps_in_the_colours_of_the_data(
-    deeplab: Run, experiment: list[str], tmp_path: Path, shapes_root: Path
+    deeplab: Run, experiment: list[str], run: Path, tmp_path: Path, shapes_root: Path
 ) -> None:
     root = Path(copytree(shapes_root, tmp_path / "coloured"))
     palette = Palette(CLASS_NAMES, tuple((10 * index, 200, 100) for index in range(8)), void=(1, 2, 3))
     write_palette(root, palette)
     experiment += ["--data.root", str(root)]
-    deeplab("fit", *experiment)
-    run = tmp_path / "run"
     deeplab(
         "predict", *experiment, "--ckpt_path", run / "last.ckpt", "--data.predict_images", shapes_root / "JPEGImages"
     )
@@ -175,8 +162,8 @@ def test_the_same_seed_gives_the_same_weights(deeplab: Run, experiment: list[str
     states = []
     for number, seed in enumerate((1, 1, 2)):
         run = tmp_path / str(number)
-        options = ["--seed_everything", seed, "--trainer.max_steps", 3, "--trainer.default_root_dir", run]
-        deeplab("fit", *experiment, *options)
+        options = ["--seed_everything", seed, "--trainer.max_steps", 3, "--trainer.limit_val_batches", 0]
+        deeplab("fit", *experiment, *options, "--trainer.default_root_dir", run)
         states.append(torch.load(run / "last.ckpt", weights_only=True)["state_dict"])
     first, again, other = states
     assert all(torch.equal(first[key], again[key]) for key in first)
@@ -211,11 +198,6 @@ def test_real_street_scenes_train(deeplab: Run, experiment: list[str], tmp_path:
     assert float(str(found["val/miou"]["value"])) > 0
 
 
-def test_the_last_checkpoint_holds_the_last_step(deeplab: Run, experiment: list[str], tmp_path: Path) -> None:
-    deeplab("fit", *experiment, "--trainer.max_steps", "5")  # validated at step 3 only
-    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 5
-
-
 def test_print_config_resolves_the_experiment(
     deeplab: Run, experiment: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,17 +222,16 @@ def test_every_epoch_has_its_own_order_and_augmentation(
         return load(self, key)
 
     monkeypatch.setattr(FolderDataset, "__getitem__", recorded)
-    deeplab("fit", *experiment)
+    deeplab("fit", *experiment, "--trainer.limit_val_batches", "0")
     first, second = ([index for index, own in keys if own == epoch] for epoch in (0, 1))
     assert sorted(first) == sorted(second) == list(range(12))
     assert first != second
 
 
 def test_crf_search_finds_a_setting_that_a_validation_can_use(
-    deeplab: Run, experiment: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    deeplab: Run, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deeplab("fit", *experiment)
-    run = tmp_path / "run"
+    monkeypatch.setattr(crf_search, "ProcessPoolExecutor", PicklingThreads)
     config = run / "logs" / "fit_0" / "config.yaml"
     settings = yaml.safe_load(config.read_text())
     settings["trainer"][
@@ -303,13 +284,12 @@ def test_untrained_weights_are_refused_unless_asked_for(
 
 
 def test_start_from_counts_as_trained_unless_a_part_stays_untrained(
-    deeplab: Run, experiment: list[str], tmp_path: Path, shapes_root: Path, capsys: pytest.CaptureFixture[str]
+    deeplab: Run, experiment: list[str], run: Path, shapes_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    deeplab("fit", *experiment, "--trainer.max_steps", "3")
-    start = ("--model.start_from", str(tmp_path / "run" / "last.ckpt"))
+    start = ("--model.start_from", str(run / "last.ckpt"))
     assert deeplab("validate", *experiment, *start) == 0
-    assert records(tmp_path / "run" / "logs" / "validate_0")["val/miou"]["identity"]["weights"] == "of step 3"  # type: ignore[index]
-    data = Path(copytree(shapes_root, tmp_path / "data"))
+    assert records(run / "logs" / "validate_0")["val/miou"]["identity"]["weights"] == "of step 6"  # type: ignore[index]
+    data = Path(copytree(shapes_root, run.with_name("data")))
     (data / "class_names.txt").write_text((data / "class_names.txt").read_text() + "ninth\n")
     assert main(["validate", *experiment, *start, "--data.root", str(data)]) == 2
     assert "validate would run on untrained weights" in capsys.readouterr().err
@@ -332,7 +312,7 @@ def test_a_tilde_means_the_home_folder(
     (tmp_path / "best.yaml").write_text("ckpt_path: best\n")
     deeplab("test", "-c", config, "-c", "best.yaml")
     assert {path.name for path in (home / "runs" / "logs").iterdir()} == {"fit_0", "validate_0", "test_0"}
-    again = ("--ckpt_path", "null", "--trainer.default_root_dir=~/again")
+    again = ("--ckpt_path", "null", "--trainer.default_root_dir=~/again", "--trainer.limit_val_batches", "0")
     deeplab("fit", "-c", home / "runs" / "logs" / "validate_0" / "config.yaml", *again)
     assert (home / "again" / "last.ckpt").is_file()
 

@@ -414,5 +414,7 @@ def test_show_draws_cityscapes_in_its_own_colours(tmp_path: Path) -> None:
         str(out),
     ]
     assert main(["data", "show", "-c", str(DATA / "cityscapes.yaml"), *options]) == 0
-    shown = {tuple(color) for color in np.asarray(Image.open(out)).reshape(-1, 3)[:, :].tolist()}
-    assert {(128, 64, 128), (220, 20, 60), (0, 0, 142)} <= shown  # road, person, car
+    with Image.open(out) as picture:
+        shown = np.asarray(picture)
+    for color in ((128, 64, 128), (220, 20, 60), (0, 0, 142)):  # road, person, car
+        assert (shown == color).all(-1).any(), color

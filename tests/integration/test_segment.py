@@ -14,17 +14,15 @@ from PIL import Image
 from deeplab_lightning import load
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.crf import DenseCRF
-from tests.integration.conftest import experiment_in
 
 CRF = {"bilateral_xy": 20.0, "iterations": 3}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, shapes_root: Path) -> Path:
+def run(finished: Path, tmp_path_factory: pytest.TempPathFactory, shapes_root: Path) -> Path:
     """The run folder of a small training, whose best.ckpt got a classifier that finds every class."""
-    folder = tmp_path_factory.mktemp("segment")
-    assert main(["fit", *experiment_in(folder, shapes_root)]) == 0
-    best = folder / "run" / "best.ckpt"
+    folder = Path(shutil.copytree(finished, tmp_path_factory.mktemp("segment") / "run"))
+    best = folder / "best.ckpt"
     features: list[torch.Tensor] = []
     model = load(best, device="cpu")
     classifier: Any = model.network.classifier
@@ -36,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, shapes_root: Path) -> Path:
     weight.normal_(generator=torch.Generator().manual_seed(3)).div_(spread[:, None, None])
     bias.copy_(-weight[:, :, 0, 0] @ middle)
     torch.save(checkpoint, best)
-    return folder / "run"
+    return folder
 
 
 def predicted(run: Path, images: Path, *options: str) -> dict[str, np.ndarray]:
