@@ -33,13 +33,14 @@ TABLES = [path for path in sorted((ROOT / "experiments" / "ablations").glob("*.y
 
 
 @cache
-def parser() -> ArgumentParser:
-    """A parser for one experiment that refuses unknown settings."""
+def parser(part: str) -> ArgumentParser:
+    """A parser for the model, the data or the trainer of an experiment; it refuses unknown settings."""
     assert CALLBACKS + DATAMODULES + MODULES  # imported so that their short names work
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(SegmentationModule, "model")
-    parser.add_subclass_arguments(SegmentationDataModule, "data", instantiate=False)
-    parser.add_class_arguments(Trainer, "trainer", instantiate=False)
+    if part == "trainer":
+        parser.add_class_arguments(Trainer, "trainer", instantiate=False)
+    else:
+        parser.add_subclass_arguments({"model": SegmentationModule, "data": SegmentationDataModule}[part], part)
     return parser
 
 
@@ -49,17 +50,17 @@ def plan_of(path: Path, scale: str = "paper") -> Plan:
     return plan_table(read_table(path), scale)
 
 
-def parse(config: dict[str, Any]) -> Any:
-    """The settings as the commands would parse them."""
+def parse(config: dict[str, Any]) -> dict[str, Any]:
+    """The model, the data and the trainer as the commands would parse them."""
     config = deepcopy(config)
     config["model"]["init_args"] |= {"num_classes": 21, "pretrained": False}
-    return parsed(json.dumps(config, sort_keys=True))
+    return {part: parsed(part, json.dumps(settings, sort_keys=True))[part] for part, settings in config.items()}
 
 
 @cache
-def parsed(config: str) -> Any:
+def parsed(part: str, settings: str) -> Any:
     """The settings of JSON, which many rows share."""
-    return parser().parse_object(json.loads(config))
+    return parser(part).parse_object({part: json.loads(settings)})
 
 
 def names(value: Any) -> Any:
@@ -72,10 +73,8 @@ def names(value: Any) -> Any:
 @cache
 def shapes(model: str) -> dict[str, torch.Size]:
     """The shapes of a network's tensors, built on the meta device from the settings of a model, as JSON."""
-    networks = ArgumentParser(exit_on_error=False)
-    networks.add_subclass_arguments(SegmentationModule, "model")
     with torch.device("meta"):
-        built = networks.instantiate(networks.parse_object({"model": json.loads(model)})).model
+        built = parser("model").instantiate(parsed("model", model)).model
     assert built.network.num_classes == 21
     return {name: tensor.shape for name, tensor in built.network.state_dict().items()}
 
@@ -202,8 +201,8 @@ def test_every_row_parses_at_every_scale(path: Path, scale: str) -> None:
     }
     for training in kinds.values():
         config = parse(training.config)
-        assert "VOC" not in config.data.class_path
-        assert "COCO" not in config.data.class_path
+        assert "VOC" not in config["data"].class_path
+        assert "COCO" not in config["data"].class_path
 
 
 @pytest.mark.parametrize(

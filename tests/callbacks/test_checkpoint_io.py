@@ -16,7 +16,7 @@ from deeplab_lightning.callbacks.checkpoint_io import AtomicCheckpointIO
 from tests.forked import fork, status_of, text_of
 
 
-def die(*_: Any) -> None:
+def die(*_: Any, **__: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 

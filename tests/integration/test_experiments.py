@@ -26,6 +26,22 @@ CONFIGS = sorted(
     path for path in EXPERIMENTS.rglob("*.yaml") if path.parent.name != "ablations"
 )  # ablations/ holds tables
 MODELS = sorted((EXPERIMENTS / "model").glob("*.yaml"))
+OTHER_SIZES = {
+    "deeplab_v1_4x4_rate8": "deeplab_v1",
+    "deeplab_v1_7x7": "deeplab_v1",
+    "deeplab_v1_msc": "deeplab_v1_msc_largefov",
+    "deeplab_v2_resnet101_largefov": "deeplab_v2_resnet101",
+    "deeplab_v2_vgg16_aspp_s": "deeplab_v2_vgg16_aspp_l",
+    "deeplab_v3_resnet101_beta": "deeplab_v3_stage2",
+    "deeplab_v3plus_resnet50": "deeplab_v3plus",
+    "deeplab_v3plus_xception65": "deeplab_v3plus_xception41",
+    "deeplab_v3plus_xception71": "deeplab_v3plus_xception41",
+}
+"""Models with the parts of another one in other sizes. They are instantiated, and trained by a slow test."""
+TRAINED = [
+    pytest.param(path, marks=pytest.mark.slow if path.stem in OTHER_SIZES else (), id=path.stem) for path in MODELS
+]
+INSTANTIATED = [path for path in CONFIGS if path not in MODELS or path.stem in OTHER_SIZES]  # the others are trained
 TINY = """
 model:
   init_args: {{optimizer: sgd, lr: 1.0e-5}}
@@ -50,6 +66,7 @@ PARTS = {"data": "data/shapes.yaml", "model": "model/deeplab_v3plus.yaml", "scal
 def test_the_experiments_are_found() -> None:
     assert len(MODELS) >= 22
     assert len(CONFIGS) >= 30
+    assert {*OTHER_SIZES, *OTHER_SIZES.values()} <= {path.stem for path in MODELS}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +89,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(EXPERIMENTS)))
+@pytest.mark.parametrize("config", INSTANTIATED, ids=lambda path: str(path.relative_to(EXPERIMENTS)))
 def test_an_experiment_can_be_instantiated(
     config: Path, data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -94,7 +111,7 @@ def test_an_experiment_can_be_instantiated(
     assert cli.model.network.num_classes == cli.datamodule.num_classes
 
 
-@pytest.mark.parametrize("config", MODELS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", TRAINED)
 def test_a_model_file_trains(config: Path, deeplab: Run, shapes_root: Path, tmp_path: Path) -> None:
     """The network, with an eighth of its channels, is trained for two steps on Shapes, validated and saved."""
     (tmp_path / "tiny.yaml").write_text(TINY.format(root=shapes_root))
