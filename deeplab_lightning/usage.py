@@ -71,6 +71,21 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see `{self.prog} --help`")
 
 
+def count(text: str) -> int:
+    """Parse a number of at least 1, as the type of an option.
+
+    Args:
+        text: The word of the command line.
+
+    Raises:
+        ValueError: It is no whole number of at least 1.
+    """
+    number = int(text)
+    if number < 1:
+        raise ValueError(f"{text} is below 1")
+    return number
+
+
 def nearest(name: str, names: Iterable[str], limit: int = 3) -> list[str]:
     """The existing names that a name may be a misspelling of, the most similar first.
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from deeplab_lightning.export.benchmark import Measurement, measure, threads, words
 from deeplab_lightning.export.engines import ENGINES
 from deeplab_lightning.segmentation.loading import load
-from deeplab_lightning.usage import Parser
+from deeplab_lightning.usage import Parser, count
 
 WIDTH = 110  # characters in the widest line of the table
 EPILOG = """eager is torch as it is; channels_last keeps the channels of a pixel together, as `deeplab segment` does;
@@ -83,14 +83,6 @@ def size(text: str) -> tuple[int, int]:
     if not found or not int(found[1]) or found[2] == "0":
         raise ValueError(f"{text} is no size")
     return int(found[1]), int(found[2] or found[1])
-
-
-def count(text: str) -> int:
-    """Parse a number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise ValueError(f"{text} is below 1")
-    return number
 
 
 def processor() -> str:

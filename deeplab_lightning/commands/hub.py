@@ -30,9 +30,11 @@ def run(command: str, options: list[str]) -> int:
         each.add_argument("--license", type=licence, help="identifier of a licence on the hub: mit, cc-by-4.0, ...")
         each.add_argument("--run", type=Path, help="run folder of the training; default: that of the checkpoint")
         each.add_argument(
-            "--pictures", type=count, default=4, help="greatest number of pictures of predictions; default: 4"
+            "--pictures", type=int, default=4, help="greatest number of pictures of predictions; default: 4"
         )
     arguments = parser.parse_args(options)
+    if arguments.pictures < 0:
+        raise UsageError(f"--pictures {arguments.pictures}: a card has at least 0 pictures")
     return _save(arguments) if arguments.action == "save" else _push(arguments)
 
 
@@ -41,14 +43,6 @@ def licence(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", text):
         raise ValueError(f"{text} is no identifier")
     return text
-
-
-def count(text: str) -> int:
-    """Parse a number of at least 0."""
-    number = int(text)
-    if number < 0:
-        raise ValueError(f"{text} is below 0")
-    return number
 
 
 def _save(arguments: Namespace) -> int:

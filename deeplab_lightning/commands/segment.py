@@ -18,7 +18,7 @@ from deeplab_lightning.segmentation.ray_pipeline import RayPipeline
 from deeplab_lightning.segmentation.segmenter import Method, Segmenter
 from deeplab_lightning.segmentation.stages import Stages
 from deeplab_lightning.segmentation.writers import Kind
-from deeplab_lightning.usage import Parser, UsageError
+from deeplab_lightning.usage import Parser, UsageError, count
 
 SHOWN = 20  # failures that are printed
 VALUE_RANGE_HELP = "values that stand for black and white in images of more than 8 bits; default: those of the training"
@@ -128,14 +128,6 @@ def parse(command: str, options: list[str]) -> Namespace:
 def tile(text: str) -> int | str | None:
     """Parse the side of the tiles."""
     return {"auto": "auto", "none": None}[text] if text in ("auto", "none") else count(text)
-
-
-def count(text: str) -> int:
-    """Parse a number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise ValueError(f"{text} is below 1")
-    return number
 
 
 def shard(text: str) -> tuple[int, int]:

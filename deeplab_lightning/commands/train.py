@@ -23,7 +23,7 @@ from deeplab_lightning.packaged import expand_experiment
 from deeplab_lightning.run_folder import RunFolder
 from deeplab_lightning.settings import first_training as rules
 from deeplab_lightning.settings.first_training import Settings
-from deeplab_lightning.usage import Parser, UsageError
+from deeplab_lightning.usage import Parser, UsageError, count
 
 CONFIGS = [f"experiments/{name}.yaml" for name in rules.CONFIGS]
 IMAGE_FOLDERS = ("images", "JPEGImages")
@@ -45,12 +45,15 @@ def run(command: str, options: list[str]) -> int:
     parser = Parser(prog=f"deeplab {command}", description="Train on a folder of your own.", epilog=EPILOG)
     parser.add_argument("folder", help="folder of the data")
     parser.add_argument("--out", type=Path, help="run folder; default: runs/FOLDER")
-    parser.add_argument("--steps", type=int, help="number of training steps; default: by the number of images")
+    parser.add_argument("--steps", type=count, help="number of training steps; default: by the number of images")
     parser.add_argument("--dry_run", action="store_true", help="check the data and print the command, without training")
     arguments, rest = parser.parse_known_args(options)
     own = given(parser, rest)
     if arguments.steps is not None:
         own["trainer.max_steps"] = str(arguments.steps)
+    for place in (Path(arguments.folder), arguments.out):
+        if place is not None and place.is_file():
+            raise UsageError(f"{place} is a file; name a folder")
     root = find_root(arguments.folder)
     looks = survey(list(images_of(root).values()))
     place = root.relative_to(Path.cwd()) if root.is_relative_to(Path.cwd()) else root

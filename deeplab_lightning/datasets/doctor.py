@@ -244,7 +244,8 @@ def _absent_classes(
         text = f"class{'' if one else 'es'} {', '.join(absent)} occur{'s' if one else ''} in no mask of split {split!r}"
         if isinstance(dataset, FolderDataset):
             path = dataset.root / CLASS_FILE
-            text += f"; {HOW_TO_MAP}" if dataset.label_map is None and dataset.annotations is None else ""
+            is_plain = dataset.label_map is None and dataset.annotations is None
+            text += f"; {HOW_TO_MAP}; a class that no image shows is left out there" if is_plain else ""
         else:
             path = dataset.mask_files[0].parent
         yield _fault(path, text)

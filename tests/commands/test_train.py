@@ -153,6 +153,8 @@ def test_available_memory_is_at_most_that_of_the_container(tmp_path: Path) -> No
         (["--batch_size", "4"], "--batch_size"),
         (["-c", "mine.yaml"], "-c"),
         (["--trainer.devices", "2"], "one device"),
+        (["--steps", "0"], "--steps"),
+        (["--out", __file__], __file__),
     ],
 )
 def test_options_that_do_not_fit(options: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,6 +163,8 @@ def test_options_that_do_not_fit(options: list[str], words: str, capsys: pytest.
 
 
 def test_folders_without_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", __file__]) == 2
+    assert f"{__file__} is a file" in capsys.readouterr().err
     (tmp_path / "notes.txt").touch()
     assert main(["train", str(tmp_path)]) == 1
     assert "images/ or JPEGImages/" in capsys.readouterr().err
