@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes
   --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock demo page notebooks test bench lint docs format clean
+.PHONY: help env lock demo page notebooks test bench gpu lint docs format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-18s%s\n' "$$name" "$$text"; done
@@ -58,6 +58,9 @@ bench: .venv/stamp  ## print the measurements for the tables of experiments/benc
 	$(BIN)/python experiments/benchmarks/segment.py
 	$(BIN)/python experiments/benchmarks/segment.py --large
 	$(BIN)/python experiments/benchmarks/segment.py --deep
+
+gpu: .venv/stamp  ## measure on a GPU, in pieces of at most eight minutes that are not repeated; skips without one
+	$(BIN)/python experiments/gpu/run.py
 
 lint: .venv/stamp  ## run ruff, ruff format --check and mypy --strict
 	$(BIN)/ruff check .
