@@ -147,7 +147,7 @@ def read(path: Path) -> Record:
 
 def matches(record: Record, arguments: argparse.Namespace) -> bool:
     """Whether a record is of the same device and of the same sizes."""
-    return record.get("device") == arguments.device and record.get("smoke") == arguments.smoke
+    return bool(record.get("device") == arguments.device and record.get("smoke") == arguments.smoke)
 
 
 def is_finished(record: Record, arguments: argparse.Namespace) -> bool:

@@ -57,7 +57,7 @@ class Session:
             "device": torch.cuda.get_device_name(self.device) if self.on_gpu else f"cpu ({platform.machine()})",
             "torch": torch.__version__,
             "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version() if self.on_gpu else None,
+            "cudnn": torch.backends.cudnn.version() if self.on_gpu else None,  # type: ignore[no-untyped-call]
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "code": git_state(),
         }
