@@ -86,6 +86,8 @@ class CrossEntropy(PixelMean):
 
     def total(self, logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:
         """Return the sum over the pixels of logits (B, K, H, W) in at least float32 and a target (B, H, W)."""
+        if torch.are_deterministic_algorithms_enabled():  # torch refuses its own sum on GPUs then: its order varies
+            return F.cross_entropy(logits, target, class_weights, ignore_index=IGNORE_INDEX, reduction="none").sum()
         return F.cross_entropy(logits, target, class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
 
 

@@ -15,6 +15,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import camvid
+import crf_speed
+import ddp_exactness
+import evaluation_speed
+import resume_exactness
 import torch
 import training_speed
 from networks import CASES
@@ -24,6 +29,11 @@ from deeplab_lightning.atomic import write_atomically
 
 MEASURES: dict[str, Callable[[Session], Values]] = {
     **{name: partial(training_speed.measure, name) for name in CASES},
+    "crf": crf_speed.measure,
+    "evaluation": evaluation_speed.measure,
+    "ddp": ddp_exactness.measure,
+    "resume": resume_exactness.measure,
+    "camvid": camvid.measure,
 }
 """The functions that measure, by the names of the pieces."""
 

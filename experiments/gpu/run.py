@@ -33,6 +33,11 @@ PIECES = {
     "v3plus_resnet101": "training speed of DeepLabv3+ on ResNet-101, beside segmentation-models-pytorch's",
     "v3plus_xception65": "the same on Xception-65",
     "v1_largefov": "training speed of DeepLab v1 LargeFOV",
+    "crf": "speed and labels of the dense CRF's torch engine, beside one core of pydensecrf",
+    "evaluation": "deeplab validate alone, with the CRF on the device, and with pydensecrf's pool",
+    "ddp": "two processes on the one device over gloo, compared with one process",
+    "resume": "a killed and resumed training compared with an undisturbed one",
+    "camvid": "a training on CamVid to its end, over as many starts as it needs, and its test mIoU",
 }
 
 Record = dict[str, Any]
@@ -42,7 +47,7 @@ Record = dict[str, Any]
 def main(options: list[str]) -> int:
     """Run the pieces, print the tables, and return whether a piece failed."""
     arguments = parse(options)
-    if arguments.device.startswith("cuda") and not has_cuda():
+    if arguments.device == "cuda" and not has_cuda():
         print("Nothing was measured: torch finds no GPU here (--device cpu --smoke tries every piece on a processor).")
         return 0
     out: Path = arguments.out
@@ -57,7 +62,7 @@ def main(options: list[str]) -> int:
         record = read(out / f"{name}.json")
         failed += [name] if status else []
         done = "done" if is_finished(record, arguments) else record.get("sentence", "")
-        console.print(f"{name}: {done}", markup=False, highlight=False)
+        console.print(f"{name}: {done}", markup=False, highlight=False, soft_wrap=True)
     found = [read(out / f"{name}.json") for name in PIECES]
     print(tables([record for record in found if matches(record, arguments)]))
     return bool(failed)
@@ -73,7 +78,7 @@ def parse(options: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("pieces", nargs="*", metavar="PIECE", help="pieces to run; default: all that are not finished")
     add("--out", type=Path, default=Path("runs/gpu"), help="folder of the results; default: runs/gpu")
-    add("--device", default="cuda", help="device that is measured: cuda, cuda:N, or cpu; default: cuda")
+    add("--device", choices=("cuda", "cpu"), default="cuda", help="device that is measured; default: cuda")
     add("--smoke", action="store_true", help="tiny sizes and few steps, to try the pieces; the numbers mean nothing")
     add("--again", action="store_true", help="repeat finished pieces too")
     arguments = parser.parse_args(options)
@@ -100,7 +105,7 @@ def run_piece(name: str, arguments: argparse.Namespace) -> int:
     file, log = out / f"{name}.json", out / f"{name}.log"
     file.unlink(missing_ok=True)
     words = [name, str(out), arguments.device, str(SECONDS - GRACE), *(["--smoke"] if arguments.smoke else [])]
-    paths = [str(HERE.parent / "benchmarks"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(HERE.parent / "benchmarks"), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "WANDB_MODE": "disabled"}
     with log.open("w") as output:
         process = subprocess.Popen(

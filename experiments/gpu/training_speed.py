@@ -13,29 +13,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 import torch
 from networks import CASES, NUM_CLASSES, Case
+from peak_speed import PEAKS, matrix_flops
 from session import Session, Values, sentence_of
 from torch import Tensor, nn
 
 from deeplab_lightning.losses.cross_entropy import LossContext
 from deeplab_lightning.losses.decimation import decimate
 from deeplab_lightning.losses.weighted_sum import WeightedSum
+from deeplab_lightning.models.blocks import compile_blocks
 from deeplab_lightning.models.profile import profile
 from deeplab_lightning.modules import upsampled_loss as banded
 
 ROUNDS, STEPS, WARM_UP = 5, 10, 3
 SMOKE_SIDE, SMOKE_BATCH = 33, 2
 PEER, ALL_ROWS = "peer", "ours, eager, loss of all rows at once"
-PEAKS = {
-    "NVIDIA H200": 989e12,
-    "NVIDIA H100 80GB HBM3": 989e12,
-    "NVIDIA A100-SXM4-40GB": 312e12,
-    "NVIDIA A100-SXM4-80GB": 312e12,
-}
-"""Dense bfloat16 FLOP/s by NVIDIA's data sheets of the H200, the H100 SXM and the A100."""
-
 Loss = Callable[[Tensor, Tensor], Tensor]
 """The loss of images (B, 3, H, W) and masks (B, H, W)."""
 
@@ -123,20 +118,24 @@ def ways_of(case: Case, session: Session, side: int) -> Iterator[Way]:
     yield Way("ours, eager", shared, ours)
     if case.network != "DeepLabV1":  # whose loss is on the grid of the logits
         yield Way(ALL_ROWS, shared, ours)
-    yield Way("ours, compiled", shared, partial(ours, compiled=True))
+    yield Way("ours, blocks compiled", shared, partial(ours, compiled="blocks"))
+    yield Way("ours, compiled", shared, partial(ours, compiled="network"))
     if case.peer is not None:
         yield Way(PEER, shared, partial(peer_loss, case.peer, session))
 
 
-def our_loss(case: Case, session: Session, compiled: bool = False) -> tuple[nn.Module, Loss]:
+def our_loss(case: Case, session: Session, compiled: Literal["", "blocks", "network"] = "") -> tuple[nn.Module, Loss]:
     """Our network, and its loss as the modules compute it: v1's on the grid of the logits, the others' on all pixels.
 
-    The loss is not compiled. A smoke run only traces the network, because compiling its kernels takes minutes.
+    Compiled are the backbone's blocks, as `--model.compile true` does, or the network without the loss. A smoke run
+    only traces the network, because compiling its kernels takes minutes.
     """
     network = case.build().train().to(session.device).to(memory_format=torch.channels_last)
     decimated = case.network == "DeepLabV1"
     forward: Callable[[Tensor], Tensor] = network.forward_features if decimated else network.forward_coarse
-    if compiled:
+    if compiled == "blocks" and not session.smoke:
+        compile_blocks(network.get_submodule("backbone"))
+    if compiled == "network":
         forward = torch.compile(forward, backend="aot_eager" if session.smoke else "inductor")
     criterion, context = WeightedSum(), LossContext()
 
@@ -215,17 +214,3 @@ def bands(way: Way, session: Session) -> Iterator[None]:
 def allocated(session: Session) -> int:
     """The bytes of all tensors on a GPU; 0 on a processor, where torch does not count them."""
     return torch.cuda.memory_allocated(session.device) if session.on_gpu else 0
-
-
-def matrix_flops(session: Session) -> float:
-    """The FLOP/s of a product of two large square matrices in bfloat16."""
-    side = 128 if session.smoke else 8192
-    left, right = (torch.randn(side, side, device=session.device, dtype=torch.bfloat16) for _ in range(2))
-    seconds = []
-    for _ in range(3 if session.smoke else 23):
-        session.synchronize()
-        start = time.perf_counter()
-        torch.matmul(left, right)
-        session.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return 2 * side**3 / statistics.median(seconds[2:])

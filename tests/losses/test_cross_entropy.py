@@ -1,5 +1,9 @@
+from typing import Any
+
+import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from deeplab_lightning.losses.cross_entropy import cross_entropy
 
@@ -31,3 +35,22 @@ def test_half_precision_logits_are_summed_in_float32() -> None:
     logits, target = torch.randn(1, 3, 300, 300), torch.randint(0, 3, (1, 300, 300))
     expected = F.cross_entropy(logits.bfloat16().float(), target)
     torch.testing.assert_close(cross_entropy(logits.bfloat16(), target), expected)
+
+
+def test_deterministic_algorithms_need_no_sum_that_torch_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On GPUs, torch's kernel adds up the pixels in no fixed order, and refuses to if the algorithms are to be."""
+    logits, target = torch.randn(2, 4, 6, 5), torch.randint(0, 4, (2, 6, 5))
+    expected, original = cross_entropy(logits, target), F.cross_entropy
+    reductions = []
+
+    def recorded(*arguments: Any, **keywords: Any) -> Tensor:
+        reductions.append(keywords["reduction"])
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr(F, "cross_entropy", recorded)
+    torch.use_deterministic_algorithms(True)
+    try:
+        torch.testing.assert_close(cross_entropy(logits, target), expected)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert reductions == ["none"]
