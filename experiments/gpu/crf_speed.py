@@ -82,14 +82,14 @@ def on_device(
 ) -> tuple[float, list[NDArray[Any]]]:
     """The seconds of all batches, the least of some rounds, and the labels of the first image of each."""
     inputs = [
-        tuple(torch.from_numpy(np.stack(part)).to(session.device) for part in (images, probabilities))
-        for images, probabilities in batches
+        [torch.from_numpy(np.stack(images)).to(session.device), torch.from_numpy(np.stack(values)).to(session.device)]
+        for images, values in batches
     ]
     seconds = []
     for _ in range(1 + ROUNDS):  # the first round is the warm-up
         session.synchronize()
         start = time.perf_counter()
-        labels = [DEEPLAB_V2_RESNET101(*each).argmax(1) for each in inputs]
+        labels = [DEEPLAB_V2_RESNET101(images, values).argmax(1) for images, values in inputs]
         session.synchronize()
         seconds.append(time.perf_counter() - start)
     return min(seconds[1:]), [each[0].cpu().numpy() for each in labels]
