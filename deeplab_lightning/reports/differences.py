@@ -142,7 +142,8 @@ def read_measurement(path: str, split: str) -> Measurement:
     for log in sorted(logs, key=lambda log: log.modified, reverse=True):
         if log.command != "fit" and any(score.name.split == split for score in read_scores(log.evaluation)):
             return _of_log(log, split)
-    raise FileNotFoundError(f"{path}: no evaluation of split {split}; run `deeplab validate` or `deeplab test` first")
+    command = "test" if split == "test" else "validate"
+    raise FileNotFoundError(f"{path}: no evaluation of split {split}; run `deeplab {command}` first")
 
 
 def differences(first: Measurement, second: Measurement) -> list[Difference]:
