@@ -155,14 +155,15 @@ def test_training_speed_of_a_thin_network(
 @pytest.mark.parametrize(
     "name", ["v3_resnet50", "v3_resnet50_stride8", "v3plus_resnet101", "v3plus_xception65", "v1_largefov"]
 )
-def test_training_speed_on_the_processor(load: Any, tmp_path: Path, name: str) -> None:
-    record = smoke(load, tmp_path, name)
+def test_training_speed_on_the_processor(load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    record = smoke(load, monkeypatch, tmp_path, name)
     assert all(way["images_per_second"] > 0 for way in record["values"]["ways"])
 
 
-def smoke(load: Any, out: Path, name: str) -> dict[str, Any]:
+def smoke(load: Any, monkeypatch: pytest.MonkeyPatch, out: Path, name: str) -> dict[str, Any]:
     """The record of a piece that was run by the runner on the processor with tiny sizes."""
     runner = load("run")
+    monkeypatch.setattr(runner, "SECONDS", PATIENCE)  # a loaded machine is no fault
     status = runner.main([name, "--out", str(out), "--device", "cpu", "--smoke"])
     log = (out / f"{name}.log").read_text()
     assert status == 0, log
@@ -210,11 +211,13 @@ def test_crf_beside_pydensecrf_on_a_small_image(load: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_crf_and_camvid_on_the_processor(load: Any, tmp_path: Path, real_data: Path) -> None:
-    found = smoke(load, tmp_path, "crf")["values"]["data"]
+def test_crf_and_camvid_on_the_processor(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_data: Path
+) -> None:
+    found = smoke(load, monkeypatch, tmp_path, "crf")["values"]["data"]
     assert {name: each["images"] for name, each in found.items()} == {"voc_samples": 1, "camvid": 1}
     assert all(each["equal_labels"] > 0.99 for each in found.values())
-    values = smoke(load, tmp_path, "camvid")["values"]
+    values = smoke(load, monkeypatch, tmp_path, "camvid")["values"]
     assert 0 <= values["miou"] <= 1
     assert "camvid test, 1 images" in values["identity"]
     assert (values["steps"], values["starts"]) == (2, 1)
@@ -230,8 +233,8 @@ def test_a_training_goes_on_at_the_next_start(load: Any, tmp_path: Path, real_da
 
 
 @pytest.mark.slow
-def test_evaluation_on_the_processor(load: Any, tmp_path: Path) -> None:
-    ways = smoke(load, tmp_path, "evaluation")["values"]["ways"]
+def test_evaluation_on_the_processor(load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = smoke(load, monkeypatch, tmp_path, "evaluation")["values"]["ways"]
     assert len(ways) == 3
     alone, *refined = ways.values()
     assert alone["miou_crf"] is None
@@ -240,8 +243,8 @@ def test_evaluation_on_the_processor(load: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_on_the_processor(load: Any, tmp_path: Path) -> None:
-    found = smoke(load, tmp_path, "ddp")["values"]
+def test_two_processes_on_the_processor(load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = smoke(load, monkeypatch, tmp_path, "ddp")["values"]
     assert found["processes"] == 2
     assert found["grouped_difference"] == 0
     assert found["equal_matrices"]
@@ -250,6 +253,6 @@ def test_two_processes_on_the_processor(load: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_training_on_the_processor(load: Any, tmp_path: Path) -> None:
-    modes = smoke(load, tmp_path, "resume")["values"]["modes"]
+def test_a_killed_training_on_the_processor(load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes = smoke(load, monkeypatch, tmp_path, "resume")["values"]["modes"]
     assert modes == {mode: {"resumed": 0.0, "second": 0.0} for mode in ("true", "false")}
