@@ -23,7 +23,7 @@ from tests.browser import chromium, has_chromium, watched
 
 ROOT = Path(__file__).parents[1]
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
-NOT_PACKED = {".md", ".py", ".sbatch"}
+NOT_PACKED = {".md", ".png", ".py", ".sbatch"}
 """The kinds of files of experiments/ that only the repository has."""
 TINY = (
     "--trainer.max_steps 2 --trainer.val_check_interval 2 --trainer.limit_val_batches 2 --trainer.accelerator cpu "

@@ -83,7 +83,7 @@ def test_a_segmenter_takes_it(facts: GraphFile, tmp_path: Path) -> None:
     np.testing.assert_array_equal(result.mask, ((pixels / 255 - mean) / std @ WEIGHTS.numpy().T).argmax(2))
     with pytest.raises(ValueError, match="m.onnx.*--output_stride"):
         load(path, output_stride=8)
-    with pytest.raises(ValueError, match="m.onnx.*cuda"):
+    with pytest.raises(ValueError, match="cuda"):
         load(path, device="cuda")
 
 
