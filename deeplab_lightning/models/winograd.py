@@ -46,13 +46,13 @@ class WinogradConv2d(nn.Conv2d):
         output = convolve(input, self._filters, self.rate)
         return output if self.bias is None else output.add_(self.bias[:, None, None])
 
-    def _is_faster(self, images: Tensor) -> bool:
-        plain = images.device.type == "cpu" and images.dtype == self.weight.dtype == torch.float32
+    def _is_faster(self, features: Tensor) -> bool:
+        plain = features.device.type == "cpu" and features.dtype == self.weight.dtype == torch.float32
         if not plain or not torch.is_inference_mode_enabled() or torch.compiler.is_compiling():
             return False
-        rows, columns = (_tiles(side, self.rate) for side in images.shape[-2:])
+        rows, columns = (_tiles(side, self.rate) for side in features.shape[-2:])
         products = 16 * rows * columns * self.rate**2
-        return products <= LARGEST_SHARE * 9 * images.shape[-2] * images.shape[-1]
+        return products <= LARGEST_SHARE * 9 * features.shape[-2] * features.shape[-1]
 
 
 def use_winograd(network: nn.Module) -> None:
@@ -76,23 +76,23 @@ def transformed_filters(weight: Tensor) -> Tensor:
     return torch.einsum("ar,oirs,bs->abio", g, weight.double(), g).to(weight.dtype).contiguous()
 
 
-def convolve(images: Tensor, filters: Tensor, rate: int) -> Tensor:
+def convolve(features: Tensor, filters: Tensor, rate: int) -> Tensor:
     """Convolve maps with padding, so that they keep their size.
 
     Args:
-        images: Maps (B, I, h, w).
+        features: Maps (B, I, h, w).
         filters: Transformed filters (4, 4, I, O).
         rate: Rate of the convolution.
 
     Returns:
         Maps (B, O, h, w), channels last in memory.
     """
-    batch, _, height, width = images.shape
+    batch, _, height, width = features.shape
     rows, columns = _tiles(height, rate), _tiles(width, rate)
     below, right = (2 * rows + 1) * rate - height, (2 * columns + 1) * rate - width
-    padded = F.pad(images.permute(0, 2, 3, 1), (0, 0, rate, right, rate, below))
+    padded = F.pad(features.permute(0, 2, 3, 1), (0, 0, rate, right, rate, below))
     grid = padded.reshape((batch, 2 * rows + 2, rate, 2 * columns + 2, rate, -1))
-    output = images.new_empty((batch, rows, 2, rate, columns, 2, rate, filters.shape[-1]))
+    output = features.new_empty((batch, rows, 2, rate, columns, 2, rate, filters.shape[-1]))
     band = max(1, TILES_AT_ONCE // (batch * columns * rate**2))
     for first in range(0, rows, band):
         last = min(first + band, rows)

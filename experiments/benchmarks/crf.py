@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deeplab_lightning.crf.dense_crf import DenseCRF
+from deeplab_lightning.crf.lattice import PermutohedralLattice
 from deeplab_lightning.crf.mean_field import appearance_kernel, smoothness_kernel
 from deeplab_lightning.crf.pool import CRFPool
 from deeplab_lightning.crf.published import DEEPLAB_V2_RESNET101
@@ -122,7 +123,7 @@ def memory_traffic(image: NDArray[np.uint8], num_classes: int) -> float:
     total = 0
     for kernel in (
         smoothness_kernel((1, height, width), DEEPLAB_V2_RESNET101.gaussian_xy, torch.device("cpu"), "after"),
-        appearance_kernel(torch.from_numpy(image)[None], 67.0, 3.0, "after"),
+        appearance(image),
     ):
         points, axes = len(kernel.starts), len(kernel.neighbours)
         splat = pixels * row + points * row + kernel.points.numel() * 8
@@ -132,15 +133,28 @@ def memory_traffic(image: NDArray[np.uint8], num_classes: int) -> float:
     return float(settings.iterations * total)
 
 
-def copy_speed() -> float:
-    """The bytes per second that torch's threads read and write when they copy a large array."""
-    source = torch.rand(50_000_000)
+def appearance(image: NDArray[np.uint8]) -> PermutohedralLattice:
+    """The appearance kernel of an image."""
+    ranges = DEEPLAB_V2_RESNET101.bilateral_xy, DEEPLAB_V2_RESNET101.bilateral_rgb
+    return appearance_kernel(torch.from_numpy(image)[None], *ranges, "after")
+
+
+def copy_speed(values: int, device: torch.device) -> float:
+    """The bytes per second that a device, or torch's threads, read and write to copy an array of float32 values."""
+    source = torch.rand(values, device=device)
     copy = torch.empty_like(source)
-    return 2 * source.nbytes / least_seconds(lambda: copy.copy_(source))
+
+    def copied() -> None:
+        copy.copy_(source)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return 2 * source.nbytes / least_seconds(copied)
 
 
 def least_seconds(function: Callable[[], object]) -> float:
-    """The least seconds of seven calls."""
+    """The least seconds of seven calls, after one more."""
+    function()
     seconds = []
     for _ in range(7):
         start = time.perf_counter()
@@ -151,8 +165,8 @@ def least_seconds(function: Callable[[], object]) -> float:
 
 def print_bound(name: str, image: NDArray[np.uint8], num_classes: int) -> None:
     """Print the seconds that the iterations take at least, and those of the lattice that comes before them."""
-    traffic, speed = memory_traffic(image, num_classes), copy_speed()
-    build = least_seconds(lambda: appearance_kernel(torch.from_numpy(image)[None], 67.0, 3.0, "after"))
+    traffic, speed = memory_traffic(image, num_classes), copy_speed(50_000_000, torch.device("cpu"))
+    build = least_seconds(lambda: appearance(image))
     print(
         f"{name:8} iterations move {traffic / 1e9:.2f} GB, at least {traffic / 4.8e12 * 1e3:.2f} ms at 4.8 TB/s (H200)"
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from crf import Pair, memory_traffic, read, seconds_per_image
+from crf import Pair, copy_speed, memory_traffic, read, seconds_per_image
 from numpy.typing import NDArray
 from session import Session, Unfinished, Values
 
@@ -33,7 +33,8 @@ def measure(session: Session) -> Values:
     Raises:
         Unfinished: The samples are not there.
     """
-    return {"goal": GOAL, "copy_bytes_per_second": copy_speed(session), "data": samples(session, compare)}
+    speed = copy_speed(1_000_000 if session.smoke else 250_000_000, session.device)
+    return {"goal": GOAL, "copy_bytes_per_second": speed, "data": samples(session, compare)}
 
 
 def samples(session: Session, function: Callable[[Session, list[Pair]], Values]) -> dict[str, Values]:
@@ -93,17 +94,3 @@ def on_device(
         session.synchronize()
         seconds.append(time.perf_counter() - start)
     return min(seconds[1:]), [each[0].cpu().numpy() for each in labels]
-
-
-def copy_speed(session: Session) -> float:
-    """The bytes per second that the device reads and writes when it copies a large array."""
-    source = torch.rand(1_000_000 if session.smoke else 250_000_000, device=session.device)
-    copy = torch.empty_like(source)
-    seconds = []
-    for _ in range(7):
-        session.synchronize()
-        start = time.perf_counter()
-        copy.copy_(source)
-        session.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return 2 * source.nbytes / min(seconds)

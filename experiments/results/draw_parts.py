@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import yaml
 from PIL import Image
 
 from deeplab_lightning import load
@@ -19,10 +20,6 @@ from deeplab_lightning.crf import DenseCRF
 from deeplab_lightning.drawing import panel
 
 HERE = Path(__file__).parent
-CRF = DenseCRF(
-    bilateral_weight=4, bilateral_xy=20, bilateral_rgb=10, gaussian_weight=3, gaussian_xy=1, normalization="symmetric"
-)
-"""As in experiments/crf/shapes.yaml."""
 ROWS = ("all", "no_decoder", "no_image_pooling", "output_stride_32")
 NUMBERS = (4, 17, 33)
 """The numbers of the images."""
@@ -34,6 +31,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), help="folder of the runs of each scale")
     parser.add_argument("--data", type=Path, default=Path("data/shapes"), help="folder of Shapes")
     options = parser.parse_args()
+    settings = yaml.safe_load((HERE.parent / "crf" / "shapes.yaml").read_text())
+    crf = DenseCRF(**settings["trainer"]["callbacks+"][0]["init_args"])
     plan = plan_table(read_table(HERE / "what_each_part_brings.yaml"), PAPER_SCALE, names=ROWS)
     names = [f"val_{number:05d}" for number in NUMBERS]
     images = [options.data / "JPEGImages" / f"{name}.jpg" for name in names]
@@ -50,7 +49,7 @@ def main() -> None:
         for row, image in zip(rows, images, strict=True):
             row[planned.row.name] = model.segment(image).mask
             if planned.row.name == "all":
-                row["all_crf"] = model.segment(image, crf=CRF).mask
+                row["all_crf"] = model.segment(image, crf=crf).mask
     panel(rows, model.description.palette).save(HERE / "what_each_part_brings.png", optimize=True)
 
 
