@@ -26,7 +26,7 @@ configs: [base.yaml, data/shapes.yaml, model/tiny.yaml]
 rows:
   - {name: long, train: {trainer.max_steps: STEPS, trainer.val_check_interval: 100000}, paper: 20.0}
 """
-STEPS = 400
+STEPS = 200
 LIMIT_OF_TABLES, LIMIT_OF_SCRIPT = "USR2", "USR1"
 """The signals that SLURM sends before a time limit. The tests send them, as SLURM counts time in minutes."""
 Submit = Callable[[Path, Path, str], list[str]]
