@@ -18,7 +18,7 @@ from deeplab_lightning.reports.grid import Grid
 from deeplab_lightning.reports.terminal import WIDTH
 from deeplab_lightning.usage import Parser
 
-DESCRIPTION = """Show what two scores have otherwise: settings of the evaluation, data, training, code and machine, each
+DESCRIPTION = """Show where two scores differ: settings of the evaluation, data, training, code and machine, each
 with what the papers measured of it, the largest first. With --attribute, the first run is scored again with one part of
 the second's evaluation at a time, to see how many points each explains."""
 EPILOG = """Examples:
@@ -28,7 +28,7 @@ EPILOG = """Examples:
 
 
 def run(command: str, options: list[str]) -> int:
-    """Read both sides, print what they have otherwise, and attribute the difference on request."""
+    """Read both sides, print where they differ, and attribute the difference on request."""
     parser = _parser(command)
     arguments = parser.parse_args(options)
     if arguments.second is None and not arguments.attribute:

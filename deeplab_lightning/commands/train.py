@@ -35,7 +35,7 @@ EPILOG = (
     "the classes. The data are checked first. Then `deeplab fit` trains DeepLabv3+ on MobileNetV2 with the command "
     f"that is printed: crops and batch by the free memory; about {rules.PASSES} passes over the training images, but "
     f"{rules.MIN_STEPS} to {rules.MAX_STEPS} steps, and at most {rules.MAX_STEPS_ON_CPU} on a processor; ImageNet "
-    f"weights if they can be had; weights of the classes if one has less than {100 * rules.RARE:g}%% of the pixels. "
+    f"weights if they can be had; weights of the classes if one has less than {100 * rules.RARE:g}% of the pixels. "
     "Further options are those of `deeplab fit`, such as --data.batch_size 4; they replace what would be chosen."
 )
 
