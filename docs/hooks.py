@@ -2,7 +2,7 @@
 
 Pages link to files by relative paths, as code hosts want it. In the site, the README is the first page, and the
 executed copy of a notebook is its page. Other pages and folders are pages under `repository/`, and all other files are
-copied there as text.
+copied there: pictures as they are, the rest as text.
 """
 
 import re
@@ -14,6 +14,8 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
+KEPT = (".md", ".png")
+"""Endings of files that the site shows as they are; all others are text there."""
 LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)")
 
 
@@ -50,7 +52,7 @@ def address(path: Path) -> str:
         path /= "README.md"  # the address of its own page, if it has one
     parts = [part.removeprefix(".") for part in path.relative_to(ROOT).parts]  # MkDocs leaves out what is hidden
     inside = Path("repository", *parts)
-    return inside.as_posix() if inside.suffix == ".md" else f"{inside.as_posix()}.txt"
+    return inside.as_posix() if inside.suffix in KEPT else f"{inside.as_posix()}.txt"
 
 
 def folder_of(path: Path) -> Path:

@@ -41,12 +41,13 @@ def test_links_of_a_page_lead_to_places_in_the_site(hooks: ModuleType) -> None:
         "repository/experiments/base.yaml.txt",
         "#here",
     ]
-    text = "[a](../README.md) [b](../docs/demo.png) [c](https://arxiv.org/abs/1412.7062) [d](../.ci/run)"
+    text = "[a](../README.md) [b](../docs/demo.png) [c](https://arxiv.org/abs/1412.7062) [d](../.ci/run) [e](own.png)"
     assert re.findall(r"\((.*?)\)", hooks.relinked(text, ROOT / "experiments" / "README.md")) == [
         "../../index.md",
         "../../demo.png",
         "https://arxiv.org/abs/1412.7062",
         "../ci/run.txt",
+        "own.png",
     ]
 
 
