@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deeplab_lightning.atomic import naming, write_atomically
+from deeplab_lightning.folder_lock import hold
 from deeplab_lightning.segmentation.addresses import Address, Place
 
 PATTERN = "manifest*.jsonl"
@@ -26,14 +27,23 @@ SECONDS, SHARE = 20.0, 0.05
 
 @contextmanager
 def open_manifest(folder: Place, shard: tuple[int, int]) -> Iterator["Manifest"]:
-    """Yield the record of an output folder, for as long as it is used.
+    """Yield the record of an output folder, for as long as it is used, and keep other processes from writing it.
+
+    At an address nothing can be locked.
 
     Raises:
         OSError: It cannot be written, or the address cannot be reached.
         UsageError: The protocol of the address is unknown or lacks its package.
+        ValueError: Another process writes it.
     """
     if isinstance(folder, Path):
-        yield Manifest(folder, shard)
+        path = path_of(folder, shard)
+        try:
+            lock = hold(path.with_name(f".{path.name}.lock"))
+        except BlockingIOError as error:
+            raise ValueError(f"{error}; wait for its end, or set another --out") from None
+        with lock:
+            yield Manifest(folder, shard)
         return
     with tempfile.TemporaryDirectory() as kept:
         yield ManifestAtAddress(folder, Path(kept), shard)
@@ -53,11 +63,8 @@ class Manifest:
     """
 
     def __init__(self, folder: Path, shard: tuple[int, int] = (0, 1)) -> None:
-        index, count = shard
-        self.folder = folder
-        self.path = folder / ("manifest.jsonl" if count == 1 else f"manifest-{index}-of-{count}.jsonl")
-        self._own = _read(self.path)
-        self._done = {name: record for path in sorted(folder.glob(PATTERN)) for name, record in _read(path).items()}
+        self.folder, self.path = folder, path_of(folder, shard)
+        self._own, self._done = _read(self.path), _newest(folder)
         self.tidy()  # without a half line at the end, and known to be writable before anything is segmented
 
     def origin(self, name: str) -> dict[str, Any] | None:
@@ -96,16 +103,13 @@ class Manifest:
         rows = io.StringIO()
         writer = csv.writer(rows)
         writer.writerow(("image", "class", "pixels", "share"))
-        for name, record in sorted({**self._done, **self._on_disk()}.items()):
+        for name, record in sorted(_newest(self.folder).items()):
             total = sum(record["areas"].values())
             for class_name, pixels in record["areas"].items():
                 writer.writerow((name, class_name, pixels, f"{pixels / total:.6f}"))
         path = self.folder / "areas.csv"
         write_atomically(path, rows.getvalue())
         return path
-
-    def _on_disk(self) -> dict[str, dict[str, Any]]:
-        return {name: record for path in sorted(self.folder.glob(PATTERN)) for name, record in _read(path).items()}
 
 
 class ManifestAtAddress(Manifest):
@@ -165,6 +169,12 @@ class ManifestAtAddress(Manifest):
         self._due = end + max(SECONDS, (end - start) / SHARE)
 
 
+def path_of(folder: Path, shard: tuple[int, int]) -> Path:
+    """Return the path of the file that a shard writes."""
+    index, count = shard
+    return folder / ("manifest.jsonl" if count == 1 else f"manifest-{index}-of-{count}.jsonl")
+
+
 def matches(recorded: Mapping[str, Any] | None, origin: Mapping[str, Any]) -> bool:
     """Whether files were made of the same input, model and settings."""
     return recorded is not None and all(recorded.get(key) == value for key, value in origin.items())
@@ -181,6 +191,12 @@ def file_digest(path: Path) -> str:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _newest(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the newest record of each image, by name: other numbers of shards may have left older ones."""
+    records = [record for path in sorted(folder.glob(PATTERN)) for record in _read(path).values()]
+    return {record["name"]: record for record in sorted(records, key=lambda record: str(record.get("time", "")))}
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

@@ -193,7 +193,7 @@ class Stages:
         return [path for paths in each for path in paths]
 
     def _finish(self, batch: Batch, item: Item, outcome: dict[str, Any]) -> None:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
         own = {"time": now, "seconds": round(batch.seconds, 3), "name": item.name, "input": str(item.path)}
         batch.outcomes[item.name] = outcome | own | batch.origins[item.name]
 

@@ -36,7 +36,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.suffix != ".jsonl"
+        if path.is_file() and path.suffix not in (".jsonl", ".lock")
     }
 
 

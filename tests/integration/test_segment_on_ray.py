@@ -65,7 +65,7 @@ def run(folder: Path, images: str, out: str, *options: str, **environment: str) 
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".jsonl")
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".jsonl", ".lock"))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 

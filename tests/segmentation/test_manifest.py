@@ -1,10 +1,11 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deeplab_lightning.segmentation.manifest import Manifest, file_digest, matches
+from deeplab_lightning.segmentation.manifest import Manifest, file_digest, matches, open_manifest
 
 ORIGIN = {"sha256": "0" * 64, "settings": {"flip": False}}
 
@@ -48,6 +49,27 @@ def test_shards_know_of_each_other_and_add_up(tmp_path: Path) -> None:
     rows = second.write_areas().read_text().split()
     assert rows == ["image,class,pixels,share", *(f"{name},{row}" for name in "ab" for row in
                     ("road,3,0.750000", "car,1,0.250000"))]  # fmt: skip
+
+
+def test_the_newest_record_counts_for_any_number_of_shards(tmp_path: Path) -> None:
+    before, since = {"settings": "a", "areas": {"road": 10}}, {"settings": "b", "areas": {"road": 90}}
+    Manifest(tmp_path).add(record("x", tmp_path, time="2026-01-01T00:00:00+00:00", **before))
+    Manifest(tmp_path, (0, 2)).add(record("x", tmp_path, time="2026-01-01T00:00:00.000001+00:00", **since))
+    for shard in ((0, 1), (0, 2), (1, 2)):
+        again = Manifest(tmp_path, shard)
+        assert (again.origin("x") or {})["settings"] == "b"
+        assert again.write_areas().read_text().split() == ["image,class,pixels,share", "x,road,90,1.000000"]
+
+
+def test_one_process_at_a_time_writes_the_file_of_a_shard(tmp_path: Path) -> None:
+    with open_manifest(tmp_path, (0, 2)) as held:
+        with pytest.raises(ValueError, match=f"process {os.getpid()} "), open_manifest(tmp_path, (0, 2)):
+            pass
+        with open_manifest(tmp_path, (1, 2)) as other:
+            other.add(record("b", tmp_path))
+        held.add(record("a", tmp_path))
+    with open_manifest(tmp_path, (0, 2)) as again:
+        assert {name for name in "ab" if again.origin(name)} == {"a", "b"}
 
 
 def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
