@@ -14,7 +14,8 @@ from deeplab_lightning.extras import EXTRAS
 PACKAGE = Path(deeplab_lightning.__file__).parent
 LEVELS = {
     -2: {"exports", "palette"},
-    -1: {"atomic", "drawing", "extras", "folder_lock", "identity", "packaged", "run_folder", "scores", "usage"},
+    -1: {"atomic", "drawing", "extras", "folder_lock", "identity", "packaged", "processors", "run_folder", "scores"}
+    | {"usage"},
     0: {
         "models",
         "datasets",

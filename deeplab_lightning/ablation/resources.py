@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass
 
+from deeplab_lightning.processors import count_processors
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -36,7 +38,7 @@ def split_devices(jobs: int | None) -> list[Resources]:
     """
     gpus = _gpus()
     jobs = jobs or max(1, len(gpus))
-    threads = int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0))))
+    threads = int(os.environ.get("OMP_NUM_THREADS", count_processors()))
     own_threads = max(1, threads // jobs)
     if not gpus:
         return [Resources(own_threads)] * jobs

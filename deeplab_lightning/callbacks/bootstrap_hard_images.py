@@ -1,7 +1,6 @@
 """Bootstrapping on hard images, which are trained on more often (v3, section 4.3)."""
 
 import json
-import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -19,6 +18,7 @@ from deeplab_lightning.datasets.repeated import RepeatedDataset
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.metrics import ConfusionMatrix, mean_iou
 from deeplab_lightning.modules.trainer_data import datamodule_of
+from deeplab_lightning.processors import count_processors
 
 HARD_CLASSES = ("bicycle", "chair", "diningtable", "pottedplant", "sofa")
 """The hard classes of v3, section 4.3."""
@@ -76,7 +76,7 @@ class BootstrapHardImages(Callback):
         # Only rank zero decodes all masks, once per data set. The other ranks, and later trainings, read the counts
         # from the cache. Every rank needs them, so that all repeat the same images.
         if trainer.is_global_zero:
-            class_counts(train_set, os.cpu_count() or 1)
+            class_counts(train_set, count_processors())
         trainer.strategy.barrier("class_counts")
         self._counts = class_counts(train_set, 0)
         datamodule.wrap_train_set = self._wrap  # loaders are built after `setup`, and call this

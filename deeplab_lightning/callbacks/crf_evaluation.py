@@ -1,6 +1,5 @@
 """The dense CRF's refinement of the logits of evaluation steps, which is scored or replaces the prediction."""
 
-import os
 from typing import Any
 
 from lightning import LightningModule, Trainer
@@ -13,6 +12,7 @@ from deeplab_lightning.metrics import ImageMean, SegmentationScores
 from deeplab_lightning.modules.base import SegmentationModule
 from deeplab_lightning.modules.outputs import Outputs
 from deeplab_lightning.modules.trainer_data import datamodule_of
+from deeplab_lightning.processors import count_processors
 from deeplab_lightning.scores import ScoreName
 
 
@@ -45,8 +45,7 @@ class CRFEvaluation(EvaluationCallback):
     def start(self, module: SegmentationModule, split: Split) -> None:
         """Give the module a refiner, and start the scores."""
         _stop(module)
-        processors = max(1, (os.cpu_count() or 1) // module.trainer.num_devices)
-        module.refiner = Refiner(self.crf, self.num_workers or processors)
+        module.refiner = Refiner(self.crf, self.num_workers or _processors(module.trainer))
         own = module.scores
         self._scores = SegmentationScores(own.class_names, own.trimap_width).to(module.device)
         self._seconds = ImageMean().to(module.device)
@@ -91,6 +90,14 @@ class CRFEvaluation(EvaluationCallback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Stop the workers of a run that fails."""
         _stop(pl_module)
+
+
+def _processors(trainer: Trainer) -> int:
+    """Return the number of this process's processors; processes that Lightning starts share those of the first."""
+    if trainer.num_devices == 1:
+        return count_processors()
+    environment = trainer.strategy.cluster_environment  # type: ignore[attr-defined]
+    return max(1, count_processors() // (1 if environment.creates_processes_externally else trainer.num_devices))
 
 
 def _stop(module: Any) -> None:

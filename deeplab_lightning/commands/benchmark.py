@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deeplab_lightning.export.benchmark import Measurement, measure, threads, words
+from deeplab_lightning.export.benchmark import Measurement, measure, words
 from deeplab_lightning.export.engines import ENGINES
+from deeplab_lightning.processors import threads
 from deeplab_lightning.segmentation.loading import load
 from deeplab_lightning.usage import Parser, count
 

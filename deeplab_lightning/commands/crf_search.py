@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from argparse import Namespace
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,6 +17,7 @@ from deeplab_lightning.commands.brought_settings import read_brought_settings
 from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.crf.settings import NORMALIZATION_WORDS, Normalization
 from deeplab_lightning.crf_search import AXES, Grid, Search, draw_heat_map, fragment
+from deeplab_lightning.processors import count_processors
 from deeplab_lightning.run_folder import RunFolder
 from deeplab_lightning.usage import Parser
 
@@ -161,7 +161,7 @@ def parse(command: str, options: list[str]) -> tuple[Namespace, list[str]]:
         "default: after",
     )
     parser.add_argument("--rounds", type=int, default=2, help="refinements, each at half the step; default: 2")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; default: one per core")
+    parser.add_argument("--workers", type=int, default=count_processors(), help="processes; default: one per core")
     parser.add_argument("--output", type=Path, help="output folder; default: crf_search beside the checkpoint")
     arguments, rest = parser.parse_known_args(options)
     if min(arguments.images, arguments.iterations, arguments.workers) < 1 or arguments.rounds < 0:

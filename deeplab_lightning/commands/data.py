@@ -26,6 +26,7 @@ from deeplab_lightning.datasets.prepare import prepare
 from deeplab_lightning.datasets.segmentation import SegmentationDataset
 from deeplab_lightning.datasets.show import grid
 from deeplab_lightning.datasets.sources import SOURCES
+from deeplab_lightning.processors import count_processors
 from deeplab_lightning.usage import Parser, UsageError
 
 
@@ -55,7 +56,7 @@ def run(command: str, options: list[str]) -> int:
         help="first write what is missing in a folder of your own: class_names.txt, its values or colours for the "
         "masks, lists of splits; images and masks stay as they are, and a class_names.txt that is replaced is kept",
     )
-    check.add_argument("--num-workers", type=int, default=os.cpu_count() or 1, help="processes; default: one per core")
+    check.add_argument("--num-workers", type=int, default=count_processors(), help="processes; default: one per core")
     show = actions.add_parser("show", help="write samples before and after augmentation as a PNG")
     show.add_argument("--image-id", nargs="+", metavar="ID", help="IDs in the training split; default: the first four")
     show.add_argument("--out", type=Path, default=Path("samples.png"), help="path of the PNG; default: samples.png")

@@ -20,6 +20,7 @@ from deeplab_lightning.datasets.segmentation import list_images
 from deeplab_lightning.datasets.survey import survey
 from deeplab_lightning.models.imagenet import imagenet_state_dict
 from deeplab_lightning.packaged import expand_experiment
+from deeplab_lightning.processors import count_processors
 from deeplab_lightning.run_folder import RunFolder
 from deeplab_lightning.settings import first_training as rules
 from deeplab_lightning.settings.first_training import Settings
@@ -135,7 +136,7 @@ def check(settings: Settings) -> tuple[Findings, int]:
     words = words_of({name: value for name, value in settings.items() if name.startswith("data.")})
     try:
         datamodule = read_datamodule([expand_experiment(CONFIGS[1])], None, words)
-        findings = examine(datamodule, os.cpu_count() or 1)
+        findings = examine(datamodule, count_processors())
     except DataError as error:  # not even the class names can be read
         findings, num_images = Findings([Fault.of(error)]), 0
     else:
@@ -167,7 +168,7 @@ def machine(own: Settings) -> rules.Machine:
     """
     has_gpu = torch.cuda.is_available() and own.get("trainer.accelerator", "auto") in ("auto", "cuda", "gpu")
     free_memory = torch.cuda.mem_get_info()[0] if has_gpu else available_memory()
-    return rules.Machine(free_memory, has_gpu, os.cpu_count() or 1)
+    return rules.Machine(free_memory, has_gpu, count_processors())
 
 
 def available_memory(folder: Path = Path("/")) -> int:

@@ -1,6 +1,5 @@
 """The weights of the classes in the loss: as given, or by median frequency in the training split."""
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from deeplab_lightning.modules.checks import check_lengths
 from deeplab_lightning.modules.trainer_data import find_datamodule
+from deeplab_lightning.processors import count_processors
 
 if TYPE_CHECKING:
     from deeplab_lightning.modules.base import SegmentationModule
@@ -51,7 +51,7 @@ def resolve_class_weights(module: "SegmentationModule", stage: str) -> None:
     if data is None:
         raise ValueError("class_weights 'auto' are computed from a datamodule, but the training has none; give numbers")
     if trainer.is_global_zero:
-        data.class_weights(os.cpu_count() or 1)
+        data.class_weights(count_processors())
     trainer.strategy.barrier("class_weights")
     set_class_weights(module, data.class_weights(0))
     shown = (

@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +18,10 @@ from typing import Any
 import torch
 
 from deeplab_lightning.extras import require
+from deeplab_lightning.processors import count_processors
 from deeplab_lightning.segmentation.inputs import Item
 from deeplab_lightning.segmentation.manifest import Manifest
-from deeplab_lightning.segmentation.pipeline import Tally, batches, clear_drafts
+from deeplab_lightning.segmentation.pipeline import Division, Tally, batches, clear_drafts, divide
 from deeplab_lightning.segmentation.segmenter import Segmenter
 from deeplab_lightning.segmentation.stages import Batch, Stages
 
@@ -50,12 +51,12 @@ class Processor:
     Args:
         stages: The stages.
         folder: Working directory, which relative paths start from.
-        threads: Number of threads of a network on a CPU.
+        division: The numbers of threads of a network on a CPU.
     """
 
     stages: Stages
     folder: str
-    threads: int
+    division: Division
 
     def settle(self, threads: int = 1) -> None:
         """Take over the working directory, if this machine has it, and the number of threads."""
@@ -86,8 +87,8 @@ class Network:
     def __init__(self, processor: Processor, model: list[Any], device: str) -> None:
         import ray
 
-        processor.settle(processor.threads)
-        self.stages = processor.stages
+        processor.settle(processor.division.threads)
+        self.stages, self.division = processor.stages, processor.division
         self.segmenter: Segmenter = ray.get(model[0]).to(device)
 
     def __call__(self, row: Row) -> Row:
@@ -96,7 +97,7 @@ class Network:
         results = [result for pages in batch.results.values() for result in pages]
         if any(self.segmenter.tiling(result.mask.shape, self.stages.how) for result in results):
             batch = self.stages.write(batch)
-        return {"batch": self.stages.film(batch, self.segmenter)}
+        return {"batch": self.stages.film(batch, self.segmenter, self.division.of_video)}
 
 
 class RayPipeline:
@@ -106,7 +107,7 @@ class RayPipeline:
         segmenter: The model, on the CPU.
         stages: The stages, with the CRF in writing.
         device: Device that the network runs on: "cpu", "cuda", or "auto" for GPUs if the cluster has any.
-        workers: Number of actors with the network; one for each GPU, or each processor, if not given.
+        workers: Largest number of actors with the network; one for each GPU, or each processor, if not given.
 
     Raises:
         ModuleNotFoundError: Ray is not installed.
@@ -139,12 +140,10 @@ class RayPipeline:
         if not items:  # a shard may have none
             return tally
         clear_drafts(self.stages.folder, items)
-        chunks = list(batches(items, self.stages.batch_size))
         try:
             with cluster() as ray:
                 for _ in range(ROUNDS):
-                    chunks = [chunk for chunk in chunks if any(item.name in left for item in chunk)]
-                    for outcomes in self._outcomes(ray, chunks, manifest):
+                    for outcomes in self._outcomes(ray, items, left, manifest):
                         own = [name for name in outcomes if left.pop(name, None) is not None]
                         for name in own:
                             tally.count(outcomes[name], manifest)
@@ -158,26 +157,21 @@ class RayPipeline:
         return tally
 
     def _outcomes(
-        self, ray: Any, chunks: Sequence[Sequence[Item]], manifest: Manifest
+        self, ray: Any, items: Sequence[Item], left: Collection[str], manifest: Manifest
     ) -> Iterator[dict[str, dict[str, Any]]]:
-        """Yield the outcomes of the batches by names, in the order in which they finish."""
+        """Yield the outcomes by names of all batches with a file that is left, in the order in which they finish."""
+        chunks = [each for each in batches(items, self.stages.batch_size) if any(item.name in left for item in each)]
         if not chunks:
             return
         from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy, from_items
 
-        there = ray.cluster_resources()
-        gpus, processors = int(there.get("GPU", 0)), max(1, int(there.get("CPU", 1)))
-        has_weights = next(self.segmenter.network.parameters(), None) is not None  # ONNX graphs run on CPUs alone
-        on_gpu = self.device == "cuda" or (self.device == "auto" and gpus > 0 and has_weights)
-        if on_gpu and not (gpus and has_weights):
-            raise RuntimeError("--device cuda needs a cluster with GPUs, and a checkpoint in place of an ONNX file")
-        actors = self.workers or (gpus if on_gpu else processors)
+        on_gpu, processors, division = self._placed(ray, items)
         of_files: dict[str, Any] = {
             "compute": TaskPoolStrategy(size=processors),
             "num_cpus": (1 if on_gpu else 1 - OF_NETWORK) / 2,
             "ray_remote_args_fn": lambda: {"max_retries": RETRIES},
         }
-        processor = Processor(self.stages, os.getcwd(), max(1, processors // actors))
+        processor = Processor(self.stages, os.getcwd(), division)
         model = [ray.put(self.segmenter)]  # in a list, because Ray replaces a bare reference by what it stands for
         rows = [{"batch": Batch(chunk, {item.name: manifest.origin(item.name) for item in chunk})} for chunk in chunks]
         context = DataContext.get_current()
@@ -190,8 +184,8 @@ class RayPipeline:
                 .map(
                     Network,  # type: ignore[arg-type]  # Ray makes an actor of a class, and calls that
                     fn_constructor_args=(processor, model, "cuda" if on_gpu else "cpu"),
-                    compute=ActorPoolStrategy(size=min(actors, len(rows))),
-                    num_cpus=None if on_gpu else OF_NETWORK,
+                    compute=ActorPoolStrategy(size=min(division.workers, len(rows))),
+                    num_cpus=None if on_gpu else OF_NETWORK * division.threads,
                     num_gpus=1 if on_gpu else None,
                     ray_remote_args_fn=lambda: {"max_task_retries": RETRIES},
                 )
@@ -203,6 +197,22 @@ class RayPipeline:
         except ray.exceptions.RayError as error:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             raise RuntimeError(f"the cluster failed: {lines[-1] if lines else type(error).__name__}") from error
+
+    def _placed(self, ray: Any, items: Sequence[Item]) -> tuple[bool, int, Division]:
+        """Return whether networks run on GPUs, and the cluster's processors, as a number and divided among networks.
+
+        No network has more threads than the smallest node has processors.
+        """
+        there = ray.cluster_resources()
+        gpus, processors = int(there.get("GPU", 0)), max(1, int(there.get("CPU", 1)))
+        has_weights = next(self.segmenter.network.parameters(), None) is not None  # ONNX graphs run on CPUs alone
+        on_gpu = self.device == "cuda" or (self.device == "auto" and gpus > 0 and has_weights)
+        if on_gpu and not (gpus and has_weights):
+            raise RuntimeError("--device cuda needs a cluster with GPUs, and a checkpoint in place of an ONNX file")
+        of_nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+        smallest = min((number for number in of_nodes if number), default=1)
+        actors = self.workers or (gpus if on_gpu else processors)
+        return on_gpu, processors, divide(items, self.stages.batch_size, actors, processors, limit=smallest)
 
 
 def block_size(num_batches: int) -> int:
@@ -217,7 +227,7 @@ def cluster() -> Iterator[Any]:
     Raises:
         RuntimeError: There is no cluster at RAY_ADDRESS.
     """
-    address, processors = os.environ.get("RAY_ADDRESS"), os.cpu_count() or 1
+    address, processors = os.environ.get("RAY_ADDRESS"), count_processors()
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if port.isdigit():
         try:  # Ray would try for many minutes

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.processors import threads
 from deeplab_lightning.segmentation.addresses import Place, delivering, fetched
 from deeplab_lightning.segmentation.inputs import Item
 from deeplab_lightning.segmentation.manifest import file_digest, matches
@@ -156,12 +157,17 @@ class Stages:
         batch.results = {name: pages for name, pages in own.items() if name in batch.pending}
         return batch
 
-    def film(self, batch: Batch, segmenter: Segmenter) -> Batch:
+    def film(self, batch: Batch, segmenter: Segmenter, num_threads: int) -> Batch:
         """Segment and write the videos, one frame after another."""
         for item in batch.items:
             if item.is_video and item.name in batch.pending:
                 try:
-                    with _timed(batch), fetched(item.path) as path, delivering(self.folder) as folder:
+                    with (
+                        threads(num_threads),
+                        _timed(batch),
+                        fetched(item.path) as path,
+                        delivering(self.folder) as folder,
+                    ):
                         outputs, areas = segment_video(segmenter, path, folder, name=item.name, how=self.how)
                 except (MemoryError, OSError, RuntimeError, ValueError) as error:
                     _refuse(batch, item, error)

@@ -2,11 +2,13 @@
 
 import multiprocessing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from deeplab_lightning.callbacks import crf_evaluation
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
 from deeplab_lightning.crf import pool
 from deeplab_lightning.crf.dense_crf import DenseCRF
@@ -42,6 +44,22 @@ def test_scores_are_those_of_the_crf_image_by_image(engine: Any, tmp_path: Path)
     assert module.logged["val/seconds_per_image_crf"] > 0
     assert module.refiner is None
     wait_until(lambda: not multiprocessing.active_children())
+
+
+@pytest.mark.parametrize(("devices", "is_external", "expected"), [(1, True, 12), (4, False, 3), (4, True, 12)])
+def test_processes_that_share_the_processors_divide_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: int, is_external: bool, expected: int
+) -> None:
+    """Those of SLURM and torchrun have their own."""
+    seen: list[int] = []
+    monkeypatch.setattr(crf_evaluation, "count_processors", lambda: 12)
+    monkeypatch.setattr(crf_evaluation, "Refiner", lambda crf, num_workers: seen.append(num_workers))
+    trainer = trainer_in(tmp_path)
+    trainer.num_devices = devices
+    trainer.strategy = SimpleNamespace(cluster_environment=SimpleNamespace(creates_processes_externally=is_external))
+    module: Any = EvaluatedModule(trainer, NAMES)
+    CRFEvaluation(**CRF).start(module, "val")
+    assert seen == [expected]
 
 
 def test_a_batch_of_images_is_refined_image_by_image(tmp_path: Path) -> None:

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor
 
 from deeplab_lightning import Segmenter, load
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands import benchmark
-from deeplab_lightning.export.benchmark import Measurement, measure, threads
+from deeplab_lightning.export.benchmark import Measurement, measure
 from deeplab_lightning.export.engines import ENGINES, Engine, Run
 from tests.export.conftest import Exported
 from tests.thin import an_eighth_of_the_channels
@@ -53,15 +52,6 @@ def test_an_engine_that_cannot_run_is_skipped_with_its_reason(
     eager, onnx = measure(graph, [ENGINES["eager"], ENGINES["onnxruntime"]], (1, 33, 33), 1, lambda _: None)
     assert "checkpoint" in eager.skipped
     assert (onnx.skipped, len(onnx.seconds), onnx.equal_labels) == ("", 1, 1)
-
-
-def test_a_number_of_threads_is_for_the_benchmark_alone() -> None:
-    before = torch.get_num_threads()
-    with threads(3) as number:
-        assert (number, torch.get_num_threads()) == (3, 3)
-    assert torch.get_num_threads() == before
-    with threads(None) as number:
-        assert number == before
 
 
 def test_the_command_prints_json(thin_segmenter: tuple[Path, Segmenter], capsys: pytest.CaptureFixture[str]) -> None:

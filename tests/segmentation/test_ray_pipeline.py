@@ -9,6 +9,7 @@ from PIL import Image
 
 from deeplab_lightning import Segmenter, extras
 from deeplab_lightning.segmentation.inputs import Item
+from deeplab_lightning.segmentation.pipeline import Division
 from deeplab_lightning.segmentation.ray_pipeline import Network, Processor, RayPipeline, block_size, cluster
 from deeplab_lightning.segmentation.segmenter import Method
 from deeplab_lightning.segmentation.stages import Batch, Stages
@@ -18,7 +19,7 @@ class Held(Network):
     """An actor's object whose model comes from this process."""
 
     def __init__(self, stages: Stages, segmenter: Segmenter) -> None:
-        self.stages, self.segmenter = stages, segmenter
+        self.stages, self.segmenter, self.division = stages, segmenter, Division(1, 1, 1)
 
 
 @pytest.mark.parametrize(("size", "is_large"), [((20, 24), False), ((20, 300), True)])
@@ -29,7 +30,7 @@ def test_actors_write_large_images_themselves(
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)).save("a.png")
     stages = Stages(segmenter, Path("out"), Method(tile=256), ["masks"], crf_in_writing=True)
-    processor = Processor(stages, str(tmp_path), threads=1)
+    processor = Processor(stages, str(tmp_path), Division(1, 1, 1))
     row = Held(stages, segmenter)(processor.read({"batch": Batch([Item(Path("a.png"), "a")], {})}))
     mask = tmp_path / "out" / "masks" / "a.png"
     assert mask.exists() is is_large

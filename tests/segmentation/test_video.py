@@ -1,6 +1,5 @@
 import sys
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -10,21 +9,12 @@ from deeplab_lightning import Segmenter
 from deeplab_lightning.datasets import DataError
 from deeplab_lightning.segmentation.segmenter import Method
 from deeplab_lightning.segmentation.video import segment_video
+from tests.segmentation.clip import write_clip
 
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """A lossless video of five frames of 33x41 with gaps between their times."""
-    rng = np.random.default_rng(0)
-    with av.open(str(tmp_path / "clip.mkv"), "w") as file:
-        stream: Any = file.add_stream("ffv1", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 41, 33, "bgr0"
-        for number in range(5):
-            frame = av.VideoFrame.from_ndarray(rng.integers(0, 256, (33, 41, 3), np.uint8), format="rgb24")
-            frame.pts = 2 * number
-            file.mux(stream.encode(frame))
-        file.mux(stream.encode())
-    return tmp_path / "clip.mkv"
+    return write_clip(tmp_path / "clip.mkv")
 
 
 def decoded(path: Path, layout: str) -> list[tuple[float, np.ndarray]]:
