@@ -18,7 +18,7 @@ from deeplab_lightning.export.cost import mean_ious
 from deeplab_lightning.export.exported_program import write_exported_program
 from deeplab_lightning.export.graph import ExportedNetwork
 from deeplab_lightning.export.onnx import OPSET, Precision, open_graph, write_onnx, write_reduced
-from deeplab_lightning.export.web.page import check_pixels, read_example, write_page
+from deeplab_lightning.export.web.page import check_model, read_example, write_page
 from deeplab_lightning.segmentation.addresses import fetched
 from deeplab_lightning.segmentation.graph_file import Inputs, Interface, Outputs
 from deeplab_lightning.segmentation.inputs import find_inputs
@@ -51,7 +51,7 @@ def run(command: str, options: list[str]) -> int:
     try:
         network = ExportedNetwork(segmenter, Interface(arguments.inputs, arguments.outputs)).eval()
         if arguments.format == "html":
-            check_pixels(segmenter.description.normalization)
+            check_model(segmenter.description)
     except ValueError as error:
         raise ValueError(f"{arguments.model}: {error}") from error
     examples = [read_example(each, segmenter.reader) for each in arguments.examples]

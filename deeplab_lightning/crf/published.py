@@ -3,7 +3,9 @@
 Those of DeepLab, -MSc and -COCO are in DeepLab-Context's SetupEnv.m; the others are quoted by third parties (?).
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from deeplab_lightning.crf.dense_crf import DenseCRF
 
@@ -29,3 +31,25 @@ SETTINGS: dict[str, DenseCRF] = {
     "deeplab_v2_resnet101": DEEPLAB_V2_RESNET101,
 }
 """The settings by the names of their models."""
+
+
+def crf_named(name: str, found: Mapping[str, Any] | None) -> DenseCRF:
+    """Return the CRF of a released model, or as "checkpoint" the one that was searched for a model.
+
+    Args:
+        name: "checkpoint", or a name of `SETTINGS`.
+        found: Settings in the description of the model, if there are any.
+
+    Raises:
+        ValueError: There is no such CRF, or its settings cannot be used.
+    """
+    if name != "checkpoint":
+        if name not in SETTINGS:
+            raise ValueError(f"there is no CRF {name!r}; there are checkpoint, {', '.join(SETTINGS)}")
+        return SETTINGS[name]
+    if found is None:
+        raise ValueError("the checkpoint holds no CRF setting; `deeplab crf-search` finds one and writes it there")
+    try:
+        return DenseCRF(**found)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the checkpoint's CRF setting cannot be used: {error}") from error

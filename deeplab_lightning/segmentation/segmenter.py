@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from deeplab_lightning.crf.dense_crf import DenseCRF
+from deeplab_lightning.crf.published import crf_named
 from deeplab_lightning.inference import multi_scale_logits
 from deeplab_lightning.models.winograd import use_winograd
 from deeplab_lightning.segmentation.model_file import Model
@@ -136,24 +137,10 @@ class Segmenter:
             ValueError: There is no such CRF, or a setting cannot work.
         """
         if isinstance(crf, str):
-            crf = self._crf_named(crf)
+            crf = crf_named(crf, self.description.crf)
         if crf is not None and self.reader.num_channels < 3:
             raise ValueError(f"a CRF needs colours, but the model takes {self.reader.num_channels} channels")
         return Method(crf=crf, **settings | ({"scales": tuple(settings["scales"])} if "scales" in settings else {}))
-
-    def _crf_named(self, name: str) -> DenseCRF:
-        from deeplab_lightning.crf.published import SETTINGS
-
-        if name != "checkpoint":
-            if name not in SETTINGS:
-                raise ValueError(f"there is no CRF {name!r}; there are checkpoint, {', '.join(SETTINGS)}")
-            return SETTINGS[name]
-        if self.description.crf is None:
-            raise ValueError("the checkpoint holds no CRF setting; `deeplab crf-search` finds one and writes it there")
-        try:
-            return DenseCRF(**self.description.crf)
-        except TypeError as error:
-            raise ValueError(f"the checkpoint's CRF setting cannot be used: {error}") from error
 
     def _results(
         self, images: Iterable[Any], how: Method, batch_size: int, probabilities: bool
@@ -290,6 +277,16 @@ def confidence_of(scores: Tensor, how: Method) -> NDArray[np.uint8]:
     best = scores.float().amax(0)
     confidence = best if how.crf is not None else 1 / (scores - best).exp_().sum(0)
     return (confidence * 255).round().byte().cpu().numpy()
+
+
+@torch.inference_mode()
+def refined(result: SegmentationResult, how: Method, device: torch.device | str = "cpu") -> SegmentationResult:
+    """Return a result with its probabilities refined by the method's CRF on a device."""
+    assert how.crf is not None
+    assert result.probabilities is not None
+    shares = how.crf(torch.from_numpy(result.image.copy()), torch.from_numpy(result.probabilities.copy()).to(device))
+    confidence = None if result.confidence is None else confidence_of(shares, how)
+    return replace(result, mask=labels_of(shares), confidence=confidence, probabilities=shares.cpu().numpy())
 
 
 def _on_disk(shape: tuple[int, int, int]) -> NDArray[np.float16]:

@@ -11,8 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from deeplab_lightning.datasets.images import DataError
 from deeplab_lightning.processors import threads
 from deeplab_lightning.segmentation.addresses import Place, delivering, fetched
@@ -20,7 +18,7 @@ from deeplab_lightning.segmentation.inputs import Item
 from deeplab_lightning.segmentation.manifest import file_digest, matches
 from deeplab_lightning.segmentation.pictures import Picture
 from deeplab_lightning.segmentation.result import SegmentationResult
-from deeplab_lightning.segmentation.segmenter import Method, Segmenter, confidence_of, labels_of
+from deeplab_lightning.segmentation.segmenter import Method, Segmenter, refined
 from deeplab_lightning.segmentation.video import segment_video
 from deeplab_lightning.segmentation.writers import Kind, write_result
 
@@ -202,16 +200,6 @@ class Stages:
         now = datetime.now(UTC).isoformat(timespec="microseconds")
         own = {"time": now, "seconds": round(batch.seconds, 3), "name": item.name, "input": str(item.path)}
         batch.outcomes[item.name] = outcome | own | batch.origins[item.name]
-
-
-@torch.inference_mode()
-def refined(result: SegmentationResult, how: Method) -> SegmentationResult:
-    """Return a result with its probabilities refined by the method's CRF, on the CPU."""
-    assert how.crf is not None
-    assert result.probabilities is not None
-    shares = how.crf(torch.from_numpy(result.image.copy()), torch.from_numpy(result.probabilities.copy()))
-    confidence = None if result.confidence is None else confidence_of(shares, how)
-    return replace(result, mask=labels_of(shares), confidence=confidence, probabilities=shares.numpy())
 
 
 def _refuse(batch: Batch, item: Item, error: Exception) -> None:

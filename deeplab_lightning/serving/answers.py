@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deeplab_lightning.segmentation.pictures import Picture
 from deeplab_lightning.segmentation.result import SegmentationResult
-from deeplab_lightning.segmentation.segmenter import Method, Segmenter
+from deeplab_lightning.segmentation.segmenter import Method, Segmenter, refined
 from deeplab_lightning.serving.limits import Deadline, Limits
 
 LARGEST = 1 << 20
@@ -78,14 +78,7 @@ class ServedModel:
         result = self._last[1]
         deadline.check()
         if how.crf is not None:
-            assert result.probabilities is not None
-            refined = how.crf(result.image, result.probabilities)
-            result = replace(
-                result,
-                mask=refined.argmax(0).astype(np.uint8),
-                confidence=(refined.max(0) * 255).round().astype(np.uint8),
-                probabilities=refined,
-            )
+            result = refined(result, how, self.segmenter.device)
             deadline.check()
         mask = enlarged(result, picture.size)
         return Answer(_remarked(result, picture), mask, time.perf_counter() - start)

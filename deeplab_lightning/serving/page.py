@@ -20,16 +20,15 @@ from fastapi import FastAPI, Response
 
 from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.crf.published import SETTINGS
+from deeplab_lightning.crf.sliders import PRESET, SLIDERS
 from deeplab_lightning.serving.answers import Answer, ServedModel
-from deeplab_lightning.serving.choices import SCALES, SLIDERS, method_of, slider_values
+from deeplab_lightning.serving.choices import SCALES, method_of
 from deeplab_lightning.serving.downloads import FORMATS, Downloads
 from deeplab_lightning.serving.guard import Guard
 from deeplab_lightning.serving.limits import Deadline, Limits
 from deeplab_lightning.serving.view import Files, heading, view
 
 HERE = Path(__file__).parent
-PRESET = "deeplab_largefov"
-"""The CRF that the sliders begin with if no checkpoint holds one."""
 KEPT_SECONDS, SWEEP_SECONDS = 600, 60
 """The time after which an uploaded picture is deleted, and the time between two such deletions."""
 HEADER = (
@@ -133,7 +132,7 @@ class Page:
     def _preset(self, name: Any) -> list[float]:
         if not isinstance(name, str) or name not in self.presets:
             raise gr.Error("choose one of the listed presets of the CRF", print_exception=False)
-        return slider_values(self.presets[name])
+        return [getattr(self.presets[name], setting) for setting in SLIDERS]
 
     def _picture(self) -> tuple[gr.Image, gr.Button]:
         picture = gr.Image(
@@ -172,9 +171,10 @@ class Page:
                 chosen = gr.Dropdown(
                     list(self.presets), value=preset, label="Preset", info="Released or found settings."
                 )
+                values = zip(SLIDERS.items(), self._preset(preset), strict=True)
                 sliders = {
                     name: gr.Slider(*each.limits, value, step=each.step, label=each.label, info=each.info, buttons=[])
-                    for (name, each), value in zip(SLIDERS.items(), slider_values(self.presets[preset]), strict=True)
+                    for (name, each), value in values
                 }
         uses_crf.change(
             lambda on: gr.update(visible=on is True), uses_crf, settings, preprocess=False, api_visibility="private",

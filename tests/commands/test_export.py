@@ -17,6 +17,7 @@ from PIL import Image
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands import export
 from deeplab_lightning.datasets.shapes import CLASS_NAMES, generate
+from deeplab_lightning.description import PixelNormalization
 from deeplab_lightning.export.check import Agreement, ExportError
 from deeplab_lightning.palette import Palette
 from tests.segmentation.models import PIXELS, write_thin_v1
@@ -113,23 +114,26 @@ def test_calibration_and_price_are_those_of_the_images(
 
 
 @pytest.mark.parametrize(
-    ("changes", "options", "named"),
+    ("pixels", "crf", "options", "named"),
     [
-        ({}, ["--out", "page.html", "--examples", "missing.jpg"], "missing.jpg"),
-        ({}, ["--out", "runs/demo/best.ckpt/page.html"], "runs/demo/best.ckpt"),
-        ({"mean": (0.5,) * 4, "std": (0.2,) * 4}, ["--out", "page.html"], "runs/demo/best.ckpt: a page takes"),
+        (PIXELS, None, ["--out", "page.html", "--examples", "missing.jpg"], "missing.jpg"),
+        (PIXELS, None, ["--out", "runs/demo/best.ckpt/page.html"], "runs/demo/best.ckpt"),
+        (replace(PIXELS, mean=(0.5,) * 4, std=(0.2,) * 4), None, ["--out", "page.html"], "best.ckpt: a page takes"),
+        (PIXELS, {"sigma": 3}, ["--out", "page.html"], "'sigma'"),
     ],
 )
 def test_what_no_page_can_hold_is_found_before_the_export(
-    changes: dict[str, Any],
+    pixels: PixelNormalization,
+    crf: dict[str, Any] | None,
     options: list[str],
     named: str,
+    *,
     checkpoint: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(export, "write_reduced", lambda *_, **__: pytest.fail("it was exported"))
-    write_thin_v1(Path(checkpoint), Palette.generated(CLASS_NAMES), replace(PIXELS, **changes))
+    write_thin_v1(Path(checkpoint), Palette.generated(CLASS_NAMES), pixels, crf)
     with an_eighth_of_the_channels():
         assert main(["export", checkpoint, *options]) == 1
     assert named in capsys.readouterr().err

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -39,3 +40,23 @@ def test_every_released_model_has_its_settings() -> None:
     assert len(set(settings)) == 9
     assert all(crf.iterations == 10 and crf.gaussian_weight in (2, 3) for crf in settings)
     assert all(crf.normalization == "after" and crf.min_probability == 0 for crf in settings)
+
+
+def test_a_crf_is_found_by_its_name() -> None:
+    assert published.crf_named("deeplab_msc", None) is published.DEEPLAB_MSC
+    assert published.crf_named("checkpoint", {"bilateral_xy": 62.5}) == DenseCRF(bilateral_xy=62.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "named"),
+    [
+        ("vgg", None, "'vgg'.*deeplab_v2_vgg16"),
+        ("checkpoint", None, "crf-search"),
+        ("checkpoint", {"sigma": 3}, "checkpoint.*'sigma'"),
+        ("checkpoint", {"bilateral_xy": -1}, "checkpoint.*-1"),
+        ("checkpoint", {"bilateral_xy": "3"}, "checkpoint.*'str'"),
+    ],
+)
+def test_a_crf_that_cannot_be_used_is_named(name: str, found: dict[str, Any] | None, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        published.crf_named(name, found)

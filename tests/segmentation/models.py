@@ -52,11 +52,13 @@ def write_checkpoint(path: Path, description: ModelDescription, seed: int = 0) -
     return path
 
 
-def write_thin_v1(path: Path, palette: Palette, pixels: PixelNormalization = PIXELS) -> Path:
+def write_thin_v1(
+    path: Path, palette: Palette, pixels: PixelNormalization = PIXELS, crf: dict[str, Any] | None = None
+) -> Path:
     """Write a checkpoint of a thin DeepLabv1, the network that is exported the fastest, and return its path."""
     torch.manual_seed(0)
     arguments = {"num_classes": len(palette.class_names), "in_channels": pixels.num_channels}
-    description = ModelDescription("DeepLabV1", arguments, palette, pixels)
+    description = ModelDescription("DeepLabV1", arguments, palette, pixels, crf=crf)
     with an_eighth_of_the_channels():
         network = build_network(description.network, description.arguments)
     for name, weight in network.named_parameters():

@@ -1,29 +1,23 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
 from deeplab_lightning.crf.dense_crf import DenseCRF
-from deeplab_lightning.crf.published import SETTINGS
-from deeplab_lightning.serving.choices import SLIDERS, method_of, slider_values
+from deeplab_lightning.crf.sliders import SLIDERS
+from deeplab_lightning.serving.choices import method_of
 
-VALUES = dict(zip(SLIDERS, slider_values(DenseCRF()), strict=True))
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-def test_every_released_setting_is_on_the_sliders(name: str) -> None:
-    values = dict(zip(SLIDERS, slider_values(SETTINGS[name]), strict=True))
-    assert method_of([1], False, True, preset=SETTINGS[name], values=values).crf == SETTINGS[name]
-    for setting, slider in SLIDERS.items():
-        assert (values[setting] - slider.limits[0]) % slider.step == 0
+VALUES = {name: asdict(DenseCRF())[name] for name in SLIDERS}
 
 
-def test_values_beyond_a_slider_are_at_its_end() -> None:
-    ends = dict(zip(SLIDERS, slider_values(DenseCRF(bilateral_xy=1000, gaussian_xy=0.1)), strict=True))
-    assert (ends["bilateral_xy"], ends["gaussian_xy"]) == (
-        SLIDERS["bilateral_xy"].limits[1],
-        SLIDERS["gaussian_xy"].limits[0],
-    )
+def test_a_found_setting_between_and_beyond_the_sliders_runs_as_it_is() -> None:
+    found = DenseCRF(bilateral_rgb=3.25, bilateral_xy=1000, gaussian_xy=0.1, iterations=50)
+    values = {name: asdict(found)[name] for name in SLIDERS}
+    assert method_of([1], False, True, preset=found, values=values).crf == found
+    moved = method_of([1], False, True, preset=found, values=values | {"gaussian_weight": 7.5}).crf
+    assert moved == replace(found, gaussian_weight=7.5)
+    with pytest.raises(ValueError, match="999"):  # which is neither the found value nor one of the slider
+        method_of([1], False, True, preset=found, values=values | {"bilateral_xy": 999})
 
 
 def test_the_method_holds_the_choices() -> None:

@@ -126,9 +126,7 @@
   /** Ask for the picture's result by the present settings. */
   function wish() {
     if (!shown.picture) return;
-    const settings = Object.fromEntries(sliders.map((slider) => [slider.name, Number(slider.value)]));
-    const chosen = presets[element("preset").value] ?? presets[preset];
-    const crf = element("crf").checked ? { ...chosen, ...settings } : null;
+    const crf = element("crf").checked ? settings : null;
     const picture = sent === shown.picture ? null : shown.picture;
     if (!worker) start();
     worker.postMessage({ kind: "wish", number: ++number, picture, longest: Number(element("longest").value), crf });
@@ -285,16 +283,17 @@
 
   /* Controls -------------------------------------------------------------------------------------------------------- */
 
-  /** Write the sliders' values beside them. */
-  function tell(slider) {
-    slider.closest("label").querySelector("output").textContent = slider.value;
+  /** Write a value beside its slider, which rounds and clamps its own. */
+  function tell(slider, value) {
+    slider.closest("label").querySelector("output").textContent = Number(value.toPrecision(6));
   }
 
+  let settings = {}; // of the CRF: the preset's, and what was moved since
   function setPreset() {
-    const settings = presets[element("preset").value];
+    settings = { ...presets[element("preset").value] };
     for (const slider of sliders) {
       slider.value = settings[slider.name];
-      tell(slider);
+      tell(slider, settings[slider.name]);
     }
   }
 
@@ -321,7 +320,7 @@
         take(new Blob([bytes], { type }), button.dataset.name, button);
       });
     }
-    element("longest").addEventListener("input", ({ target }) => tell(target));
+    element("longest").addEventListener("input", ({ target }) => tell(target, target.valueAsNumber));
     element("longest").addEventListener("change", wish);
     element("crf").addEventListener("change", ({ target }) => {
       element("crf-settings").hidden = !target.checked;
@@ -332,7 +331,10 @@
       wish();
     });
     for (const slider of sliders) {
-      slider.addEventListener("input", () => tell(slider));
+      slider.addEventListener("input", () => {
+        settings[slider.name] = slider.valueAsNumber;
+        tell(slider, slider.valueAsNumber);
+      });
       slider.addEventListener("change", wish);
     }
     element("cancel").addEventListener("click", stop);
@@ -368,7 +370,7 @@
   element("preset").append(...Object.keys(presets).map((name) => new Option(name, name, name === preset, name === preset)));
   for (const each of document.querySelectorAll("[data-color]")) each.style.background = `rgb(${each.dataset.color})`;
   setPreset();
-  tell(element("longest"));
+  tell(element("longest"), element("longest").valueAsNumber);
   setMode("overlay");
   listen();
   start();

@@ -16,10 +16,11 @@ from PIL import Image
 from deeplab_lightning import __version__
 from deeplab_lightning.atomic import write_atomically
 from deeplab_lightning.crf.dense_crf import DenseCRF
-from deeplab_lightning.crf.published import SETTINGS
+from deeplab_lightning.crf.published import SETTINGS, crf_named
 from deeplab_lightning.crf.settings import CRFSettings
+from deeplab_lightning.crf.sliders import PRESET, SLIDERS
 from deeplab_lightning.datasets.images import format_of
-from deeplab_lightning.description import ModelDescription, PixelNormalization
+from deeplab_lightning.description import ModelDescription
 from deeplab_lightning.drawing import percent
 from deeplab_lightning.export.web.runtime import read_runtime
 from deeplab_lightning.identity import describe_identity
@@ -43,8 +44,6 @@ SCRIPTS = {
 }
 """The scripts inline; that of the worker follows the first two in a file of its own, which the page makes."""
 PRECISIONS = {"float32": "32-bit weights", "half": "16-bit weights", "int8": "8-bit weights and features"}
-PRESET = "deeplab_largefov"
-"""The first settings of the CRF for a model without its own."""
 BROWSER_FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 LARGEST_EXAMPLE = 400_000
 """Number of bytes up to which an example stays as it is."""
@@ -86,12 +85,14 @@ class PageSize:
         )
 
 
-def check_pixels(normalization: PixelNormalization) -> None:
-    """Refuse a model whose pictures no browser reads.
+def check_model(description: ModelDescription) -> None:
+    """Refuse a model that no page can run.
 
     Raises:
-        ValueError: It does not take colour pictures of 8 bits.
+        ValueError: It does not take colour pictures of 8 bits, or its own CRF cannot be used.
     """
+    normalization = description.normalization
+    _found(description)
     if normalization.num_channels != 3 or normalization.value_range != EIGHT_BIT:
         low, high = normalization.value_range
         raise ValueError(
@@ -113,12 +114,12 @@ def write_page(graph: Path, path: Path, examples: Sequence[Example] = ()) -> Pag
 
     Raises:
         OSError: The graph cannot be read, or the page cannot be written.
-        ValueError: The graph has other inputs or outputs, or does not take colour pictures of 8 bits.
+        ValueError: The graph has other inputs or outputs, or no page can run its model.
     """
     facts = GraphFile.of_texts(Session(graph).texts)
     if facts.interface != Interface():
         raise ValueError(f"{graph}: a page needs a graph from normalised images to logits")
-    check_pixels(facts.description.normalization)
+    check_model(facts.description)
     runtime = read_runtime()
     parts = {
         "runtime": _text(runtime.script),
@@ -168,6 +169,7 @@ def _render(facts: GraphFile, parts: Mapping[str, str], examples: Sequence[Examp
         parts=parts,
         examples=examples,
         facts=page_facts(description),
+        sliders=SLIDERS,
         network=description.network,
         backbone=description.arguments.get("backbone"),
         classes=list(zip(description.class_names, description.palette.colors, strict=True)),
@@ -184,7 +186,7 @@ def page_facts(description: ModelDescription) -> dict[str, Any]:
     """Return what the scripts of the page need to know, as plain values."""
     names = description.class_names
     factor, offset = affine(description.normalization, EIGHT_BIT)
-    found = {} if description.crf is None else {"found for this model": DenseCRF(**description.crf)}
+    found = _found(description)
     presets = {name: _plain(crf) for name, crf in (found | SETTINGS).items()}
     return {
         "model": {
@@ -199,6 +201,11 @@ def page_facts(description: ModelDescription) -> dict[str, Any]:
         "presets": presets,
         "preset": next(iter(found), PRESET),
     }
+
+
+def _found(description: ModelDescription) -> dict[str, DenseCRF]:
+    """The CRF that was searched for the model, by its name on the page, if there is one."""
+    return {} if description.crf is None else {"found for this model": crf_named("checkpoint", description.crf)}
 
 
 def _plain(crf: DenseCRF) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The page in a browser, from its file: pictures, settings, files, keys, and sentences for what it cannot do."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deeplab_lightning import load
+from deeplab_lightning.crf.dense_crf import DenseCRF
 from deeplab_lightning.crf.published import DEEPLAB_LARGEFOV
+from deeplab_lightning.export.web.page import write_page
 from deeplab_lightning.segmentation.result import SegmentationResult
 from tests.browser import watched
-from tests.export.web.conftest import Written, scene
+from tests.export.web.conftest import Written, scene, with_text
 from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
@@ -104,6 +107,41 @@ def test_the_crf_refines_as_in_python_and_its_sliders_change_the_result(
     crf = replace(DEEPLAB_LARGEFOV, bilateral_rgb=13, gaussian_weight=8, iterations=2)
     result = expected(written, pictures / "odd.png", crf=crf)
     assert np.mean(saved(page, pictures / "crf.mask") == result.mask) >= 0.999
+
+
+def test_a_found_crf_runs_as_it_is_and_a_slider_changes_its_own_setting_alone(
+    written: Written, pictures: Path, browser: Any, tmp_path: Path
+) -> None:
+    found: dict[str, Any] = {
+        "bilateral_weight": 4.25,
+        "bilateral_xy": 200.5,
+        "bilateral_rgb": 13.25,
+        "gaussian_xy": 0.25,
+    }
+    graph = with_text(
+        written.graph, tmp_path / "found.onnx", "description", '"crf": null', f'"crf": {json.dumps(found)}'
+    )
+    write_page(graph, tmp_path / "found.html")
+    with watched(browser, (tmp_path / "found.html").as_uri()) as page:
+        page.locator("#crf").check()
+        crf = DenseCRF(**found)
+        mask = segmented(page, pictures / "odd.png")
+        assert np.mean(mask == expected(written, pictures / "odd.png", crf=crf).mask) >= 0.999
+        assert np.mean(mask == expected(written, pictures / "odd.png", crf=rounded(crf)).mask) < 0.999
+        for name, value in found.items():
+            label = page.locator(f"label:has(input[name={name}])")
+            assert label.locator("output").inner_text() == f"{value:g}"
+        old = page.locator("#mask").get_attribute("href")
+        page.locator("input[name=gaussian_weight]").fill("8")
+        page.locator("input[name=gaussian_weight]").dispatch_event("change")
+        page.locator(f'#mask[href]:not([href="{old}"])').wait_for()
+        moved = expected(written, pictures / "odd.png", crf=replace(crf, gaussian_weight=8))
+        assert np.mean(saved(page, pictures / "crf.mask") == moved.mask) >= 0.999
+
+
+def rounded(crf: DenseCRF) -> DenseCRF:
+    """The values that the sliders would make of a CRF."""
+    return replace(crf, bilateral_weight=4.5, bilateral_xy=160, bilateral_rgb=13, gaussian_xy=0.5)
 
 
 def test_pointer_and_keys_show_the_probabilities_at_a_pixel(written: Written, pictures: Path, page: Any) -> None:

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.crf import CRFSettings
+from deeplab_lightning.crf.sliders import SLIDERS
 from deeplab_lightning.datasets.images import DataError
-from deeplab_lightning.export.web.page import check_pixels, page_facts, read_example, write_page
+from deeplab_lightning.export.web.page import check_model, page_facts, read_example, write_page
 from deeplab_lightning.export.web.runtime import read_runtime
 from deeplab_lightning.segmentation.pictures import PixelReader
 from tests.export.conftest import Exported
@@ -94,15 +94,14 @@ def test_its_size_is_what_it_says(written: Written) -> None:
 def test_the_sliders_are_the_settings_of_the_crf(written: Written, exported: Exported) -> None:
     elements = Elements(written.path.read_text())
     ranges = {str(each["name"]): each for _, each in elements.found if each.get("type") == "range" and "name" in each}
-    assert set(ranges) == set(CRFSettings.__dataclass_fields__) - {"normalization"}
-    own = {"bilateral_weight": 7.0, "iterations": 3, "engine": "torch"}
+    assert {name: (float(str(each["min"])), float(str(each["max"])), float(str(each["step"]))) for name, each in
+            ranges.items()} == {name: (*each.limits, each.step) for name, each in SLIDERS.items()}  # fmt: skip
+    own = {"bilateral_weight": 4.25, "iterations": 30, "engine": "torch"}
     facts = page_facts(replace(exported.segmenter.description, crf=own))
     assert facts["preset"] == "found for this model"
-    assert facts["presets"]["found for this model"]["bilateral_weight"] == 7
-    assert facts["presets"]["found for this model"].keys() == facts["presets"]["deeplab_largefov"].keys()
-    for settings in facts["presets"].values():
-        for name, each in ranges.items():
-            assert float(str(each["min"])) <= settings[name] <= float(str(each["max"]))
+    found = facts["presets"]["found for this model"]
+    assert (found["bilateral_weight"], found["iterations"]) == (4.25, 30)
+    assert found.keys() == facts["presets"]["deeplab_largefov"].keys() > set(ranges)
     (text,) = (text for tag, each, text in elements.texts if each.get("type") == "application/json")
     assert json.loads(text)["preset"] == "deeplab_largefov"
     assert json.loads(text)["model"]["classNames"] == ["background", "road", "car"]
@@ -124,10 +123,14 @@ def test_large_examples_and_those_that_no_browser_reads_become_small_jpegs(tmp_p
         read_example(tmp_path / "text.png", PixelReader(PIXELS))
 
 
-def test_what_no_browser_can_run_is_refused(written: Written, tmp_path: Path) -> None:
+def test_what_no_browser_can_run_is_refused(written: Written, exported: Exported, tmp_path: Path) -> None:
+    description = exported.segmenter.description
+    check_model(replace(description, crf={"bilateral_rgb": 3.25}))
     for wrong in (replace(PIXELS, value_range=(0.0, 4095.0)), replace(PIXELS, mean=(0.5,), std=(0.2,))):
         with pytest.raises(ValueError, match="--format onnx"):
-            check_pixels(wrong)
+            check_model(replace(description, normalization=wrong))
+    with pytest.raises(ValueError, match="sigma"):
+        check_model(replace(description, crf={"sigma": 3}))
     graph = with_text(written.graph, tmp_path / "pixels.onnx", "inputs", "normalized", "pixels")
     with pytest.raises(ValueError, match=r"pixels\.onnx"):
         write_page(graph, tmp_path / "page.html")
