@@ -56,6 +56,9 @@ def run(command: str, options: list[str]) -> int:
     pipeline = ENGINES[arguments.engine](segmenter, how, arguments)
     index, count = arguments.shard
     items = of_shard(inputs.items, index, count)
+    if arguments.job and count > 1:
+        part = f"shard {index}/{count} of {arguments.job}: {len(items)} of {len(inputs.items)} files"
+        print(f"{part}; --shard 0/1 does all", file=sys.stderr)
     columns = (TextColumn("segmenting"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with open_manifest(arguments.out, arguments.shard) as manifest:
         with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -121,7 +124,7 @@ def parse(command: str, options: list[str]) -> Namespace:
     )
     add("--shard", type=shard, metavar="I/N", help="do part I (from 0) of N; default: of SLURM's array or torchrun")
     arguments = parser.parse_args(options)
-    arguments.shard = arguments.shard or shard_of_job()
+    arguments.shard, arguments.job = (arguments.shard, None) if arguments.shard else shard_of_job()
     return arguments
 
 
@@ -138,8 +141,10 @@ def shard(text: str) -> tuple[int, int]:
     return int(index), int(number)
 
 
-def shard_of_job() -> tuple[int, int]:
-    """Return the shard of a task of a SLURM array or of a process of torchrun; without either, the whole.
+def shard_of_job() -> tuple[tuple[int, int], str | None]:
+    """Return the shard of a task of a SLURM array or of a process of torchrun, and the variable that gives it.
+
+    Without either, it is the whole.
 
     Raises:
         UsageError: The variables of the environment do not fit together.
@@ -149,10 +154,10 @@ def shard_of_job() -> tuple[int, int]:
         if index in os.environ and number in os.environ:
             text = f"{int(os.environ[index]) - int(os.environ.get(first, 0))}/{os.environ[number]}"
             try:
-                return shard(text)
+                return shard(text), index
             except ValueError as error:
                 raise UsageError(f"{index} and {number} give no shard: {error}; give --shard I/N") from error
-    return 0, 1
+    return (0, 1), None
 
 
 def _report(inputs: Inputs, tally: Tally, arguments: Namespace) -> None:
@@ -168,4 +173,6 @@ def _report(inputs: Inputs, tally: Tally, arguments: Namespace) -> None:
         errors.print(f"failed: {len(tally.failed) - SHOWN} more")
     kept = f", {tally.kept} finished before" if tally.kept else ""
     failed = f", {len(tally.failed)} failed" if tally.failed else ""
-    print(f"{tally.done} segmented into {arguments.out}{kept}{failed}")
+    index, count = arguments.shard
+    part = f" (shard {index}/{count})" if count > 1 else ""
+    print(f"{tally.done} segmented into {arguments.out}{kept}{failed}{part}")

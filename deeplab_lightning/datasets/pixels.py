@@ -134,11 +134,15 @@ def joined_pages(pages: list[TiffPage], path: Path, num_channels: int) -> TiffPa
     """
     if len(pages) == 1:
         return pages[0]
-    if len(pages) != num_channels or len({(page.values.shape, page.values.dtype) for page in pages}) > 1:
+    if not are_channels(pages, num_channels):
         raise DataError(f"it has {len(pages)} pages; save each page in a file of its own", path)
-    if pages[0].values.shape[2] != 1:
-        raise DataError(f"its {len(pages)} pages have several channels each; save each in a file of its own", path)
     return replace(pages[0], values=np.concatenate([page.values for page in pages], 2))
+
+
+def are_channels(pages: list[TiffPage], num_channels: int) -> bool:
+    """Whether pages are the channels of one image: as many, and grey, of one size and one type."""
+    kinds = {(page.values.shape, page.values.dtype) for page in pages}
+    return len(pages) == num_channels and len(kinds) == 1 and pages[0].values.shape[2] == 1
 
 
 def checked(page: TiffPage, path: Path, pixel_format: PixelFormat) -> Stored:
@@ -209,9 +213,17 @@ def _read_by_pillow(path: Path, num_channels: int) -> TiffPage:
     orientation = orientation_of(image, path)
     if image.format == "PNG" and (deep := load_deep_png(path)) is not None:
         return TiffPage(deep, has_alpha=image.mode == "RGBA", orientation=orientation)
+    return TiffPage(values_of_pillow(image, num_channels), orientation=orientation)
+
+
+def values_of_pillow(image: Image.Image, num_channels: int) -> NDArray[Any]:
+    """The values (H, W, C) of an image of Pillow with the channels of its mode, whether they are as many as expected.
+
+    Palettes, CMYK and the like are colours in RGB. Three channels are always RGB, and one is grey without transparency.
+    """
     if not image.mode.startswith(("I", "F")):
-        wanted = {1: ("1", "L"), 2: ("LA",), 4: ("RGBA",)}.get(num_channels, ())
-        if image.mode not in wanted:
+        own = {"1": "L", "L": "L", "LA": "L" if num_channels == 1 else "LA", "RGBA": "RGBA"}.get(image.mode, "RGB")
+        if image.mode != (mode := "RGB" if num_channels == 3 else own):
             image.info.pop("transparency", None)
-            image = image.convert("RGB")
-    return TiffPage(np.atleast_3d(np.asarray(image)), orientation=orientation)
+            image = image.convert(mode)
+    return np.atleast_3d(np.asarray(image))

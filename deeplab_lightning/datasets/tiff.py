@@ -76,7 +76,7 @@ def read_pages(path: Path, indices: bool = False) -> list[TiffPage]:
         series = kept or file.series
         _check_size(series, path)
         try:
-            return [page for each in series for page in _pages(each, indices)]
+            return _in_order([(each, list(_pages(each, indices))) for each in series])
         except _UndecodedError as cause:
             keyframe = series[0].keyframe
             if len(series) > 1 or len(series[0]) > 1 or not _pillow_is_right(keyframe):
@@ -152,6 +152,14 @@ def _check_size(series: list[Any], path: Path) -> None:
             )
     if (size := sum(math.prod(each.shape) * each.dtype.itemsize for each in series)) > MAX_BYTES:
         raise DataError(f"its pages take {size / 2**30:.1f} GiB, more than {MAX_BYTES >> 30} GiB; cut it up", path)
+
+
+def _in_order(found: list[tuple[Any, list[TiffPage]]]) -> list[TiffPage]:
+    """The pages of several series, which are in the order of the file where tifffile has put equal ones together."""
+    if all(series.kind == "generic" and len(series.pages) == len(pages) for series, pages in found):
+        numbered = [pair for series, pages in found for pair in zip(series.pages, pages, strict=True)]
+        return [page for _, page in sorted(numbered, key=lambda pair: int(pair[0].index))]
+    return [page for _, pages in found for page in pages]
 
 
 def _pages(series: Any, indices: bool) -> Iterator[TiffPage]:

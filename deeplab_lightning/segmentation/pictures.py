@@ -11,7 +11,15 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from deeplab_lightning.datasets.images import DataError, frames_of
-from deeplab_lightning.datasets.pixels import PixelFormat, Stored, checked, read_stored, turned
+from deeplab_lightning.datasets.pixels import (
+    PixelFormat,
+    Stored,
+    are_channels,
+    checked,
+    read_stored,
+    turned,
+    values_of_pillow,
+)
 from deeplab_lightning.datasets.tiff import is_tiff, read_pages
 from deeplab_lightning.description import PixelNormalization
 
@@ -54,6 +62,7 @@ class PixelReader:
         self.value_range = value_range or normalization.value_range
         self.pixel_format = PixelFormat(self.num_channels, self.stated_range)
         self.normalization = normalization
+        self._num_unnamed = 0
 
     def read(self, path: Path) -> Picture:
         """Read an image file.
@@ -75,7 +84,7 @@ class PixelReader:
                 raise DataError(f"it is an animation of {frames} frames; save one of them, or a video (.mp4)", path)
             return [self.read(path)]
         pages = read_pages(path)
-        if len(pages) == 1 or (len(pages) == self.num_channels and pages[0].values.shape[2] == 1):
+        if len(pages) == 1 or are_channels(pages, self.num_channels):
             return [self.read(path)]
         names = [f"{path}, page {number}" for number in range(1, len(pages) + 1)]
         values = [checked(page, path, self.pixel_format) for page in pages]
@@ -86,6 +95,11 @@ class PixelReader:
         """Take a path, a PIL image, an array (H, W), (H, W, C) or a tensor (C, H, W) as a picture.
 
         Arrays and tensors of uint8 hold 0..255. Floats hold 0..1, or values in the range that was stated for the model.
+        Pictures that are no files are named "image 0", "image 1" and so on, each name once.
+
+        Args:
+            image: The image.
+            name: Name of the image in errors, if it is no file.
 
         Raises:
             DataError: A file cannot be read.
@@ -95,16 +109,20 @@ class PixelReader:
         if isinstance(image, str | Path):
             return self.read(Path(image))
         if isinstance(image, Image.Image):
-            return Picture(self._checked(_of_pil(image, self.num_channels), name), name)
-        if isinstance(image, Tensor):
+            values = values_of_pillow(ImageOps.exif_transpose(image), self.num_channels)
+        elif isinstance(image, Tensor):
             values = image.detach().cpu().numpy()
-            return Picture(self._checked(values.transpose(1, 2, 0) if values.ndim == 3 else values, name), name)
-        if isinstance(image, np.ndarray):
-            return Picture(self._checked(image, name), name)
-        raise TypeError(
-            f"{name}: a {type(image).__name__} is no image; give a path, a PIL image, an array (H, W, C) or a tensor "
-            "(C, H, W)"
-        )
+            values = values.transpose(1, 2, 0) if values.ndim == 3 else values
+        elif isinstance(image, np.ndarray):
+            values = image
+        else:
+            raise TypeError(
+                f"{name}: a {type(image).__name__} is no image; give a path, a PIL image, an array (H, W, C) or a "
+                "tensor (C, H, W)"
+            )
+        pixels = self._checked(values, name)
+        self._num_unnamed += 1
+        return Picture(pixels, f"image {self._num_unnamed - 1}")
 
     def _checked(self, values: NDArray[Any], name: str) -> Stored:
         values = values[..., None] if values.ndim == 2 else values
@@ -172,10 +190,3 @@ def displayed(pixels: Stored, value_range: tuple[float, float]) -> NDArray[np.ui
         part = shown[start : start + ROWS].astype(np.float32)
         scaled[start : start + ROWS] = ((part - low) * (255 / (high - low))).round().clip(0, 255)
     return scaled
-
-
-def _of_pil(image: Image.Image, num_channels: int) -> NDArray[Any]:
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith(("I", "F")) or (upright.mode == "RGBA" and num_channels == 4):
-        return np.asarray(upright)
-    return np.asarray(upright.convert("RGB" if num_channels == 3 else "L"))

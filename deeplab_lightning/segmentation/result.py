@@ -28,7 +28,7 @@ class SegmentationResult:
             None if they were not asked for.
         image: The image, 8-bit RGB (H, W, 3).
         palette: Names and colours of the classes.
-        name: Name of the image; for a file its path.
+        name: Name of the image: for a file its path, for others "image 0" and so on, each name once for a model.
         remarks: Sentences about how it was computed that the user should know.
     """
 
@@ -74,11 +74,13 @@ class SegmentationResult:
         """
         return coco_annotations(self.mask)
 
-    def save(self, folder: str | Path) -> list[Path]:
+    def save(self, folder: str | Path, name: str | None = None) -> list[Path]:
         """Write masks/NAME.png, overlays/NAME.jpg, confidence/NAME.png, polygons/NAME.json and probabilities/NAME.npz.
 
         Args:
-            folder: The folder, which is created. NAME is that of the image.
+            folder: The folder, which is created. Files of the same names are replaced.
+            name: NAME, which may hold folders; if not given, the name of the image's file without folder and suffix.
+                Files of equal names in different folders need it.
 
         Returns:
             The written files.
@@ -86,7 +88,7 @@ class SegmentationResult:
         Raises:
             OSError: A file cannot be written.
         """
-        return [Path(folder) / path for path in write_result(self, Path(folder), Path(self.name).stem)]
+        return [Path(folder) / path for path in write_result(self, Path(folder), name or Path(self.name).stem)]
 
     def label_image(self) -> Image.Image:
         """Return the mask as a palette image, whose values are the class indices and whose colours the classes'."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deeplab_lightning.atomic import replacing
 from deeplab_lightning.datasets.images import DataError
+from deeplab_lightning.datasets.pixels import RGB
 from deeplab_lightning.drawing import overlay
 from deeplab_lightning.extras import require
 from deeplab_lightning.segmentation.pictures import Picture
@@ -35,13 +36,10 @@ def segment_video(
         The written files, relative to the folder, and the number of pixels of each class in all frames.
 
     Raises:
-        DataError: The video cannot be read, or the package av is missing.
+        DataError: The video cannot be read, the model takes no RGB, or the package av is missing.
         OSError: A file cannot be written.
     """
-    try:
-        require("video", "a video")
-    except ModuleNotFoundError as error:
-        raise DataError(str(error), path) from error
+    _refuse_what_cannot_work(segmenter, path)
     import av
 
     masks, overlays = folder / "masks" / f"{name}.mkv", folder / "overlays" / f"{name}.mp4"
@@ -67,6 +65,15 @@ def segment_video(
     except av.FFmpegError as error:
         raise DataError(f"it cannot be read as a video ({error})", path) from error
     return [path.relative_to(folder).as_posix() for path in (masks, overlays)], areas
+
+
+def _refuse_what_cannot_work(segmenter: Segmenter, path: Path) -> None:
+    if (channels := segmenter.reader.num_channels) != RGB.num_channels:
+        raise DataError(f"a video has 3 channels, but the model takes {channels}", path)
+    try:
+        require("video", "a video")
+    except ModuleNotFoundError as error:
+        raise DataError(str(error), path) from error
 
 
 def _frames(source: Any, path: Path) -> Iterator[tuple[NDArray[np.uint8], Any]]:

@@ -64,17 +64,37 @@ def test_a_list_is_read_from_stdin_and_a_failure_is_the_status(
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        ({}, (0, 1)),
-        ({"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_COUNT": "4"}, (2, 4)),
-        ({"RANK": "1", "WORLD_SIZE": "3"}, (1, 3)),
+        ({}, ((0, 1), None)),
+        (
+            {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_COUNT": "4"},
+            ((2, 4), "SLURM_ARRAY_TASK_ID"),
+        ),
+        ({"RANK": "1", "WORLD_SIZE": "3"}, ((1, 3), "RANK")),
     ],
 )
 def test_the_shard_is_that_of_the_job(
-    environment: dict[str, str], expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], expected: tuple[tuple[int, int], str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert shard_of_job() == expected
+
+
+def test_a_shard_that_nobody_asked_for_is_said(
+    model: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"ID": "1", "MIN": "0", "COUNT": "3"}.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
+    command = ["segment", model, "in", "--device", "cpu", "--out"]
+    assert main([*command, "part"]) == 0
+    printed = capsys.readouterr()
+    assert all(words in printed.err for words in ("1/3", "SLURM_ARRAY_TASK_ID", "1 of 4 files", "--shard 0/1"))
+    assert "1/3" in printed.out
+    assert names(folder / "part") == ["1"]
+    assert main([*command, "whole", "--shard", "0/1"]) == 0
+    printed = capsys.readouterr()
+    assert "shard" not in printed.err + printed.out
+    assert names(folder / "whole") == ["0", "1", "2", "3"]
 
 
 @pytest.mark.usefixtures("folder")

@@ -80,9 +80,11 @@ def test_shallow_values_stay_bytes(tmp_path: Path) -> None:
 
 def test_another_number_of_channels_is_refused(tmp_path: Path) -> None:
     Image.fromarray(SHALLOW[..., :3]).save(tmp_path / "rgb.png")
+    Image.fromarray(SHALLOW[..., 0]).save(tmp_path / "grey.png")
     write_tiff(tmp_path / "bands.tif", SHALLOW)
-    for name, held, expected in (("rgb.png", 3, 4), ("rgb.png", 3, 1), ("bands.tif", 4, 3), ("bands.tif", 4, 5)):
-        with pytest.raises(DataError, match=rf"{re.escape(name)}: it has {held} channels.*{expected}"):
+    cases = ("rgb.png", 3, 4), ("rgb.png", 3, 1), ("grey.png", 1, 4), ("bands.tif", 4, 3), ("bands.tif", 4, 5)
+    for name, held, expected in cases:
+        with pytest.raises(DataError, match=rf"{re.escape(name)}: it has {held} channel.*{expected}"):
             read_pixels(tmp_path / name, PixelFormat(expected))
 
 

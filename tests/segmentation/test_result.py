@@ -1,8 +1,10 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from deeplab_lightning import SegmentationResult, Segmenter
@@ -20,7 +22,7 @@ def test_saved_files_hold_the_result(result: SegmentationResult, tmp_path: Path)
     out = tmp_path / "out"
     paths = {path.parent.name: path for path in result.save(out)}
     assert sorted(paths.values()) == sorted(path for path in out.rglob("*") if path.is_file())
-    assert {path.stem for path in paths.values()} == {"image 0"}
+    assert {path.stem for path in paths.values()} == {result.name}
     with Image.open(paths["masks"]) as mask:
         assert mask.mode == "P"
         np.testing.assert_array_equal(np.asarray(mask), result.mask)
@@ -35,6 +37,18 @@ def test_saved_files_hold_the_result(result: SegmentationResult, tmp_path: Path)
     coco = json.loads(paths["polygons"].read_text())
     assert sum(each["area"] for each in coco["annotations"]) == 48 * 70 == sum(result.areas.values())
     assert [each["name"] for each in coco["categories"]] == list(result.palette.class_names)
+
+
+def test_results_of_one_model_do_not_replace_each_other(segmenter: Segmenter, tmp_path: Path) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "1.png")
+    images: list[Any] = [PIXELS, Image.fromarray(PIXELS), torch.from_numpy(PIXELS).permute(2, 0, 1)]
+    results = [segmenter.segment(image) for image in images]
+    results += segmenter.segment(images)
+    paths = {path for result in results for path in result.save(tmp_path / "out")}
+    assert len({path for path in paths if path.parent.name == "masks"}) == 6
+    (mask, *_) = segmenter.segment(tmp_path / "1.png").save(tmp_path / "out", name="b/1")
+    assert mask == tmp_path / "out" / "masks" / "b" / "1.png"
+    assert mask.is_file()
 
 
 def test_an_overlay_has_the_image_over_a_legend(result: SegmentationResult) -> None:

@@ -10,7 +10,9 @@ from PIL import Image
 
 from deeplab_lightning import Segmenter, load
 from deeplab_lightning.crf import DenseCRF
+from deeplab_lightning.datasets import DataError
 from deeplab_lightning.description import PixelNormalization
+from deeplab_lightning.segmentation.pictures import PixelReader
 from tests.segmentation.models import NAMES, describe_small, write_checkpoint
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
@@ -44,10 +46,12 @@ def test_several_images_come_back_in_their_order(segmenter: Segmenter) -> None:
     generated = segmenter.segment(iter(images), batch_size=2, probabilities=False)
     assert isinstance(generated, Iterator)
     stacked = segmenter.segment(torch.from_numpy(np.stack([PIXELS, PIXELS[::-1]])).permute(0, 3, 1, 2))
+    names: list[str] = []
     for results in (listed, list(generated)):
-        assert [result.name for result in results] == [f"image {number}" for number in range(5)]
+        names += [result.name for result in results]
         for result, mask in zip(results, alone, strict=True):
             assert (result.mask == mask).mean() > 0.999  # another batch may add in another order
+    assert len(set(names)) == 10
     assert isinstance(stacked, list)
     assert stacked[0].probabilities is not None
     assert len(stacked) == 2
@@ -105,6 +109,41 @@ def test_what_does_not_fit_the_model_is_refused(segmenter: Segmenter, image: Any
         segmenter.segment(image)
     with pytest.raises(TypeError, match="image 1: a dict"):
         segmenter.segment([PIXELS, {}])  # type: ignore[list-item]
+
+
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
+
+
+@pytest.mark.parametrize(("channels", "taken"), [(1, {"1", "L", "LA"}), (2, {"LA"}), (3, set(MODES)), (4, {"RGBA"})])
+def test_an_image_of_another_number_of_channels_is_refused(channels: int, taken: set[str], tmp_path: Path) -> None:
+    """Whether it comes as a file or from Pillow."""
+    reader = PixelReader(PixelNormalization((0.5,) * channels, (0.2,) * channels))
+    for mode in MODES:
+        image = Image.fromarray(PIXELS).convert(mode)
+        path = tmp_path / f"{mode}.{'tif' if mode == 'CMYK' else 'png'}"
+        image.save(path)
+        if mode in taken:
+            pixels = reader.convert(image, mode).pixels
+            assert pixels.shape == (40, 56, channels)
+            np.testing.assert_array_equal(reader.read_all(path)[0].pixels, pixels)
+            continue
+        own = {"1": 1, "L": 1, "LA": 2, "RGBA": 4}.get(mode, 3)
+        with pytest.raises(ValueError, match=rf"{mode}: .*\(40, 56, {own}\).*{channels}"):
+            reader.convert(image, mode)
+        with pytest.raises(DataError, match=rf"{mode}\..*{channels}"):
+            reader.read_all(path)
+
+
+@pytest.mark.parametrize("sizes", [[(20, 30)] * 2, [(20, 30), (20, 31), (20, 30)], [(20, 30)] * 4])
+def test_grey_pages_that_are_not_one_image_are_several(sizes: list[tuple[int, int]], tmp_path: Path) -> None:
+    values = [np.full(size, number, np.uint8) for number, size in enumerate(sizes)]
+    with tifffile.TiffWriter(tmp_path / "scan.tif") as file:
+        for page in values:
+            file.write(page, metadata=None)
+    pictures = PixelReader(PixelNormalization((0.5,) * 3, (0.2,) * 3)).read_all(tmp_path / "scan.tif")
+    assert len(pictures) == len(values)
+    for picture, page in zip(pictures, values, strict=True):
+        np.testing.assert_array_equal(picture.pixels, np.repeat(page[..., None], 3, 2))
 
 
 def test_the_checkpoints_own_crf_and_another_output_stride(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import pytest
 
 from deeplab_lightning import Segmenter
 from deeplab_lightning.datasets import DataError
+from deeplab_lightning.description import PixelNormalization
+from deeplab_lightning.segmentation.pictures import PixelReader
 from deeplab_lightning.segmentation.segmenter import Method
 from deeplab_lightning.segmentation.video import segment_video
 from tests.segmentation.clip import write_clip
@@ -42,6 +44,16 @@ def test_what_is_no_video_is_refused_by_name(segmenter: Segmenter, tmp_path: Pat
     with pytest.raises(DataError, match=r"broken.mp4: it cannot be read as a video"):
         segment_video(segmenter, path, tmp_path / "out", name="broken", how=Method())
     assert not list((tmp_path / "out").rglob("*.mp4"))
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_model_of_other_channels_refuses_a_video(
+    segmenter: Segmenter, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: int
+) -> None:
+    monkeypatch.setattr(segmenter, "reader", PixelReader(PixelNormalization((0.5,) * channels, (0.2,) * channels)))
+    with pytest.raises(DataError, match=rf"clip\.mkv: .*3 channels.*{channels}"):
+        segment_video(segmenter, clip, tmp_path / "out", name="clip", how=Method())
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_library_is_asked_for_by_its_extra(
