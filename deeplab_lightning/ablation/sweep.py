@@ -19,7 +19,7 @@ class Part:
     """Rows that share a training or whose trainings start from one another, so that one machine must run them all.
 
     Args:
-        rows: The names of the rows in the form that `--rows` takes.
+        rows: The names of the rows, those of several tables as table/row.
         seed: The seed of the trainings.
         trainings: The names of the trainings' folders.
     """
@@ -28,13 +28,17 @@ class Part:
     seed: int
     trainings: frozenset[str]
 
+    def __str__(self) -> str:
+        """The part in the form that `--part` takes."""
+        return f"{','.join(self.rows)}@{self.seed}"
+
     def options(self, common: Sequence[str]) -> list[str]:
         """The command line that runs this part, without the leading `deeplab`.
 
         Args:
             common: The words that are the same for all parts, as `common_options` gives them.
         """
-        return [*common, "--rows", ",".join(self.rows), "--seeds", str(self.seed)]
+        return [*common, "--part", str(self)]
 
 
 def parts_of(plans: Sequence[Plan]) -> list[Part]:
@@ -81,10 +85,7 @@ def write_sweep(plans: Sequence[Plan], runs: Path, more: Sequence[str] = ()) -> 
         "program": "deeplab_lightning",
         "method": "grid",
         "command": ["${env}", "${interpreter}", "-m", "${program}", *common_options(plans, runs, more), "${args}"],
-        "parameters": {
-            "rows": {"values": list(dict.fromkeys(",".join(part.rows) for part in parts))},
-            "seeds": {"values": list(dict.fromkeys(part.seed for part in parts))},
-        },
+        "parameters": {"part": {"values": [str(part) for part in parts]}},  # one: a grid runs all combinations
     }
     path = runs / plans[0].scale / SWEEP
     write_atomically(path, yaml.safe_dump(sweep, sort_keys=False, width=120))

@@ -101,6 +101,9 @@ def _parse(command: str, options: list[str]) -> Namespace:
     )
     parser.add_argument("--seeds", type=_numbers, default=[0], help="seeds to train each row with: 0,1,2; default: 0")
     parser.add_argument(
+        "--part", type=_part, metavar="ROWS@SEED", help="rows and seed in one word, as launchers give them"
+    )
+    parser.add_argument(
         "--scale",
         choices=SCALES,
         default=PAPER_SCALE,
@@ -130,11 +133,15 @@ def _parse(command: str, options: list[str]) -> Namespace:
     _add_launchers(parser)
     arguments = parser.parse_args(options)
     _check(parser, arguments)
+    if arguments.part:
+        arguments.rows, arguments.seeds = arguments.part
     return arguments
 
 
 def _check(parser: Parser, arguments: Namespace) -> None:
     """Refuse options that have no effect beside one another, or lack what they need."""
+    if arguments.part and (arguments.rows or arguments.seeds != [0]):
+        parser.error("--part has the rows and their seed; leave out --rows and --seeds")
     if arguments.json and not arguments.dry_run:
         parser.error("--json needs --dry-run; `deeplab report --json` prints the scores")
     if arguments.launcher and arguments.dry_run:
@@ -201,6 +208,13 @@ def _numbers(text: str) -> list[int]:
     if not all(number.strip().isdecimal() for number in numbers):
         raise ArgumentTypeError(f"{text!r} is not a list of numbers such as 0,1,2")
     return [int(number) for number in numbers]
+
+
+def _part(text: str) -> tuple[list[str], list[int]]:
+    rows, _, seed = text.rpartition("@")
+    if not (rows and seed.isdecimal()):
+        raise ArgumentTypeError(f"{text!r} is not ROWS@SEED, such as a,b@0")
+    return _words(rows), [int(seed)]
 
 
 def _names(table: Table, tables: list[Table], names: list[str] | None) -> list[str] | None:

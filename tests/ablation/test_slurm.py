@@ -63,8 +63,8 @@ def test_an_array_job_with_a_task_for_each_chain(cluster: Path, capsys: pytest.C
     tasks = [task for task in submitted if isinstance(task, Task)]
     common = ["ablate", str(path), "--scale", "smoke", "--runs", str(cluster / "runs"), "--wandb", "project=mine"]
     assert [task.options for task in tasks] == [
-        [*common, "--rows", "plain,flip", "--seeds", "2"],
-        [*common, "--rows", "slow,next", "--seeds", "2"],
+        [*common, "--part", "plain,flip@2"],
+        [*common, "--part", "slow,next@2"],
     ]
     for task, length in zip(tasks, (1, 2), strict=True):  # the rows `slow` and `next` are two trainings
         assert len(task.folders) == length

@@ -1,12 +1,17 @@
 import json
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from deeplab_lightning.__main__ import main
+from deeplab_lightning.ablation.failed import only_failed
+from deeplab_lightning.ablation.job import jobs_of
+from deeplab_lightning.ablation.outcomes import Outcome, State
 from deeplab_lightning.ablation.plan import plan_table
-from deeplab_lightning.ablation.sweep import common_options, parts_of
+from deeplab_lightning.ablation.sweep import common_options, parts_of, write_sweep
 from deeplab_lightning.ablation.table import read_table
 from tests.ablation.tables import TABLE, write_tree
 from tests.integration.conftest import ROOT
@@ -67,6 +72,12 @@ def substituted(sweep: dict[str, object], values: dict[str, object]) -> list[str
     return command[4:]
 
 
+def commands_of(sweep: dict[str, Any]) -> list[list[str]]:
+    """The command lines of the agents of a sweep that tries all combinations of its parameters."""
+    parameters = {name: each["values"] for name, each in sweep["parameters"].items()}
+    return [substituted(sweep, dict(zip(parameters, values, strict=True))) for values in product(*parameters.values())]
+
+
 @pytest.mark.parametrize("names", [["deeplab_v3_table7"], ["deeplab_v3_table6", "deeplab_v3_table4"]])
 def test_the_agents_of_a_sweep_run_every_row_once(
     names: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -81,16 +92,28 @@ def test_the_agents_of_a_sweep_run_every_row_once(
     assert (sweep["method"], sweep["entity"], sweep["project"]) == ("grid", "team", "mine")
     found: list[tuple[str, str, int]] = []
     seen: set[str] = set()
-    for rows in sweep["parameters"]["rows"]["values"]:
-        for seed in sweep["parameters"]["seeds"]["values"]:
-            command = substituted(sweep, {"rows": rows, "seeds": seed})
-            own_rows, own = planned(capsys, command)
-            assert not own & seen
-            found, seen = found + own_rows, seen | own
-            assert "--scale smoke" in " ".join(command)
+    for command in commands_of(sweep):
+        own_rows, own = planned(capsys, command)
+        assert not own & seen
+        found, seen = found + own_rows, seen | own
+        assert "--scale smoke" in " ".join(command)
     assert len(found) > 4
     assert sorted(found) == sorted(every)
     assert seen == trainings
+
+
+def test_the_agents_of_a_sweep_run_only_what_failed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    whole = plan_table(read_table(write_tree(tmp_path, tmp_path, TABLE + OTHERS)), "paper", (0, 1))
+    wanted = [("flip", 0), ("slow", 1)]
+    failed = {
+        job.key: Outcome(State.FAILED)
+        for job in jobs_of(whole)
+        if job.command == "validate" and (job.rows_name, job.training.seed) in wanted
+    }
+    assert len(failed) == 2
+    sweep = yaml.safe_load(write_sweep(only_failed([whole], failed), tmp_path / "runs").read_text())
+    found = [planned(capsys, command)[0] for command in commands_of(sweep)]
+    assert [(row, seed) for rows in found for _, row, seed in rows] == wanted
 
 
 @pytest.mark.parametrize("launcher", [["wandb"], ["slurm", "--slurm", "time=60"]])

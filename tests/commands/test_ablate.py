@@ -56,6 +56,9 @@ def test_rows_and_seeds(capsys: pytest.CaptureFixture[str]) -> None:
         ("mg121_block7", 3),
     ]
     assert len(found["runs"]) == 4
+    part = ("--part", "mg121_block7,mg111_block4@3", "--dry-run", "--json")
+    found = json.loads(printed(capsys, TABLES / "deeplab_v3_table3.yaml", *part))
+    assert [(row["name"], row["seed"]) for row in found["rows"]] == [("mg111_block4", 3), ("mg121_block7", 3)]
 
 
 def test_a_folder_stands_for_its_tables(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -73,6 +76,10 @@ def test_faults_are_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert "--dry-run" in capsys.readouterr().err
     assert main(["ablate", str(path), "--seeds", "0,a"]) == 2
     assert "'0,a'" in capsys.readouterr().err
+    assert main(["ablate", str(path), "--part", "plain@"]) == 2
+    assert "'plain@'" in capsys.readouterr().err
+    assert main(["ablate", str(path), "--part", "plain@0", "--seeds", "1"]) == 2
+    assert "--seeds" in capsys.readouterr().err
     assert main(["ablate", str(path), "--wandb", "project=mine,work=1,paper={}"]) == 2
     assert "paper, work" in capsys.readouterr().err
 
