@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deeplab_lightning.export.onnx import write_onnx
 from deeplab_lightning.models.layers import SegmentationNetwork
+from deeplab_lightning.models.winograd import without_winograd
 from deeplab_lightning.segmentation.model_file import Model
 from deeplab_lightning.segmentation.onnx_network import ONNXNetwork, read_onnx
 from deeplab_lightning.segmentation.segmenter import Segmenter
@@ -38,11 +39,15 @@ class Engine:
     on_cpu: bool = False
 
 
-def _of_torch(segmenter: Segmenter) -> SegmentationNetwork:
+def _of_segmenter(segmenter: Segmenter) -> SegmentationNetwork:
     network: SegmentationNetwork = segmenter.network
     if isinstance(network, ONNXNetwork):
         raise ValueError("the file holds a graph for onnxruntime; give the checkpoint")
     return network
+
+
+def _of_torch(segmenter: Segmenter) -> SegmentationNetwork:
+    return without_winograd(_of_segmenter(segmenter))
 
 
 def _eager(segmenter: Segmenter) -> Run:
@@ -50,9 +55,16 @@ def _eager(segmenter: Segmenter) -> Run:
     return lambda images: network(images.contiguous())
 
 
-def _channels_last(segmenter: Segmenter) -> Run:
-    network = _of_torch(segmenter)  # a segmenter's network has this format
+def _with_channels_last(network: Callable[[Tensor], Tensor]) -> Run:
     return lambda images: network(images.contiguous(memory_format=torch.channels_last))
+
+
+def _channels_last(segmenter: Segmenter) -> Run:
+    return _with_channels_last(_of_torch(segmenter))  # a segmenter's network has this format
+
+
+def _segment(segmenter: Segmenter) -> Run:
+    return _with_channels_last(_of_segmenter(segmenter))
 
 
 def _bf16(segmenter: Segmenter) -> Run:
@@ -66,8 +78,7 @@ def _bf16(segmenter: Segmenter) -> Run:
 
 
 def _compiled(segmenter: Segmenter) -> Run:
-    network = torch.compile(_of_torch(segmenter), dynamic=False)
-    return lambda images: network(images.contiguous(memory_format=torch.channels_last))
+    return _with_channels_last(torch.compile(_of_torch(segmenter), dynamic=False))
 
 
 def _onnxruntime(segmenter: Segmenter) -> Run:
@@ -85,6 +96,7 @@ ENGINES = {
     for engine in (
         Engine("eager", _eager),
         Engine("channels_last", _channels_last),
+        Engine("segment", _segment),
         Engine("bf16", _bf16, "bfloat16"),
         Engine("compiled", _compiled),
         Engine("onnxruntime", _onnxruntime, keeps_memory=True, on_cpu=True),

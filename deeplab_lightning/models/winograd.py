@@ -4,9 +4,14 @@ Four outputs of a 3x3 filter take 16 multiplications instead of 36 (Lavin and Gr
 Neural Networks", CVPR 2016, section 4.1). A convolution of rate r is one of rate 1 on every r-th row and column.
 """
 
+import copy
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 SMALLEST_PRODUCT = 256 * 256
 """Input times output channels from which the saved multiplications outweigh the additions."""
@@ -37,6 +42,13 @@ class WinogradConv2d(nn.Conv2d):
         self.weight, self.bias = conv.weight, conv.bias
         self._filters: Tensor | None = None
 
+    def direct(self) -> nn.Conv2d:
+        """Return torch's convolution with the same parameters."""
+        shape = self.in_channels, self.out_channels, 3
+        conv = nn.Conv2d(*shape, padding=self.rate, dilation=self.rate, bias=False, device="meta")
+        conv.weight, conv.bias = self.weight, self.bias
+        return conv
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
         """Convolve (B, C, h, w)."""
         if not self._is_faster(input):
@@ -61,6 +73,17 @@ def use_winograd(network: nn.Module) -> None:
         for name, child in parent.named_children():
             if type(child) is nn.Conv2d and suits(child):
                 setattr(parent, name, WinogradConv2d(child))
+
+
+def without_winograd(network: Network) -> Network:
+    """Return a network without the replacements of `use_winograd`. It shares the tensors of the given one."""
+    tensors = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    direct = copy.deepcopy(network, tensors)
+    for parent in list(direct.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, WinogradConv2d):
+                setattr(parent, name, child.direct())
+    return direct
 
 
 def suits(conv: nn.Conv2d) -> bool:

@@ -12,6 +12,7 @@ from deeplab_lightning.models.winograd import (
     convolve,
     transformed_filters,
     use_winograd,
+    without_winograd,
 )
 
 
@@ -95,6 +96,11 @@ def test_a_network_keeps_its_tensors_and_its_logits() -> None:
     assert list(after) == list(before)
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     torch.testing.assert_close(in_inference(network, images), logits, rtol=0, atol=1e-5 * float(logits.abs().max()))
+    direct = without_winograd(network)
+    assert not any(isinstance(layer, WinogradConv2d) for layer in direct.modules())
+    assert any(isinstance(layer, WinogradConv2d) for layer in network.modules())
+    assert all(tensor is own for tensor, own in zip(direct.parameters(), network.parameters(), strict=True))
+    torch.testing.assert_close(in_inference(direct, images), logits, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
