@@ -40,6 +40,18 @@ NO_MEMORY = (
     "without setting an exception",  # the same
 )
 """The messages of out-of-memory errors that have no type of their own."""
+LESS_MEMORY = {
+    **dict.fromkeys(
+        ("train", "fit", "validate", "test", "predict", "weights"),
+        "lower data.batch_size, data.crop_size or data.num_workers",
+    ),
+    "segment": "lower --batch_size, --workers or --tile, or use --device cpu",
+    "serve": "serve fewer models, lower --megapixels, or use --device cpu",
+    "benchmark": "lower --batch or --sizes, or use --device cpu",
+    "data": "lower --num-workers",
+    "crf-search": "lower --workers",
+}
+"""Advice for each command that has options by which it needs less memory."""
 WORKER_FAILED = re.compile(r"Caught \w+ in DataLoader worker process")
 """The start of an error that torch raises again after a loader worker raised it. Its message is a traceback."""
 WORKER_KILLED = "DataLoader worker"
@@ -95,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("DEEPLAB_TRACEBACK"):
             raise
-        return _fail(_sentence(error))
+        return _fail(_sentence(error, command))
     return status
 
 
@@ -107,15 +119,16 @@ def _no_command(name: str) -> str:
     return f"there is no command {name!r}; {f'did you mean {alike[0]}? T' if alike else 't'}{there[1:]}"
 
 
-def _sentence(error: Exception) -> str:
-    """The message of an error. For an error from a loader worker, it is the original message in the worker.
+def _sentence(error: Exception, command: str) -> str:
+    """A command's message for an error. For an error from a loader worker, it is the original message in the worker.
 
     Many errors about memory and lost processes have no type of their own and are recognised by their messages. An error
     with an unknown message is reported unchanged.
     """
     lines = _lines(error)
     if of_memory := next((each for each in _chain(error) if _is_of_memory(each)), None):
-        return f"out of memory ({_lines(of_memory)[0]}); lower data.batch_size, data.crop_size or data.num_workers"
+        advice = f"; {LESS_MEMORY[command]}" if command in LESS_MEMORY else ""
+        return f"out of memory ({_lines(of_memory)[0]}){advice}"
     if WORKER_FAILED.match(lines[0]):
         return lines[-1].partition(": ")[2] or lines[-1]
     # torch raises it wherever the program is when the worker dies, such as within the writing of a checkpoint

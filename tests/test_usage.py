@@ -1,5 +1,7 @@
 """Every failure is reported in one sentence on standard error."""
 
+import re
+
 import pytest
 
 from deeplab_lightning.__main__ import main
@@ -27,7 +29,7 @@ def hidden_error() -> Exception:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (MemoryError(), "out of memory (MemoryError); lower data.batch_size"),
+        (MemoryError(), "out of memory (MemoryError)\n"),
         (RuntimeError("DefaultCPUAllocator: Cannot allocate memory\nmore"), "(DefaultCPUAllocator: Cannot allocate"),
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "out of memory (libtorch_cpu.so"),
         (RuntimeError("can't start new thread"), "out of memory (can't start new thread)"),
@@ -54,6 +56,33 @@ def test_lack_of_memory_and_lost_processes_are_recognised(
     printed = capsys.readouterr().err
     assert expected in printed
     assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        ("segment", ("--batch_size", "--workers", "--tile", "--device")),
+        ("serve", ("--megapixels", "--device")),
+        ("benchmark", ("--batch", "--sizes", "--device")),
+        ("crf_search", ("--workers",)),
+    ],
+)
+def test_a_command_out_of_memory_names_its_own_options(
+    command: str, advice: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> int:
+        raise MemoryError
+
+    name = command.replace("_", "-")
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    options = capsys.readouterr().out
+    monkeypatch.setattr(f"deeplab_lightning.commands.{command}.run", fail)
+    assert main([name, "x"]) == 1
+    printed = capsys.readouterr().err
+    assert tuple(re.findall(r"--\w+", printed)) == advice
+    assert set(advice) <= set(re.findall(r"--\w+", options))
+    assert "data." not in printed
 
 
 def test_the_nearest_names_are_synonyms_and_misspellings() -> None:

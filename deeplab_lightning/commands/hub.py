@@ -10,6 +10,7 @@ from deeplab_lightning.published import hub
 from deeplab_lightning.usage import Parser, UsageError
 
 CARD = "README.md"
+NUM_PICTURES = 4  # in the card at most, if nothing else is asked for
 EPILOG = """The folder has config.json (the description), model.safetensors (the weights) and README.md, a model card
 made from the run: data, settings, scores and how they were measured, curves, and pictures of predictions, that is
 images of the validation data. `load` and `deeplab segment` take the folder, or OWNER/NAME once it is pushed."""
@@ -29,11 +30,9 @@ def run(command: str, options: list[str]) -> int:
     for each in (save, push):
         each.add_argument("--license", type=licence, help="identifier of a licence on the hub: mit, cc-by-4.0, ...")
         each.add_argument("--run", type=Path, help="run folder of the training; default: that of the checkpoint")
-        each.add_argument(
-            "--pictures", type=int, default=4, help="greatest number of pictures of predictions; default: 4"
-        )
+        each.add_argument("--pictures", type=int, help=f"most pictures of predictions; default: {NUM_PICTURES}")
     arguments = parser.parse_args(options)
-    if arguments.pictures < 0:
+    if arguments.pictures is not None and arguments.pictures < 0:
         raise UsageError(f"--pictures {arguments.pictures}: a card has at least 0 pictures")
     return _save(arguments) if arguments.action == "save" else _push(arguments)
 
@@ -63,8 +62,11 @@ def _push(arguments: Namespace) -> int:
         if not source.is_dir():
             folder = Path(place) / "model"
             write(arguments, folder, arguments.name.rpartition("/")[2])
-        elif arguments.license or arguments.run:
-            raise UsageError(f"{source} has its card already; write licence and scores into {source / CARD}")
+        elif arguments.license or arguments.run or arguments.pictures is not None:
+            raise UsageError(
+                f"{source} has its card already, which --license, --run and --pictures do not change; "
+                f"edit {source / CARD}"
+            )
         address = hub.push(contents(folder, arguments.name), arguments.name, arguments.private)
     print(f"pushed {arguments.name}: {address}")
     return 0
@@ -89,7 +91,8 @@ def write(arguments: Namespace, folder: Path, title: str) -> None:
     of_run = next((each for each in runs if RunFolder(each).logs()), None)
     if arguments.run and of_run is None:
         raise UsageError(f"{arguments.run} is no run folder: it has no logs of a training")
-    card = model_card(model, title, of_run, licence=arguments.license, num_pictures=arguments.pictures)
+    num_pictures = NUM_PICTURES if arguments.pictures is None else arguments.pictures
+    card = model_card(model, title, of_run, licence=arguments.license, num_pictures=num_pictures)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as draft:
         whole = Path(draft) / folder.name

@@ -160,9 +160,11 @@ def checked(page: TiffPage, path: Path, pixel_format: PixelFormat) -> Stored:
     if values.dtype.kind == "f" and (wrong := int(values.size - np.isfinite(values).sum())):
         raise DataError(f"{wrong} of its values are not finite numbers", path)
     if pixel_format.value_range is None:
+        bounds = nearest_range(values)
         raise DataError(
             f"it holds values of type {values.dtype} from {values.min():g} to {values.max():g}; state the range that "
-            f"they stand for as value_range, for example {nearest_range(values)}",
+            f'they stand for, such as data.value_range "{bounds}" in a training, or --value_range '
+            f"{bounds.strip('[]').replace(',', '')} in deeplab segment and serve",
             path,
         )
     return values

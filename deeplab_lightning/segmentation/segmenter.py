@@ -21,7 +21,7 @@ from deeplab_lightning.models.winograd import use_winograd
 from deeplab_lightning.segmentation.model_file import Model
 from deeplab_lightning.segmentation.pictures import Picture, PixelReader, displayed, normalize
 from deeplab_lightning.segmentation.result import SegmentationResult
-from deeplab_lightning.segmentation.tiles import Span, Tile, Tiling, blend, needed_margin, plan
+from deeplab_lightning.segmentation.tiles import SMALLEST_SIDE, Span, Tile, Tiling, blend, needed_margin, plan
 
 Single = str | Path | Image.Image | NDArray[Any]
 """One image: a path, a PIL image, or an array (H, W) or (H, W, C)."""
@@ -38,7 +38,7 @@ class Method:
         tile: Side of the tiles; "auto" for tiles where the image is large; None for whole images.
 
     Raises:
-        ValueError: There is no scale, or a scale is not above 0.
+        ValueError: There is no scale, a scale is not above 0, or the tiles are too small to overlap.
     """
 
     scales: tuple[float, ...] = (1.0,)
@@ -49,6 +49,8 @@ class Method:
     def __post_init__(self) -> None:
         if not self.scales or not all(0 < scale < float("inf") for scale in self.scales):
             raise ValueError(f"scales must hold at least one scale, all above 0, got {self.scales}")
+        if isinstance(self.tile, int) and self.tile < SMALLEST_SIDE:
+            raise ValueError(f"tiles must have a side of at least {SMALLEST_SIDE} pixels, got {self.tile}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the method as plain values, ready for JSON."""

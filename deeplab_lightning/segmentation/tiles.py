@@ -32,8 +32,10 @@ CORE = 512
 """Number of pixels that "auto" keeps of each side of a tile at least, as the rest is computed twice."""
 LARGEST_WHOLE = 1536 * 1536
 """Number of pixels up to which "auto" segments an image as a whole."""
+SMALLEST_SIDE = 4 * SEAM
+"""Side from which tiles are large enough to overlap."""
 Tile = int | Literal["auto"] | None
-"""Side of the tiles; "auto" for tiles where the image is large; None for the whole image."""
+"""Side of the tiles, at least `SMALLEST_SIDE`; "auto" for tiles where the image is large; None for the whole image."""
 
 Span = tuple[int, int]
 """First row or column, and the one after the last."""
@@ -91,17 +93,12 @@ def plan(
         needed: Margin that the receptive field needs at scale 1; None if nothing suffices.
         align_corners: Whether the network upsamples on the grid of corners, for which sides of 32 k + 1 are exact.
         scales: Scales of the image. In its own pixels, the receptive field is larger at a smaller scale.
-
-    Raises:
-        ValueError: The tiles are too small to overlap.
     """
     if tile is None or (tile == "auto" and size[0] * size[1] <= LARGEST_WHOLE):
         return None
     needed = None if needed is None else _up(needed / min(scales))
     if tile == "auto":
         tile = min(LARGEST_SIDE, max(SIDE, 2 * (needed or 0) + SEAM + CORE))
-    if tile < 4 * SEAM:
-        raise ValueError(f"tiles must have a side of at least {4 * SEAM} pixels, got {tile}")
     if max(size) <= tile:
         return None
     side = tile // GRID * GRID + align_corners

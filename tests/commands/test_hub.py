@@ -174,6 +174,7 @@ def test_the_commands_of_the_page(
     assert main(["hub", "push", "street", "alice/other", "--private"]) == 0
     assert api.asked[-2:] == [("alice/other", True, True), ("alice/other", {**files, "README.md": ANY})]
     assert main(["hub", "push", "street", "alice/other", "--license", "mit"]) == 2
+    assert main(["hub", "push", "street", "alice/other", "--pictures", "4"]) == 2
     (tmp_path / "street" / "README.md").unlink()
     assert main(["hub", "push", "street", "alice/other"]) == 2
 

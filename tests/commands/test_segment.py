@@ -61,6 +61,15 @@ def test_a_list_is_read_from_stdin_and_a_failure_is_the_status(
     assert names(folder / "out") == ["0", "2"]
 
 
+def test_tiles_that_are_too_small_are_refused_once(
+    model: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["segment", model, "in", "--out", "out", "--tile", "100"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "256 pixels, got 100" in line
+    assert not (folder / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
