@@ -101,9 +101,6 @@ def _parse(command: str, options: list[str]) -> Namespace:
     )
     parser.add_argument("--seeds", type=_numbers, default=[0], help="seeds to train each row with: 0,1,2; default: 0")
     parser.add_argument(
-        "--part", type=_part, metavar="ROWS@SEED", help="rows and seed in one word, as launchers give them"
-    )
-    parser.add_argument(
         "--scale",
         choices=SCALES,
         default=PAPER_SCALE,
@@ -181,6 +178,9 @@ def _add_launchers(parser: Parser) -> None:
         type=_texts,
         metavar="KEY=VALUE,...",
         help="W&B settings of every run: project=mine,log_model=true; `deeplab fit --help` lists them all",
+    )
+    parser.add_argument(
+        "--part", type=_part, metavar="ROWS@SEED", help="rows and seed in one word, as launchers give them"
     )
 
 
