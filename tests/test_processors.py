@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-import deeplab_lightning
 from deeplab_lightning.processors import count_processors, set_threads, threads
 
 
@@ -22,9 +21,9 @@ def test_the_processors_are_those_that_the_process_may_run_on(
 
 
 def test_processors_are_counted_in_one_place() -> None:
-    package = Path(deeplab_lightning.__file__).parent
-    counting = [path.name for path in package.rglob("*.py") if "cpu_count(" in path.read_text()]
-    assert counting == ["processors.py"]
+    root = Path(__file__).parents[1]
+    files = [path for folder in ("deeplab_lightning", "experiments") for path in (root / folder).rglob("*.py")]
+    assert [path.name for path in files if "cpu_count(" in path.read_text()] == ["processors.py"]
 
 
 def test_a_number_of_threads_is_for_a_while() -> None:

@@ -27,6 +27,7 @@ from deeplab_lightning.crf.lattice import PermutohedralLattice
 from deeplab_lightning.crf.mean_field import appearance_kernel, smoothness_kernel
 from deeplab_lightning.crf.pool import CRFPool
 from deeplab_lightning.crf.published import DEEPLAB_V2_RESNET101
+from deeplab_lightning.processors import count_processors
 
 PRUNED = 0.1
 """Probability that a label must reach somewhere in an image to be kept by the pruned runs."""
@@ -195,7 +196,7 @@ def main() -> None:
     parser.add_argument("--large", action="store_true", help="measure only the peak memory of one image of 2048x1024")
     parser.add_argument("--json", type=Path, help="file that the rows are written to")
     arguments = parser.parse_args()
-    num_cores = os.cpu_count() or 1
+    num_cores = count_processors()
     torch.set_num_threads(num_cores)
     if arguments.large:
         print(f"peak memory {large():.2f} GiB")

@@ -7,6 +7,7 @@ from commands import configs, deeplab, on_device, step_of
 from session import Session, Unfinished, Values
 
 from deeplab_lightning.identity import describe_identity
+from deeplab_lightning.processors import count_processors
 from deeplab_lightning.run_folder import RunFolder
 from deeplab_lightning.run_reader import read_scores, read_seconds
 
@@ -32,7 +33,7 @@ def measure(session: Session) -> Values:
         options += ["--data.batch_size", "2", "--data.crop_size", "[33, 33]", "--model.scales", "[0.1]"]
         options += [f"--trainer.limit_{split}_batches=1" for split in ("val", "test")]
     else:
-        options += ["--trainer.precision", "bf16-mixed", "--data.num_workers", str(min(8, os.cpu_count() or 1))]
+        options += ["--trainer.precision", "bf16-mixed", "--data.num_workers", str(min(8, count_processors()))]
         options += ["--checkpoint.every_n_minutes", "2"]
     if step_of(run) < steps:
         try:
