@@ -42,16 +42,16 @@ NO_MEMORY = (
 """The messages of out-of-memory errors that have no type of their own."""
 LESS_MEMORY = {
     **dict.fromkeys(
-        ("train", "fit", "validate", "test", "predict", "weights"),
+        ("train", "fit", "validate", "test", "predict", "weights score"),
         "lower data.batch_size, data.crop_size or data.num_workers",
     ),
     "segment": "lower --batch_size, --workers or --tile, or use --device cpu",
     "serve": "serve fewer models, lower --megapixels, or use --device cpu",
     "benchmark": "lower --batch or --sizes, or use --device cpu",
-    "data": "lower --num-workers",
+    "data check": "lower --num-workers",
     "crf-search": "lower --workers",
 }
-"""Advice for each command that has options by which it needs less memory."""
+"""Advice by command, or by its first words, where options make it need less memory."""
 WORKER_FAILED = re.compile(r"Caught \w+ in DataLoader worker process")
 """The start of an error that torch raises again after a loader worker raised it. Its message is a traceback."""
 WORKER_KILLED = "DataLoader worker"
@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("DEEPLAB_TRACEBACK"):
             raise
-        return _fail(_sentence(error, command))
+        return _fail(_sentence(error, " ".join([command, *options])))
     return status
 
 
@@ -127,8 +127,8 @@ def _sentence(error: Exception, command: str) -> str:
     """
     lines = _lines(error)
     if of_memory := next((each for each in _chain(error) if _is_of_memory(each)), None):
-        advice = f"; {LESS_MEMORY[command]}" if command in LESS_MEMORY else ""
-        return f"out of memory ({_lines(of_memory)[0]}){advice}"
+        advice = (f"; {text}" for words, text in LESS_MEMORY.items() if f"{command} ".startswith(f"{words} "))
+        return f"out of memory ({_lines(of_memory)[0]}){next(advice, '')}"
     if WORKER_FAILED.match(lines[0]):
         return lines[-1].partition(": ")[2] or lines[-1]
     # torch raises it wherever the program is when the worker dies, such as within the writing of a checkpoint

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from deeplab_lightning.__main__ import main
+from deeplab_lightning.__main__ import COMMANDS, main
 from deeplab_lightning.usage import Parser, UsageError, expand_home, nearest
 
 
@@ -64,7 +64,9 @@ def test_lack_of_memory_and_lost_processes_are_recognised(
         ("segment", ("--batch_size", "--workers", "--tile", "--device")),
         ("serve", ("--megapixels", "--device")),
         ("benchmark", ("--batch", "--sizes", "--device")),
-        ("crf_search", ("--workers",)),
+        ("crf-search", ("--workers",)),
+        ("data check", ("--num-workers",)),
+        ("data show", ()),
     ],
 )
 def test_a_command_out_of_memory_names_its_own_options(
@@ -73,15 +75,15 @@ def test_a_command_out_of_memory_names_its_own_options(
     def fail(*_: object) -> int:
         raise MemoryError
 
-    name = command.replace("_", "-")
+    words = command.split()
     with pytest.raises(SystemExit):
-        main([name, "--help"])
-    options = capsys.readouterr().out
-    monkeypatch.setattr(f"deeplab_lightning.commands.{command}.run", fail)
-    assert main([name, "x"]) == 1
+        main([*words, "--help"])
+    options = re.findall(r"--[\w-]+", capsys.readouterr().out)
+    monkeypatch.setattr(f"deeplab_lightning.{COMMANDS[words[0]][0]}.run", fail)
+    assert main([*words, "x"]) == 1
     printed = capsys.readouterr().err
-    assert tuple(re.findall(r"--\w+", printed)) == advice
-    assert set(advice) <= set(re.findall(r"--\w+", options))
+    assert tuple(re.findall(r"--[\w-]+", printed)) == advice
+    assert set(advice) <= set(options)
     assert "data." not in printed
 
 
