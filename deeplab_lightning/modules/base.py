@@ -164,8 +164,10 @@ class SegmentationModule(ReloadableModule):
         return self
 
     def setup(self, stage: str) -> None:
-        """Resolve the class weights, and store the network's weights channels last, fastest in bfloat16 and float16."""
+        """Resolve the class weights; store the network's channels last, fastest in 16 bits, and in 64 bits if asked."""
         resolve_class_weights(self, stage)
+        if self.trainer.precision == "64-true":
+            self.double()  # Lightning would do so after it has loaded a checkpoint, which loses its last digits
         self.network.to(memory_format=torch.channels_last)
 
     def on_train_start(self) -> None:
@@ -290,11 +292,7 @@ class SegmentationModule(ReloadableModule):
         checkpoint |= describe_module(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that the checkpoint fits, and remember where the weights come from.
-
-        Raises:
-            ValueError: The checkpoint holds other classes or another network.
-        """
+        """Remember where the weights come from; a ValueError says that the classes or the network are others."""
         check_fits(checkpoint, self)
         self.weights_origin = origin_of(checkpoint)
         keep_settings(checkpoint, self)

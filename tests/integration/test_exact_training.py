@@ -68,13 +68,13 @@ def test_a_training_continues_on_another_number_of_processes(
     deeplab: Run, experiment: list[str], uneven: Path, tmp_path: Path, processes: tuple[int, int]
 ) -> None:
     options = ["fit", *experiment, *OPTIONS, "--data.root", str(uneven), "--data.batch_size", "4"]
-    options += ["--checkpoint.every_n_steps", "7", "--ckpt_path", "last"]
+    options += ["--checkpoint.every_n_steps", "4", "--ckpt_path", "last"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert deeplab(*options, "--trainer.default_root_dir", whole) == 0
     options += ["--trainer.default_root_dir", str(cut)]
     first, second = ([*options, *(TWO if each > 1 else [])] for each in processes)
-    assert start(["tests.integration.killed", "training_step", "9"], first) == -signal.SIGKILL
-    assert torch.load(cut / "last.ckpt", weights_only=True)["global_step"] == 7
+    assert start(["tests.integration.killed", "training_step", "6"], first) == -signal.SIGKILL
+    assert torch.load(cut / "last.ckpt", weights_only=True)["global_step"] == 4
     assert start(["deeplab_lightning"], second) == 0
     states = [torch.load(root / "last.ckpt", weights_only=True)["state_dict"] for root in (whole, cut)]
     for name, tensor in states[0].items():

@@ -182,6 +182,16 @@ def test_train_at_stride_16_and_evaluate_at_8() -> None:
     assert module.network.forward_features(torch.randn(2, 3, 65, 65)).shape == (2, 4, 9, 9)
 
 
+def test_weights_of_64_bits_are_loaded_whole(tmp_path: Path) -> None:
+    trained = DeepLabV3Module(4, backbone="resnet18")
+    fit(trained, tmp_path, max_steps=1, precision="64-true").save_checkpoint(tmp_path / "trained.ckpt")
+    loaded = DeepLabV3Module(4, backbone="resnet18")
+    trainer = Trainer(accelerator="cpu", logger=False, precision="64-true", limit_predict_batches=0)
+    trainer.predict(loaded, batches(), ckpt_path=tmp_path / "trained.ckpt", weights_only=True)
+    for name, tensor in trained.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+
+
 def test_crf_as_layers_trains_end_to_end(shapes_root: Path, tmp_path: Path) -> None:
     """Its own parameters and the network's move; the evaluation refines what the network says."""
     data = FolderDataModule(str(shapes_root), batch_size=2, crop_size=(33, 33), num_workers=0)
