@@ -31,7 +31,7 @@ class Checkpoint(ModelCheckpoint):
     """Keeps `best.ckpt` and `last.ckpt`; on Ctrl-C, SIGTERM and SIGUSR1 it saves `last.ckpt` and ends the training.
 
     `last.ckpt` is written between two steps: after a validation, when it is due by steps or by time, on a signal (the
-    exit status is then 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1) and at the end. A second signal ends the
+    exit status is then 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1) and at the end. A second Ctrl-C ends the
     training at once. The `last.ckpt` before stays as `previous.ckpt` until the training has finished. If weights or
     running statistics are not finite, the training ends before they are scored or saved.
 
@@ -89,10 +89,11 @@ class Checkpoint(ModelCheckpoint):
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         # A signal may arrive within a step, when weights and optimizer do not fit together. It is only noted here; the
-        # training acts on it before the next step.
-        if self._signal:
+        # training acts on it before the next step. A scheduler and a launcher may both send SIGTERM; only a second
+        # Ctrl-C is an impatient person's.
+        if self._signal == number == signal.SIGINT:
             raise SystemExit(128 + number)
-        self._signal = number
+        self._signal = self._signal or number
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Save between two steps if it is due on any rank, and end the training if a signal has arrived."""
