@@ -201,7 +201,7 @@ def test_the_script_trains_over_two_nodes_and_continues_after_its_time(
 def test_the_script_does_not_repeat_a_start_for_ever(cluster: Cluster, tmp_path: Path, shapes_root: Path) -> None:
     run = tmp_path / "run"
     job = sbatch(cluster, run, [*experiment_in(tmp_path, shapes_root)[:-2], "--trainer.max_steps", "100000"])
-    wait_until(lambda: (run / ".slurm_start").exists(), cluster.logs)
+    wait_until(lambda: (run / ".fit.lock").exists(), cluster.logs)
     cluster.run("scancel", f"--signal={LIMIT_OF_SCRIPT}", job, check=True)
     cluster.wait_for_jobs()
     assert (cluster.job(job)["JobState"], cluster.job(job)["Restarts"]) == ("FAILED", "0")
