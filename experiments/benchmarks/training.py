@@ -11,6 +11,7 @@ The plain loops have neither logging nor a progress bar; `fit` is the whole comm
 overhead is the additional time of its step, compared with a plain loop around the same network.
 """
 
+import shutil
 import sys
 import time
 import warnings
@@ -105,6 +106,7 @@ def fit(module: type[SegmentationModule], settings: dict[str, Any], root: Path, 
             return built
 
     Timed("fit", [*options, *extra, "--wandb.mode", "disabled"])
+    shutil.rmtree(root / "run", ignore_errors=True)  # by the first process; another training would not replace it
     return clock.seconds()
 
 
