@@ -3,6 +3,7 @@
 from typing import Any
 
 from lightning import LightningModule, Trainer
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from deeplab_lightning.callbacks.evaluation import EvaluationCallback, Split
 from deeplab_lightning.class_record import ClassRecord
@@ -96,8 +97,8 @@ def _processors(trainer: Trainer) -> int:
     """Return the number of this process's processors; processes that Lightning starts share those of the first."""
     if trainer.num_devices == 1:
         return count_processors()
-    environment = trainer.strategy.cluster_environment  # type: ignore[attr-defined]
-    return max(1, count_processors() // (1 if environment.creates_processes_externally else trainer.num_devices))
+    is_own = isinstance(trainer.strategy.cluster_environment, LightningEnvironment)  # type: ignore[attr-defined]
+    return max(1, count_processors() // (trainer.num_devices if is_own else 1))
 
 
 def _stop(module: Any) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from deeplab_lightning.callbacks import crf_evaluation
 from deeplab_lightning.callbacks.crf_evaluation import CRFEvaluation
@@ -46,17 +48,21 @@ def test_scores_are_those_of_the_crf_image_by_image(engine: Any, tmp_path: Path)
     wait_until(lambda: not multiprocessing.active_children())
 
 
-@pytest.mark.parametrize(("devices", "is_external", "expected"), [(1, True, 12), (4, False, 3), (4, True, 12)])
+@pytest.mark.parametrize(
+    ("devices", "environment", "expected"),
+    [(1, LightningEnvironment, 12), (4, LightningEnvironment, 3), (4, TorchElasticEnvironment, 12)],
+)
 def test_processes_that_share_the_processors_divide_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: int, is_external: bool, expected: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: int, environment: type, expected: int
 ) -> None:
-    """Those of SLURM and torchrun have their own."""
+    """Those of torchrun are counted already."""
     seen: list[int] = []
+    monkeypatch.setenv("LOCAL_RANK", "0")  # as Lightning sets it for the processes that it has started
     monkeypatch.setattr(crf_evaluation, "count_processors", lambda: 12)
     monkeypatch.setattr(crf_evaluation, "Refiner", lambda crf, num_workers: seen.append(num_workers))
     trainer = trainer_in(tmp_path)
     trainer.num_devices = devices
-    trainer.strategy = SimpleNamespace(cluster_environment=SimpleNamespace(creates_processes_externally=is_external))
+    trainer.strategy = SimpleNamespace(cluster_environment=environment())
     module: Any = EvaluatedModule(trainer, NAMES)
     CRFEvaluation(**CRF).start(module, "val")
     assert seen == [expected]
